@@ -1,0 +1,1 @@
+//! Sample applications: Bookinfo, httpbin and the small programs that image names map to.

@@ -1,0 +1,1 @@
+//! Istio and Kubernetes kinds that we read: the type, its defaults, its validation, its CRD schema.

@@ -1,0 +1,1 @@
+//! Vocabulary shared by every crate: hosts, ports, identities, selectors, findings, origins, injected environment.

@@ -1,0 +1,1 @@
+//! Signer and token-authenticator traits, certificate signing.

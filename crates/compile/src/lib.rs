@@ -1,0 +1,1 @@
+//! (Snapshot, Proxy) -> (ir, origins, findings).

@@ -1,0 +1,1 @@
+//! Snapshot loop, ADS and CA serving, webhooks, status, debug endpoints.

@@ -1,0 +1,1 @@
+//! Reconcilers of the embedded cluster: objects -> actions, pure.

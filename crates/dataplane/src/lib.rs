@@ -1,0 +1,1 @@
+//! accept -> detect -> identify -> admit -> route -> filter -> pick -> forward -> record.

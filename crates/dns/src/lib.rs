@@ -1,0 +1,1 @@
+//! Answers names from a table; forwards the rest.

@@ -1,0 +1,1 @@
+//! A pod in, the injected pod out: typed patch, decision table.

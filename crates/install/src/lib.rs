@@ -1,0 +1,1 @@
+//! Manifests of the control plane and gateways for a profile.

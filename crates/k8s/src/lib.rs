@@ -1,0 +1,1 @@
+//! Watches, status writing, leases, the admission server: the only user of the crate kube.

@@ -1,0 +1,1 @@
+//! The command line, the control plane and the embedded cluster as one binary.

@@ -1,0 +1,3 @@
+//! The command line, the control plane and the embedded cluster as one binary.
+
+fn main() {}

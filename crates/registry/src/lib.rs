@@ -1,0 +1,1 @@
+//! Objects in, one immutable Snapshot out: services, endpoints, workloads, policies, indexed.

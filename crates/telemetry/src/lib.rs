@@ -1,0 +1,1 @@
+//! Metric shards, exporters of metrics and access logs.

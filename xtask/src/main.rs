@@ -1,0 +1,3 @@
+//! The project's own commands: setup, demo, test, tidy, bench, soak.
+
+fn main() {}
