@@ -60,10 +60,12 @@ impl Host {
     /// Whether every name that `other` stands for is one that `self` stands for.
     pub fn covers(&self, other: &Host) -> bool {
         match self.0.strip_prefix('*') {
-            Some(suffix) => other.0.trim_start_matches('*').ends_with(suffix) && {
-                // `*.a` covers neither `a` nor `.a`: something must stand for the star.
-                other.is_wildcard() || other.0.len() > suffix.len()
-            },
+            Some(suffix) => {
+                other.0.trim_start_matches('*').ends_with(suffix) && {
+                    // `*.a` covers neither `a` nor `.a`: something must stand for the star.
+                    other.is_wildcard() || other.0.len() > suffix.len()
+                }
+            }
             None => self == other,
         }
     }
@@ -99,7 +101,10 @@ mod tests {
 
     #[test]
     fn names_are_checked_and_lowered() {
-        assert_eq!(host("Reviews.Default.svc.cluster.local.").as_str(), "reviews.default.svc.cluster.local");
+        assert_eq!(
+            host("Reviews.Default.svc.cluster.local.").as_str(),
+            "reviews.default.svc.cluster.local"
+        );
         for bad in ["", "a..b", "a.*", "*a.com", "-a.com", "a b", "a/b", "a:80", "**"] {
             assert!(Host::parse(bad).is_err(), "{bad}");
         }

@@ -77,7 +77,13 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for s in ["", "spiffe://", "spiffe://td/ns//sa/x", "https://td/ns/a/sa/b", "spiffe://td/ns/a/sa/b/c"] {
+        for s in [
+            "",
+            "spiffe://",
+            "spiffe://td/ns//sa/x",
+            "https://td/ns/a/sa/b",
+            "spiffe://td/ns/a/sa/b/c",
+        ] {
             assert!(s.parse::<SpiffeId>().is_err(), "{s}");
         }
     }

@@ -1,1 +1,33 @@
-//! What one proxy must do: listeners, filter chains, routes, clusters, endpoints. Closed enums, Envoy-shaped.
+//! What one proxy must do, as plain data: listeners, filter chains, routes, clusters, endpoints.
+//!
+//! The control plane compiles objects to these types, the `xds` codec carries them over the wire
+//! (`decode(encode(ir)) == ir`), the data plane and `lateen explain` run them. Shapes and meanings
+//! are Envoy's (v3 API), so that either half can be checked against Envoy; each field says which
+//! message it is where the name does not. Every node carries an [`OriginId`], which takes no part in
+//! equality. Absent optional values mean Envoy's default; the accessor that gives the default stands
+//! beside the field.
+
+mod address;
+mod cluster;
+mod common;
+mod endpoint;
+mod filter;
+mod http;
+mod listener;
+mod log;
+mod resource;
+mod route;
+mod tls;
+
+pub use address::{Address, Cidr};
+pub use base::OriginId;
+pub use cluster::*;
+pub use common::*;
+pub use endpoint::*;
+pub use filter::*;
+pub use http::*;
+pub use listener::*;
+pub use log::*;
+pub use resource::*;
+pub use route::*;
+pub use tls::*;
