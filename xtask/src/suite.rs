@@ -1,0 +1,175 @@
+//! `cargo xtask test`: everything that must hold, in one command; the last line is the sum of all test
+//! runners, in the form `N passed, N failed, N skipped`.
+
+use crate::{peers, setup, shell, tidy, tour};
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Counts of test functions, as the runners themselves report them.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+pub fn run(args: &[String]) -> Result<()> {
+    let fast = args.iter().any(|a| a == "--fast");
+    if !fast {
+        setup::run()?;
+    }
+    let started = Instant::now();
+    let mut counts = Counts::default();
+    let mut failures = Vec::new();
+    let mut step = |name: &str, outcome: Result<Counts>| match outcome {
+        Ok(c) => {
+            counts.passed += c.passed;
+            counts.failed += c.failed;
+            counts.skipped += c.skipped;
+            if c.failed > 0 {
+                failures.push(name.to_owned());
+            }
+        }
+        Err(e) => {
+            println!("test: {name}: {e:#}");
+            counts.failed += 1;
+            failures.push(name.to_owned());
+        }
+    };
+    step("format", check(shell::cargo(&["fmt", "--all", "--check"])));
+    step("tidy", tidy::run().map(|()| Counts { passed: 1, ..Counts::default() }));
+    step("clippy", check(shell::cargo(&CLIPPY)));
+    if setup::deny_binary().is_file() {
+        step(
+            "licences",
+            check(Command::new(setup::deny_binary()).args(DENY).current_dir(shell::root())),
+        );
+    } else {
+        println!("skip: cargo-deny is not there (cargo xtask setup)");
+        step("licences", Ok(Counts { skipped: 1, ..Counts::default() }));
+    }
+    let bin = build_programs()?;
+    step("tests", cargo_tests(fast, &bin));
+    if !fast {
+        step("tour", tour::run(&bin).map(|()| Counts { passed: 1, ..Counts::default() }));
+    }
+    println!("\ntest: {} s", started.elapsed().as_secs());
+    for name in &failures {
+        println!("test: FAILED: {name}");
+    }
+    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    if !failures.is_empty() {
+        bail!("{} of the steps failed", failures.len());
+    }
+    Ok(())
+}
+
+const CLIPPY: [&str; 8] = [
+    "clippy",
+    "--quiet",
+    "--workspace",
+    "--all-targets",
+    "--",
+    "-D",
+    "warnings",
+    "-Aclippy::module_inception",
+];
+const DENY: [&str; 6] =
+    ["--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
+
+fn check(mut command: impl std::borrow::BorrowMut<Command>) -> Result<Counts> {
+    let command = command.borrow_mut();
+    println!("test: {command:?}");
+    shell::run(command)?;
+    Ok(Counts { passed: 1, ..Counts::default() })
+}
+
+/// Builds the programs as the demo does; end-to-end tests run these.
+pub fn build_programs() -> Result<PathBuf> {
+    println!("test: building the programs");
+    shell::run(&mut shell::cargo(&[
+        "build",
+        "--quiet",
+        "--profile",
+        "demo",
+        "-p",
+        "lateen",
+        "-p",
+        "lateen-proxy",
+        "-p",
+        "apps",
+    ]))?;
+    Ok(shell::target_dir().join("demo"))
+}
+
+fn cargo_tests(fast: bool, bin: &std::path::Path) -> Result<Counts> {
+    let mut command = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if fast {
+        command.args(["--exclude", "e2e", "--exclude", "differential"]);
+    }
+    command.env("LATEEN_BIN_DIR", bin);
+    if std::env::var_os("CI").is_some() {
+        command.env("LATEEN_REQUIRE_PEERS", "1");
+    }
+    peers::point_to(&mut command);
+    println!("test: {command:?}");
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
+    let mut counts = Counts::default();
+    if let Some(out) = child.stdout.take() {
+        for line in BufReader::new(out).lines() {
+            let line = line?;
+            if let Some(c) = counts_of(&line) {
+                counts.passed += c.passed;
+                counts.failed += c.failed;
+                counts.skipped += c.skipped;
+            }
+            if worth_showing(&line) {
+                println!("{line}");
+            }
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && counts.failed == 0 {
+        bail!("cargo test ended with {status}");
+    }
+    Ok(counts)
+}
+
+/// Each passing test on a line of its own tells nobody anything.
+fn worth_showing(line: &str) -> bool {
+    !(line.is_empty()
+        || line.ends_with("... ok")
+        || line.starts_with("running 0 tests")
+        || line.contains(" 0 passed; 0 failed"))
+}
+
+/// Reads `test result: ok. 11 passed; 0 failed; 1 ignored; ...` and a test's own `skip: reason`.
+fn counts_of(line: &str) -> Option<Counts> {
+    if line.starts_with("skip: ") {
+        return Some(Counts { skipped: 1, ..Counts::default() });
+    }
+    let rest = line.strip_prefix("test result: ")?;
+    let number = |word: &str| -> u64 {
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let at = words.iter().position(|w| w.trim_end_matches(';') == word);
+        at.and_then(|i| words.get(i.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
+    };
+    Some(Counts { passed: number("passed"), failed: number("failed"), skipped: number("ignored") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runners_closing_line_is_read() {
+        let line =
+            "test result: FAILED. 11 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out";
+        assert_eq!(counts_of(line), Some(Counts { passed: 11, failed: 2, skipped: 1 }));
+        assert_eq!(counts_of("test base::x ... ok"), None);
+        assert_eq!(counts_of("skip: no Envoy").map(|c| c.skipped), Some(1));
+    }
+}
