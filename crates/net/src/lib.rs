@@ -5,7 +5,12 @@
 //! and `netlink` for the wire format below them, and `ns`, `mount`, `process` and `fds` for the
 //! pods of the embedded cluster.
 
+pub mod capture;
+pub mod link;
 pub mod listeners;
+pub mod netlink;
+pub mod nft;
+pub mod ns;
 pub mod sock;
 
 pub use listeners::ListenerSet;
