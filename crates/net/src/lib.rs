@@ -11,6 +11,7 @@ pub mod listeners;
 pub mod netlink;
 pub mod nft;
 pub mod ns;
+pub mod service;
 pub mod sock;
 
 pub use listeners::ListenerSet;
