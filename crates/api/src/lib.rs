@@ -1,1 +1,41 @@
-//! Istio and Kubernetes kinds that we read: the type, its defaults, its validation, its CRD schema.
+//! The kinds that the mesh reads: each with its type, its defaults and its validation, and the CRD
+//! schemas made from one table of fields. Istio's networking kinds have one type under all their
+//! versions; of Kubernetes' objects only the fields that we use are here.
+
+mod core;
+mod decode;
+mod destination_rule;
+mod duration;
+mod gateway;
+mod kind;
+mod mesh;
+mod meta;
+mod protocol;
+mod service_entry;
+mod sidecar;
+mod virtual_service;
+mod workload_entry;
+mod workload_group;
+
+pub use crate::core::config_map::ConfigMap;
+pub use crate::core::endpoint_slice::{EndpointSlice, SliceConditions, SliceEndpoint, SlicePort};
+pub use crate::core::namespace::Namespace;
+pub use crate::core::node::Node;
+pub use crate::core::pod::{
+    Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus,
+};
+pub use crate::core::secret::Secret;
+pub use crate::core::service::{IntOrString, Service, ServicePort, ServiceSpec};
+pub use decode::{Decoded, decode};
+pub use destination_rule::*;
+pub use duration::{Duration, InvalidDuration};
+pub use gateway::*;
+pub use kind::Kind;
+pub use mesh::*;
+pub use meta::{Metadata, Object, OwnerReference};
+pub use protocol::Protocol;
+pub use service_entry::*;
+pub use sidecar::*;
+pub use virtual_service::*;
+pub use workload_entry::WorkloadEntry;
+pub use workload_group::*;

@@ -1,0 +1,125 @@
+//! The kinds that the registry reads, by API group and name.
+
+/// A kind that the control plane watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    VirtualService,
+    DestinationRule,
+    Gateway,
+    ServiceEntry,
+    Sidecar,
+    WorkloadEntry,
+    WorkloadGroup,
+    Service,
+    EndpointSlice,
+    Pod,
+    Namespace,
+    Node,
+    ConfigMap,
+    Secret,
+}
+
+const NETWORKING: &str = "networking.istio.io";
+
+impl Kind {
+    pub const ALL: [Kind; 14] = [
+        Kind::Namespace,
+        Kind::Node,
+        Kind::ConfigMap,
+        Kind::Secret,
+        Kind::Service,
+        Kind::Pod,
+        Kind::EndpointSlice,
+        Kind::WorkloadEntry,
+        Kind::WorkloadGroup,
+        Kind::ServiceEntry,
+        Kind::DestinationRule,
+        Kind::Gateway,
+        Kind::Sidecar,
+        Kind::VirtualService,
+    ];
+
+    /// By `apiVersion` and `kind`; every version of a group is the same kind.
+    pub fn of(api_version: &str, kind: &str) -> Option<Kind> {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        Kind::ALL.into_iter().find(|k| k.name() == kind && k.group() == group)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::VirtualService => "VirtualService",
+            Kind::DestinationRule => "DestinationRule",
+            Kind::Gateway => "Gateway",
+            Kind::ServiceEntry => "ServiceEntry",
+            Kind::Sidecar => "Sidecar",
+            Kind::WorkloadEntry => "WorkloadEntry",
+            Kind::WorkloadGroup => "WorkloadGroup",
+            Kind::Service => "Service",
+            Kind::EndpointSlice => "EndpointSlice",
+            Kind::Pod => "Pod",
+            Kind::Namespace => "Namespace",
+            Kind::Node => "Node",
+            Kind::ConfigMap => "ConfigMap",
+            Kind::Secret => "Secret",
+        }
+    }
+
+    pub fn group(self) -> &'static str {
+        match self {
+            Kind::VirtualService
+            | Kind::DestinationRule
+            | Kind::Gateway
+            | Kind::ServiceEntry
+            | Kind::Sidecar
+            | Kind::WorkloadEntry
+            | Kind::WorkloadGroup => NETWORKING,
+            Kind::EndpointSlice => "discovery.k8s.io",
+            _ => "",
+        }
+    }
+
+    /// The version that is watched.
+    pub fn version(self) -> &'static str {
+        "v1"
+    }
+
+    /// As in URLs.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::VirtualService => "virtualservices",
+            Kind::DestinationRule => "destinationrules",
+            Kind::Gateway => "gateways",
+            Kind::ServiceEntry => "serviceentries",
+            Kind::Sidecar => "sidecars",
+            Kind::WorkloadEntry => "workloadentries",
+            Kind::WorkloadGroup => "workloadgroups",
+            Kind::Service => "services",
+            Kind::EndpointSlice => "endpointslices",
+            Kind::Pod => "pods",
+            Kind::Namespace => "namespaces",
+            Kind::Node => "nodes",
+            Kind::ConfigMap => "configmaps",
+            Kind::Secret => "secrets",
+        }
+    }
+
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, Kind::Namespace | Kind::Node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_versions_of_a_group_are_one_kind_and_other_groups_are_not() {
+        for v in ["v1", "v1beta1", "v1alpha3"] {
+            let kind = Kind::of(&format!("networking.istio.io/{v}"), "Gateway");
+            assert_eq!(kind, Some(Kind::Gateway));
+        }
+        assert_eq!(Kind::of("gateway.networking.k8s.io/v1", "Gateway"), None);
+        assert_eq!(Kind::of("v1", "Service"), Some(Kind::Service));
+        assert_eq!(Kind::of("serving.knative.dev/v1", "Service"), None);
+    }
+}
