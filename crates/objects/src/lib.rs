@@ -1,1 +1,17 @@
-//! Kubernetes object mechanics: server-side apply, strategic merge, JSON patch, structural schemas, selectors, tables.
+//! Kubernetes object mechanics over plain JSON values: which kinds exist and how they look
+//! (`kinds`, `schema`), how they are changed (`patch`, `apply`), what is filled in and refused
+//! (`defaults`, `validate`, `structural`), and how they are selected and shown
+//! (`selector`, `table`). Pure: the API server calls it and does the I/O.
+
+pub mod apply;
+pub mod convert;
+pub mod defaults;
+pub mod fields;
+pub mod kinds;
+pub mod meta;
+pub mod patch;
+pub mod schema;
+pub mod selector;
+pub mod strict;
+pub mod structural;
+pub mod validate;

@@ -1,0 +1,48 @@
+//! What is refused in an object, field by field, in Kubernetes' words for causes.
+
+/// One thing wrong with an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cause {
+    /// Kubernetes' cause type, such as `FieldValueRequired`.
+    pub reason: &'static str,
+    pub field: String,
+    pub message: String,
+}
+
+impl Cause {
+    pub fn required(field: impl Into<String>, why: &str) -> Cause {
+        let message = if why.is_empty() {
+            "Required value".to_owned()
+        } else {
+            format!("Required value: {why}")
+        };
+        Cause { reason: "FieldValueRequired", field: field.into(), message }
+    }
+
+    pub fn invalid(field: impl Into<String>, value: &serde_json::Value, why: &str) -> Cause {
+        let message = format!("Invalid value: {value}: {why}");
+        Cause { reason: "FieldValueInvalid", field: field.into(), message }
+    }
+
+    pub fn unsupported(field: impl Into<String>, value: &str, choices: &[&str]) -> Cause {
+        let choices: Vec<String> = choices.iter().map(|c| format!("{c:?}")).collect();
+        let message =
+            format!("Unsupported value: {value:?}: supported values: {}", choices.join(", "));
+        Cause { reason: "FieldValueNotSupported", field: field.into(), message }
+    }
+
+    pub fn forbidden(field: impl Into<String>, why: &str) -> Cause {
+        let message = format!("Forbidden: {why}");
+        Cause { reason: "FieldValueForbidden", field: field.into(), message }
+    }
+
+    pub fn duplicate(field: impl Into<String>, value: &serde_json::Value) -> Cause {
+        let message = format!("Duplicate value: {value}");
+        Cause { reason: "FieldValueDuplicate", field: field.into(), message }
+    }
+
+    pub fn wrong_type(field: impl Into<String>, found: &str, wanted: &str) -> Cause {
+        let message = format!("Invalid value: {found:?}: must be of type {wanted}");
+        Cause { reason: "FieldValueTypeInvalid", field: field.into(), message }
+    }
+}
