@@ -6,11 +6,13 @@
 //! pods of the embedded cluster.
 
 pub mod capture;
+pub mod fds;
 pub mod link;
 pub mod listeners;
 pub mod netlink;
 pub mod nft;
 pub mod ns;
+pub mod process;
 pub mod service;
 pub mod sock;
 

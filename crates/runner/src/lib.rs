@@ -1,1 +1,3 @@
-//! Pods as processes in network namespaces.
+//! Pods as processes in network namespaces: the node of the embedded cluster.
+
+pub mod shim;
