@@ -195,22 +195,18 @@ impl Reader<'_> {
     fn ports(&mut self, key: &str, default: &str, star: bool) -> String {
         let text = self.text(key, default);
         let bad = |p: &&str| p.trim().parse::<u16>().is_err();
-        if !(text.is_empty() || (star && text == "*")) {
-            if let Some(bad) = text.split(',').filter(|p| !p.is_empty()).find(bad) {
-                self.refuse(key, format!("{bad:?} is not a port; write numbers with commas"));
-            }
+        let all = star && text == "*";
+        if let Some(bad) = text.split(',').filter(|p| !all && !p.is_empty()).find(bad) {
+            self.refuse(key, format!("{bad:?} is not a port; write numbers with commas"));
         }
         text
     }
 
     fn ranges(&mut self, key: &str, default: &str) -> String {
         let text = self.text(key, default);
-        if text != "*" {
-            if let Some(bad) =
-                text.split(',').filter(|r| !r.is_empty()).find(|r| !is_range(r.trim()))
-            {
-                self.refuse(key, format!("{bad:?} is not an address range as in 10.0.0.0/8"));
-            }
+        let bad = |r: &&str| text != "*" && !r.is_empty() && !is_range(r.trim());
+        if let Some(bad) = text.split(',').find(bad) {
+            self.refuse(key, format!("{bad:?} is not an address range as in 10.0.0.0/8"));
         }
         text
     }

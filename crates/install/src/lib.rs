@@ -1,1 +1,54 @@
-//! Manifests of the control plane and gateways for a profile.
+//! The manifests of an installation: a profile and values in, Kubernetes objects out, as typed data
+//! under Istio's names. `lateen up` applies them to the embedded cluster, `kubectl` to any other.
+
+mod control_plane;
+mod gateway;
+mod mesh;
+mod rbac;
+mod values;
+mod webhooks;
+
+pub use values::{Profile, Values};
+
+use serde_json::{Value, json};
+
+/// Everything of `profile`, in an order in which it can be applied.
+pub fn manifests(profile: Profile, values: &Values) -> Vec<Value> {
+    let mut all = vec![namespace(values)];
+    if profile == Profile::Empty {
+        return all;
+    }
+    all.extend(rbac::objects(values));
+    all.extend(mesh::config_maps(values));
+    all.extend(control_plane::objects(values));
+    all.extend(webhooks::objects(values));
+    if matches!(profile, Profile::Default | Profile::Demo) {
+        all.extend(gateway::objects(&gateway::INGRESS, values));
+    }
+    if profile == Profile::Demo {
+        all.extend(gateway::objects(&gateway::EGRESS, values));
+    }
+    all
+}
+
+fn namespace(values: &Values) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": values.namespace, "labels": {"istio-injection": "disabled"}}})
+}
+
+/// `metadata` of an object in the installation's namespace.
+fn meta(values: &Values, name: &str, app: &str) -> Value {
+    json!({
+        "name": name,
+        "namespace": values.namespace,
+        "labels": {
+            "app": app,
+            "istio.io/rev": values.revision,
+            "install.operator.istio.io/owning-resource": "unknown",
+            "release": "istio"}})
+}
+
+#[cfg(test)]
+mod tests;
