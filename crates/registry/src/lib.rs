@@ -1,1 +1,25 @@
-//! Objects in, one immutable Snapshot out: services, endpoints, workloads, policies, indexed.
+//! Objects in, one immutable [`Snapshot`] out: services, endpoints, workloads and configuration,
+//! indexed by what the compiler asks for. There is one writer, the [`Store`]; a snapshot is cheap,
+//! because everything that did not change is shared with the one before. Every part carries the
+//! revision at which it last changed, so that what was computed from it can be kept.
+
+mod endpoints;
+mod entry;
+mod item;
+mod rules;
+mod service;
+mod sidecars;
+mod snapshot;
+mod store;
+mod visibility;
+mod workload;
+
+pub use endpoints::{EndpointIndex, Instance, InstanceAddress, ServiceEndpoints};
+pub use item::{Collection, Item};
+pub use rules::{DestinationRules, Rule};
+pub use service::{Resolution, Service, ServiceKey, ServicePort, Services, TargetPort};
+pub use sidecars::Sidecars;
+pub use snapshot::{Mesh, Snapshot};
+pub use store::{Applied, Change, Store};
+pub use visibility::ExportTo;
+pub use workload::{Locality, Workload, Workloads};

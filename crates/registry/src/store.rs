@@ -1,0 +1,485 @@
+//! The one writer: takes objects as they come, keeps what is derived from them up to date, and hands
+//! out snapshots.
+
+use crate::endpoints::{self, ServiceEndpoints};
+use crate::entry::{self, Machine};
+use crate::item::Table;
+use crate::snapshot::Mesh;
+use crate::{
+    Collection, DestinationRules, EndpointIndex, ExportTo, Item, Service, Services, Sidecars,
+    Snapshot, Workload, Workloads,
+};
+use api::{
+    ConfigMap, DestinationRule, EndpointSlice, Gateway, Kind, MeshConfig, Node, Object, Pod,
+    ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
+};
+use base::{Finding, Host, Labels, ObjectRef};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What a change touches, from nothing to everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Nothing that any proxy could notice.
+    Nothing,
+    /// Endpoints or workloads: no new names, only where they lead.
+    Endpoints,
+    Configuration,
+}
+
+/// What became of one object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    pub change: Change,
+    pub findings: Vec<Finding>,
+}
+
+pub struct Store {
+    domain: Arc<str>,
+    root: String,
+    revision: u64,
+    virtual_services: Table<Item<VirtualService>>,
+    destination_rules: Table<Item<DestinationRule>>,
+    gateways: Table<Item<Gateway>>,
+    sidecars: Table<Item<Sidecar>>,
+    service_entries: Table<Item<ServiceEntry>>,
+    machines: Table<Object<WorkloadEntry>>,
+    services: Table<Service>,
+    slices: Table<EndpointSlice>,
+    pods: Table<Pod>,
+    workloads: Table<Workload>,
+    nodes: Table<Labels>,
+    mesh: Arc<Mesh>,
+    last: Option<Arc<Snapshot>>,
+}
+
+impl Store {
+    /// For a cluster of this DNS domain (`cluster.local`), with istiod in the root namespace
+    /// (`istio-system`).
+    pub fn new(domain: &str, root: &str) -> Store {
+        let config = MeshConfig { root_namespace: root.to_owned(), ..MeshConfig::default() };
+        Store {
+            domain: domain.into(),
+            root: root.to_owned(),
+            revision: 0,
+            virtual_services: Table::default(),
+            destination_rules: Table::default(),
+            gateways: Table::default(),
+            sidecars: Table::default(),
+            service_entries: Table::default(),
+            machines: Table::default(),
+            services: Table::default(),
+            slices: Table::default(),
+            pods: Table::default(),
+            workloads: Table::default(),
+            nodes: Table::default(),
+            mesh: Arc::new(Mesh::new(0, config)),
+            last: None,
+        }
+    }
+
+    /// Creates or replaces an object. One that cannot be read replaces nothing: what was there
+    /// before stays in force, and the finding says so.
+    pub fn apply(&mut self, kind: Kind, object: &Value) -> Applied {
+        let applied = self.try_apply(kind, object);
+        applied.unwrap_or_else(|finding| {
+            let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
+            let about = ObjectRef::new(kind.name(), text("namespace"), text("name"));
+            Applied { change: Change::Nothing, findings: vec![finding.about(about)] }
+        })
+    }
+
+    fn try_apply(&mut self, kind: Kind, object: &Value) -> Result<Applied, Finding> {
+        match kind {
+            Kind::VirtualService => self.apply_virtual_service(object),
+            Kind::DestinationRule => self.apply_destination_rule(object),
+            Kind::ServiceEntry => self.apply_service_entry(object),
+            Kind::Gateway => {
+                let read = read_item(kind, self.revision + 1, object)?;
+                Ok(put(&mut self.revision, &mut self.gateways, read))
+            }
+            Kind::Sidecar => {
+                let read = read_item(kind, self.revision + 1, object)?;
+                Ok(put(&mut self.revision, &mut self.sidecars, read))
+            }
+            Kind::WorkloadEntry => self.apply_machine(object),
+            Kind::Service => self.apply_service(object),
+            Kind::EndpointSlice => self.apply_slice(object),
+            Kind::Pod => self.apply_pod(object),
+            Kind::Node => self.apply_node(object),
+            Kind::ConfigMap => self.apply_config_map(object),
+            Kind::Namespace | Kind::Secret | Kind::WorkloadGroup => Ok(quiet(Change::Nothing)),
+        }
+    }
+
+    /// Removes an object.
+    pub fn delete(&mut self, kind: Kind, namespace: &str, name: &str) -> Change {
+        let next = self.revision + 1;
+        let (gone, change) = match kind {
+            Kind::VirtualService => (
+                drop_from(&mut self.virtual_services, next, namespace, name),
+                Change::Configuration,
+            ),
+            Kind::DestinationRule => (
+                drop_from(&mut self.destination_rules, next, namespace, name),
+                Change::Configuration,
+            ),
+            Kind::ServiceEntry => {
+                (drop_from(&mut self.service_entries, next, namespace, name), Change::Configuration)
+            }
+            Kind::Gateway => {
+                (drop_from(&mut self.gateways, next, namespace, name), Change::Configuration)
+            }
+            Kind::Sidecar => {
+                (drop_from(&mut self.sidecars, next, namespace, name), Change::Configuration)
+            }
+            Kind::Service => {
+                (drop_from(&mut self.services, next, namespace, name), Change::Configuration)
+            }
+            Kind::WorkloadEntry => {
+                (drop_from(&mut self.machines, next, namespace, name), Change::Endpoints)
+            }
+            Kind::EndpointSlice => {
+                (drop_from(&mut self.slices, next, namespace, name), Change::Endpoints)
+            }
+            Kind::Pod => {
+                drop_from(&mut self.pods, next, namespace, name);
+                (drop_from(&mut self.workloads, next, namespace, name), Change::Endpoints)
+            }
+            Kind::Node => (drop_from(&mut self.nodes, next, "", name), Change::Endpoints),
+            Kind::ConfigMap => return self.forget_mesh(namespace, name),
+            Kind::Namespace | Kind::Secret | Kind::WorkloadGroup => (false, Change::Nothing),
+        };
+        if !gone {
+            return Change::Nothing;
+        }
+        self.revision = next;
+        change
+    }
+
+    fn apply_virtual_service(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let mut item = read_item(Kind::VirtualService, self.revision + 1, object)?;
+        let spec: &VirtualService = &item.spec;
+        item.hosts = resolve_all(&spec.hosts, item.namespace(), &self.domain);
+        item.export_to = ExportTo::parse(spec.export_to.iter().map(String::as_str));
+        Ok(put(&mut self.revision, &mut self.virtual_services, item))
+    }
+
+    fn apply_destination_rule(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let mut item = read_item(Kind::DestinationRule, self.revision + 1, object)?;
+        let spec: &DestinationRule = &item.spec;
+        item.hosts = resolve_all([&spec.host], item.namespace(), &self.domain);
+        item.export_to = ExportTo::parse(spec.export_to.iter().map(String::as_str));
+        Ok(put(&mut self.revision, &mut self.destination_rules, item))
+    }
+
+    fn apply_service_entry(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let mut item = read_item(Kind::ServiceEntry, self.revision + 1, object)?;
+        item.hosts = entry::hosts(&item.spec);
+        item.export_to = ExportTo::parse(item.spec.export_to.iter().map(String::as_str));
+        Ok(put(&mut self.revision, &mut self.service_entries, item))
+    }
+
+    fn apply_machine(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let read: Object<WorkloadEntry> = decode(object)?.object;
+        let (namespace, name) = (read.metadata.namespace.clone(), read.metadata.name.clone());
+        if self.machines.get(&namespace, &name).is_some_and(|old| old.spec == read.spec) {
+            return Ok(quiet(Change::Nothing));
+        }
+        self.revision += 1;
+        self.machines.insert(self.revision, &namespace, &name, read);
+        Ok(quiet(Change::Endpoints))
+    }
+
+    fn apply_service(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let read: api::Service = decode(object)?.object;
+        let service = Service::of_kubernetes(self.revision + 1, &read, &self.domain)
+            .map_err(|e| Finding::error("metadata.name", e.to_string()))?;
+        let (namespace, name) = (&read.metadata.namespace, &read.metadata.name);
+        let same =
+            |old: &Arc<Service>| Service { version: service.version, ..(**old).clone() } == service;
+        if self.services.get(namespace, name).is_some_and(same) {
+            return Ok(quiet(Change::Nothing));
+        }
+        self.revision += 1;
+        self.services.insert(self.revision, namespace, name, service);
+        Ok(quiet(Change::Configuration))
+    }
+
+    fn apply_slice(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let read: EndpointSlice = decode(object)?.object;
+        let (namespace, name) = (read.metadata.namespace.clone(), read.metadata.name.clone());
+        let same = |old: &Arc<EndpointSlice>| {
+            (&old.endpoints, &old.ports, old.service())
+                == (&read.endpoints, &read.ports, read.service())
+        };
+        if self.slices.get(&namespace, &name).is_some_and(same) {
+            return Ok(quiet(Change::Nothing));
+        }
+        self.revision += 1;
+        self.slices.insert(self.revision, &namespace, &name, read);
+        Ok(quiet(Change::Endpoints))
+    }
+
+    fn apply_pod(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let pod: Pod = decode(object)?.object;
+        let (namespace, name) = (pod.metadata.namespace.clone(), pod.metadata.name.clone());
+        let node = self.nodes.get("", &pod.spec.node_name).map(|n| &**n);
+        let workload = Workload::of_pod(&pod, node);
+        let old = self.workloads.get(&namespace, &name);
+        let change = if old.map(|w| &**w) == workload.as_ref() {
+            Change::Nothing
+        } else {
+            self.revision += 1;
+            match workload {
+                Some(w) => self.workloads.insert(self.revision, &namespace, &name, w),
+                None => drop(self.workloads.remove(self.revision, &namespace, &name)),
+            }
+            Change::Endpoints
+        };
+        self.pods.insert(self.revision, &namespace, &name, pod);
+        Ok(quiet(change))
+    }
+
+    fn apply_node(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let node: Node = decode(object)?.object;
+        let (name, labels) = (node.metadata.name, node.metadata.labels);
+        if self.nodes.get("", &name).is_some_and(|old| **old == labels) {
+            return Ok(quiet(Change::Nothing));
+        }
+        self.revision += 1;
+        let on_node: Vec<Arc<Pod>> =
+            self.pods.map.values().filter(|p| p.spec.node_name == name).cloned().collect();
+        for pod in on_node {
+            let meta = &pod.metadata;
+            if let Some(w) = Workload::of_pod(&pod, Some(&labels)) {
+                self.workloads.insert(self.revision, &meta.namespace, &meta.name, w);
+            }
+        }
+        self.nodes.insert(self.revision, "", &name, labels);
+        Ok(quiet(Change::Endpoints))
+    }
+
+    fn apply_config_map(&mut self, object: &Value) -> Result<Applied, Finding> {
+        let map: ConfigMap = decode(object)?.object;
+        if map.metadata.namespace != self.root || map.metadata.name != MESH_CONFIG_MAP {
+            return Ok(quiet(Change::Nothing));
+        }
+        let yaml = map.data.get("mesh").map_or("", String::as_str);
+        let (mut config, findings) = MeshConfig::parse(yaml);
+        config.root_namespace.clone_from(&self.root);
+        let about = ObjectRef::new("ConfigMap", &map.metadata.namespace, &map.metadata.name);
+        let findings = findings.into_iter().map(|f| f.about(about.clone())).collect();
+        Ok(Applied { change: self.set_mesh(config), findings })
+    }
+
+    fn forget_mesh(&mut self, namespace: &str, name: &str) -> Change {
+        if namespace != self.root || name != MESH_CONFIG_MAP {
+            return Change::Nothing;
+        }
+        let root_namespace = self.root.clone();
+        self.set_mesh(MeshConfig { root_namespace, ..MeshConfig::default() })
+    }
+
+    fn set_mesh(&mut self, config: MeshConfig) -> Change {
+        if self.mesh.config == config {
+            return Change::Nothing;
+        }
+        self.revision += 1;
+        self.mesh = Arc::new(Mesh::new(self.revision, config));
+        Change::Configuration
+    }
+
+    /// The world as it is now. What did not change since the last call is the same `Arc`.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        if let Some(last) = self.last.as_ref().filter(|s| s.version == self.revision) {
+            return last.clone();
+        }
+        let last = self.last.take();
+        let last = last.as_deref();
+        let services = self.build_services(last);
+        let workloads = self.build_workloads(last);
+        let snapshot = Arc::new(Snapshot {
+            version: self.revision,
+            domain: self.domain.clone(),
+            mesh: self.mesh.clone(),
+            endpoints: self.build_endpoints(last, &services, &workloads),
+            services,
+            workloads,
+            virtual_services: collect(&self.virtual_services, last.map(|l| &l.virtual_services)),
+            destination_rules: self.build_rules(last),
+            gateways: collect(&self.gateways, last.map(|l| &l.gateways)),
+            sidecars: self.build_sidecars(last),
+        });
+        self.last = Some(snapshot.clone());
+        snapshot
+    }
+
+    fn build_services(&self, last: Option<&Snapshot>) -> Arc<Services> {
+        let version = self.services.version.max(self.service_entries.version);
+        if let Some(same) = last.map(|l| &l.services).filter(|s| s.version == version) {
+            return same.clone();
+        }
+        let mut all: Vec<Arc<Service>> = self.services.map.values().cloned().collect();
+        let mut known: HashSet<_> = all.iter().map(|s| s.key()).collect();
+        for item in Collection::of(&self.service_entries).iter() {
+            for service in entry::services(item) {
+                if known.insert(service.key()) {
+                    all.push(Arc::new(service));
+                } else if let Some(older) = all.iter_mut().find(|s| s.key() == service.key()) {
+                    add_ports(older, &service);
+                }
+            }
+        }
+        Arc::new(Services::index(version, all))
+    }
+
+    fn build_workloads(&self, last: Option<&Snapshot>) -> Arc<Workloads> {
+        let version = self.workloads.version;
+        match last.map(|l| &l.workloads).filter(|w| w.version == version) {
+            Some(same) => same.clone(),
+            None => Arc::new(Workloads::index(version, self.workloads.map.values().cloned())),
+        }
+    }
+
+    fn build_rules(&self, last: Option<&Snapshot>) -> Arc<DestinationRules> {
+        let version = self.destination_rules.version.max(self.mesh.version);
+        if let Some(same) = last.map(|l| &l.destination_rules).filter(|r| r.version == version) {
+            return same.clone();
+        }
+        let items = Collection::of(&self.destination_rules);
+        let export = &self.mesh.destination_rule_export;
+        Arc::new(DestinationRules::index(version, &self.root, export, items.iter()))
+    }
+
+    fn build_sidecars(&self, last: Option<&Snapshot>) -> Arc<Sidecars> {
+        let version = self.sidecars.version;
+        match last.map(|l| &l.sidecars).filter(|s| s.version == version) {
+            Some(same) => same.clone(),
+            None => Arc::new(Sidecars::of(version, &self.root, &self.sidecars)),
+        }
+    }
+
+    fn build_endpoints(
+        &self,
+        last: Option<&Snapshot>,
+        services: &Services,
+        workloads: &Workloads,
+    ) -> Arc<EndpointIndex> {
+        let version =
+            [self.slices.version, self.machines.version, self.workloads.version, services.version];
+        let version = version.into_iter().max().unwrap_or(0);
+        if let Some(same) = last.map(|l| &l.endpoints).filter(|e| e.version == version) {
+            return same.clone();
+        }
+        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
+        for slice in self.slices.map.values() {
+            if let Some(service) = slice.service() {
+                let key = (slice.metadata.namespace.as_str(), service);
+                slices.entry(key).or_default().push(slice);
+            }
+        }
+        let mut by_service = HashMap::with_capacity(services.len());
+        for service in services.iter() {
+            let instances = if service.kubernetes {
+                let own = slices.get(&(&*service.namespace, &*service.name));
+                let own = own.into_iter().flatten().copied();
+                endpoints::of_slices(service, own, workloads)
+            } else {
+                self.entry_instances(service)
+            };
+            let key = service.key();
+            let old = last.and_then(|l| l.endpoints.get(&key));
+            let fresh = match old.filter(|old| old.instances == instances) {
+                Some(old) => old.clone(),
+                None => Arc::new(ServiceEndpoints { version, instances }),
+            };
+            by_service.insert(key, fresh);
+        }
+        Arc::new(EndpointIndex { version, by_service })
+    }
+
+    /// Of all ServiceEntries of its namespace that name the host.
+    fn entry_instances(&self, service: &Service) -> Vec<endpoints::Instance> {
+        let mut all = Vec::new();
+        let of_namespace = |namespace: &str| *namespace == *service.namespace;
+        for item in self.service_entries.map.values() {
+            if !of_namespace(item.namespace()) || !item.hosts.contains(&service.host) {
+                continue;
+            }
+            let pods = self.workloads.map.values().filter(|w| of_namespace(&w.namespace));
+            let machines =
+                self.machines.map.values().filter(|m| of_namespace(&m.metadata.namespace)).map(
+                    |m| Machine {
+                        name: &m.metadata.name,
+                        namespace: &m.metadata.namespace,
+                        entry: &m.spec,
+                    },
+                );
+            all.extend(entry::instances(service, &item.spec, pods, machines));
+        }
+        endpoints::sort(&mut all);
+        all
+    }
+}
+
+const MESH_CONFIG_MAP: &str = "istio";
+
+fn quiet(change: Change) -> Applied {
+    Applied { change, findings: Vec::new() }
+}
+
+fn read_item<T>(kind: Kind, version: u64, object: &Value) -> Result<Item<T>, Finding>
+where
+    T: Default + DeserializeOwned,
+{
+    let object: Object<T> = decode(object)?.object;
+    Ok(Item::new(version, kind.name(), object))
+}
+
+/// Stores an item unless it says the same as the one that is there.
+fn put<T: PartialEq>(revision: &mut u64, table: &mut Table<Item<T>>, item: Item<T>) -> Applied {
+    let (namespace, name) = (item.namespace().to_owned(), item.name().to_owned());
+    let same = |old: &Arc<Item<T>>| {
+        old.spec == item.spec && old.metadata.creation_timestamp == item.metadata.creation_timestamp
+    };
+    if table.get(&namespace, &name).is_some_and(same) {
+        return quiet(Change::Nothing);
+    }
+    *revision += 1;
+    table.insert(*revision, &namespace, &name, item);
+    quiet(Change::Configuration)
+}
+
+fn drop_from<T>(table: &mut Table<T>, version: u64, namespace: &str, name: &str) -> bool {
+    table.remove(version, namespace, name).is_some()
+}
+
+fn collect<T>(table: &Table<Item<T>>, last: Option<&Arc<Collection<T>>>) -> Arc<Collection<T>> {
+    match last.filter(|l| l.version == table.version) {
+        Some(same) => same.clone(),
+        None => Arc::new(Collection::of(table)),
+    }
+}
+
+fn resolve_all<'a>(
+    names: impl IntoIterator<Item = &'a String>,
+    namespace: &str,
+    domain: &str,
+) -> Vec<Host> {
+    names.into_iter().filter_map(|n| Host::resolve(n, namespace, domain).ok()).collect()
+}
+
+/// A younger ServiceEntry of the same host and namespace adds the ports that the older lacks.
+fn add_ports(older: &mut Arc<Service>, younger: &Service) {
+    let new = younger.ports.iter().filter(|p| older.port(p.number).is_none());
+    let new: Vec<_> = new.cloned().collect();
+    if older.kubernetes || new.is_empty() {
+        return;
+    }
+    let service = Arc::make_mut(older);
+    service.version = service.version.max(younger.version);
+    service.ports.extend(new);
+}
