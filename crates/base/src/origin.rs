@@ -83,11 +83,15 @@ impl OriginTable {
         OriginId(id)
     }
 
+    pub fn id(&self, origin: &Origin) -> Option<OriginId> {
+        self.ids.get(origin).map(|id| OriginId(*id))
+    }
+
     pub fn get(&self, id: OriginId) -> Option<&Origin> {
         self.list.get((id.0 as usize).checked_sub(1)?)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (OriginId, &Origin)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (OriginId, &Origin)> {
         self.list.iter().enumerate().map(|(i, o)| (OriginId(i as u32 + 1), o))
     }
 }
