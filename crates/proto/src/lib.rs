@@ -1,1 +1,6 @@
 //! Protobuf messages: Envoy resources re-exported, discovery service, Istio CA, NDS and debug services.
+
+pub mod ca;
+pub mod discovery;
+
+pub use envoy_types::pb as envoy;
