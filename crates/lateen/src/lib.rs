@@ -1,1 +1,7 @@
-//! The command line, the control plane and the embedded cluster as one binary.
+//! The command line, the control plane and the embedded cluster as one binary. `main.rs` only calls
+//! [`cli::main`]; each command lies in a file of its own.
+
+pub mod cli;
+pub mod cluster_cli;
+pub mod injection;
+pub mod state;

@@ -1,3 +1,8 @@
-//! The command line, the control plane and the embedded cluster as one binary.
+//! Entry point of `lateen`; see `cli.rs`.
 
-fn main() {}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    lateen::cli::main()
+}

@@ -1,0 +1,135 @@
+//! The command line: what is typed, and which file answers it. Under the name `istioctl` it is the
+//! same program.
+
+pub mod jsonpath;
+pub mod manifest;
+pub mod mesh;
+pub mod objects;
+pub mod pods;
+pub mod print;
+pub mod remote;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "lateen",
+    version,
+    about = "A service mesh: data plane, control plane and a cluster of its own"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command that talks to a cluster takes.
+#[derive(Args, Clone, Default)]
+pub struct Global {
+    /// Kubernetes configuration file; else $KUBECONFIG, the mesh of `lateen up`, or ~/.kube/config
+    #[arg(short = 'c', long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig context to use
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// Namespace
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+    /// Namespace of the control plane
+    #[arg(
+        short = 'i',
+        long,
+        global = true,
+        default_value = "istio-system",
+        value_name = "NAMESPACE"
+    )]
+    pub istio_namespace: String,
+    /// State directory of `lateen up`
+    #[arg(long, global = true, env = "LATEEN_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Apply manifests from files, URLs of files (`-f -` is standard input) or folders
+    Apply(manifest::ApplyArgs),
+    /// Print objects
+    Get(objects::GetArgs),
+    /// Show one object with its events
+    Describe(objects::DescribeArgs),
+    /// Delete objects by name, selector or manifest
+    Delete(manifest::DeleteArgs),
+    /// Print the log of a container
+    Logs(pods::LogsArgs),
+    /// Run a command in a container
+    Exec(pods::ExecArgs),
+    /// Forward local ports to a pod or Service
+    PortForward(pods::PortForwardArgs),
+    /// Whether each proxy has the configuration it should have
+    #[command(visible_alias = "ps")]
+    ProxyStatus(mesh::ProxyStatusArgs),
+    /// The configuration that one proxy runs
+    #[command(visible_alias = "pc")]
+    ProxyConfig(mesh::ProxyConfigArgs),
+    /// Add the sidecar to workloads in manifests
+    KubeInject(manifest::KubeInjectArgs),
+    /// Print the CustomResourceDefinitions of the mesh's kinds
+    Crds,
+    /// Print the versions of client, control plane and data plane
+    Version(mesh::VersionArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    #[command(flatten)]
+    Cluster(crate::cluster_cli::ClusterCommand),
+}
+
+/// Reads the arguments of this process and answers.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Cluster(command) = cli.command {
+        return crate::cluster_cli::run(command, &cli.global);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&anyhow::Error::new(e)),
+    };
+    match runtime.block_on(answer(cli)) {
+        Ok(code) => code,
+        Err(e) => fail(&e),
+    }
+}
+
+async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
+    let global = cli.global;
+    match cli.command {
+        Command::Apply(args) => manifest::apply(&global, args).await?,
+        Command::Delete(args) => manifest::delete(&global, args).await?,
+        Command::KubeInject(args) => manifest::kube_inject(&global, args).await?,
+        Command::Get(args) => objects::get(&global, args).await?,
+        Command::Describe(args) => objects::describe(&global, args).await?,
+        Command::Logs(args) => pods::logs(&global, args).await?,
+        Command::Exec(args) => return pods::exec(&global, args).await,
+        Command::PortForward(args) => pods::port_forward(&global, args).await?,
+        Command::ProxyStatus(args) => mesh::proxy_status(&global, args).await?,
+        Command::ProxyConfig(args) => mesh::proxy_config(&global, args).await?,
+        Command::Version(args) => mesh::version(&global, args).await?,
+        Command::Crds => manifest::crds()?,
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lateen", &mut std::io::stdout());
+        }
+        Command::Cluster(command) => return Ok(crate::cluster_cli::run(command, &global)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Errors go to standard error with all their causes; the exit code is 1.
+pub fn fail(e: &anyhow::Error) -> ExitCode {
+    eprintln!("{}: {e:#}", print::red("error"));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,79 @@
+//! Injection by hand (`lateen kube-inject`): the installation's own settings where a cluster answers,
+//! the defaults of the release elsewhere, and the same pure function as the webhook.
+
+use crate::cli::Global;
+use crate::cli::remote::Remote;
+use anyhow::{Result, bail};
+use inject::{Context, Outcome, Values};
+use serde_json::{Value, json};
+
+pub struct Settings {
+    mesh: Value,
+    values: Values,
+    namespace: String,
+}
+
+/// From the ConfigMaps `istio` and `istio-sidecar-injector`.
+pub async fn settings(global: &Global) -> Result<Settings> {
+    let Ok(remote) = Remote::open(global).await else { return Ok(defaults(global)) };
+    let path = format!("/api/v1/namespaces/{}/configmaps", global.istio_namespace);
+    let injector = remote.connection.get(&format!("{path}/istio-sidecar-injector")).await;
+    let mesh = remote.connection.get(&format!("{path}/istio")).await;
+    let (Ok(injector), Ok(mesh)) = (injector, mesh) else {
+        eprintln!("Warning: no control plane in {}: the defaults are used", global.istio_namespace);
+        return Ok(defaults(global));
+    };
+    let values = serde_json::from_str(injector.body["data"]["values"].as_str().unwrap_or("{}"))?;
+    let mesh = serde_yaml_ng::from_str(mesh.body["data"]["mesh"].as_str().unwrap_or("{}"))?;
+    Ok(Settings { mesh, values: Values::from_json(&values), namespace: remote.namespace })
+}
+
+fn defaults(global: &Global) -> Settings {
+    Settings {
+        mesh: json!({}),
+        values: Values::from_json(&json!({})),
+        namespace: global.namespace.clone().unwrap_or_else(|| "default".into()),
+    }
+}
+
+/// The document with a sidecar in its pod template; other documents as they are.
+pub fn inject_document(document: Value, settings: &Settings) -> Result<Value> {
+    let ctx = Context {
+        namespace: &settings.namespace,
+        // Whoever injects by hand means it, whatever the namespace says.
+        namespace_labels: None,
+        mesh: &settings.mesh,
+        values: &settings.values,
+        revision: "default",
+        owner: None,
+    };
+    match inject::inject_document(&document, &ctx) {
+        Outcome::Injected(new) => Ok(new),
+        Outcome::Unchanged(_) => Ok(document),
+        Outcome::Refused(findings) => {
+            let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+            let name = document["metadata"]["name"].as_str().unwrap_or_default();
+            bail!("{} {name}: {}", document["kind"].as_str().unwrap_or_default(), lines.join("; "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_gets_a_sidecar_and_a_service_passes_through() {
+        let settings = defaults(&Global::default());
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" },
+            "spec": { "template": { "metadata": { "labels": { "app": "a" } },
+                "spec": { "containers": [{ "name": "a", "image": "x" }] } } },
+        });
+        let injected = inject_document(deployment, &settings).unwrap();
+        let containers = injected["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+        assert!(containers.iter().any(|c| c["name"] == "istio-proxy"), "{injected}");
+        let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a" } });
+        assert_eq!(inject_document(service.clone(), &settings).unwrap(), service);
+    }
+}
