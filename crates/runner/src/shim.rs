@@ -14,6 +14,7 @@ mod serve;
 use std::path::Path;
 
 use protocol::Sandbox;
+pub use root::{COMMANDS, PROGRAMS};
 
 /// Files in a shim's directory.
 pub const SANDBOX_FILE: &str = "sandbox.json";
