@@ -1,5 +1,12 @@
 //! What is refused in an object, field by field, in Kubernetes' words for causes.
 
+mod builtin;
+mod names;
+
+use serde_json::Value;
+
+use crate::kinds::Kind;
+
 /// One thing wrong with an object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cause {
@@ -19,7 +26,7 @@ impl Cause {
         Cause { reason: "FieldValueRequired", field: field.into(), message }
     }
 
-    pub fn invalid(field: impl Into<String>, value: &serde_json::Value, why: &str) -> Cause {
+    pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Cause {
         let message = format!("Invalid value: {value}: {why}");
         Cause { reason: "FieldValueInvalid", field: field.into(), message }
     }
@@ -36,7 +43,7 @@ impl Cause {
         Cause { reason: "FieldValueForbidden", field: field.into(), message }
     }
 
-    pub fn duplicate(field: impl Into<String>, value: &serde_json::Value) -> Cause {
+    pub fn duplicate(field: impl Into<String>, value: &Value) -> Cause {
         let message = format!("Duplicate value: {value}");
         Cause { reason: "FieldValueDuplicate", field: field.into(), message }
     }
@@ -45,4 +52,14 @@ impl Cause {
         let message = format!("Invalid value: {found:?}: must be of type {wanted}");
         Cause { reason: "FieldValueTypeInvalid", field: field.into(), message }
     }
+}
+
+/// What is wrong with an object (in its stored version) by the rules of its kind.
+pub fn object(kind: &Kind, old: Option<&Value>, new: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    names::metadata(kind, new, &mut causes);
+    if !kind.custom {
+        builtin::object(kind, old, new, &mut causes);
+    }
+    causes
 }

@@ -1,0 +1,24 @@
+//! The clock, as timestamps of objects.
+
+use jiff::Timestamp;
+
+/// Now, to the second, as RFC 3339.
+pub fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Now, to the microsecond, as RFC 3339.
+pub fn now_micro() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+pub fn unix_seconds() -> i64 {
+    Timestamp::now().as_second()
+}
+
+/// A moment of seconds after the epoch as RFC 3339.
+pub fn rfc3339(seconds: i64) -> String {
+    Timestamp::from_second(seconds)
+        .map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
+}
