@@ -1,1 +1,58 @@
 //! Sample applications: Bookinfo, httpbin and the small programs that image names map to.
+//!
+//! One binary holds them all. Which one runs is said by the first argument or by the program's own
+//! name, either being the application (`reviews`) or an image (`examples-bookinfo-reviews-v2`).
+//! Each runs on a single thread and is small enough to run a dozen of beside one another.
+
+mod bookinfo;
+mod choice;
+mod client;
+mod echo;
+mod flags;
+mod helloworld;
+mod httpbin;
+
+mod tcp_echo;
+mod trace;
+mod web;
+mod websocket;
+
+use std::process::ExitCode;
+
+use choice::App;
+use flags::Flags;
+
+/// Runs the application that the arguments ask for, until it is told to stop.
+pub fn main(args: Vec<String>) -> ExitCode {
+    let Some((app, rest)) = choice::choose(&args) else {
+        eprintln!("lateen-apps: no application named {:?}; {}", args.get(1), choice::usage());
+        return ExitCode::from(2);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(app, Flags::parse(rest))),
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lateen-apps: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(app: App, flags: Flags) -> anyhow::Result<()> {
+    match app {
+        App::Productpage => bookinfo::productpage(&flags).await,
+        App::Details => bookinfo::details(&flags).await,
+        App::Reviews(version) => bookinfo::reviews(&flags, version).await,
+        App::Ratings(version) => bookinfo::ratings(&flags, version).await,
+        App::Httpbin(flavour) => httpbin::run(&flags, flavour).await,
+        App::Helloworld(version) => helloworld::run(&flags, version).await,
+        App::TcpEcho => tcp_echo::run(&flags).await,
+        App::Health => helloworld::health(&flags).await,
+        App::WebSocket => websocket::run(&flags).await,
+        App::Echo => echo::run(&flags).await,
+    }
+}
