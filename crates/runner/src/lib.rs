@@ -2,6 +2,9 @@
 
 pub mod env;
 pub mod images;
+pub mod lifecycle;
 pub mod pod;
+pub mod probe;
 pub mod shim;
+pub mod status;
 pub mod volumes;
