@@ -1,6 +1,8 @@
 //! A mesh for tests: brought up in a state directory of its own, talked to with kubectl and curl as a
 //! user would, and taken down again whatever happens.
 
+pub mod load;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
