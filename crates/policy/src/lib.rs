@@ -1,1 +1,28 @@
-//! Deciding per request over plain values: route match, header rewriting, access-log formats.
+//! Deciding, over plain values: which filter chain, which route, what becomes of the headers and the
+//! path, whether to retry, what a log line says. What the proxy runs, `explain` runs too; time and
+//! random numbers come from [`base::Env`], and a [`Trace`] can listen to every decision.
+//!
+//! Flow of one request: [`normal`] makes the path canonical, [`edge`] adds what a proxy adds,
+//! [`RouteTable::decide`] finds the route, `rewrite` and [`headers`] change the head, [`retry`]
+//! judges each answer, [`log`] writes the line.
+
+pub mod chain;
+pub mod cors;
+mod decide;
+pub mod edge;
+pub mod fault;
+mod flags;
+pub mod format;
+pub mod headers;
+pub mod log;
+pub mod matching;
+pub mod normal;
+pub mod retry;
+mod rewrite;
+mod table;
+
+pub use decide::{Decision, Forwarding, NoTrace, Redirection, Target, Trace};
+pub use flags::{Flag, Flags};
+pub use format::{Info, Stream, Template};
+pub use rewrite::HostFrom;
+pub use table::{Route, RouteTable, VirtualHost};

@@ -1,0 +1,183 @@
+//! Which filter chain of a listener a connection gets.
+
+use ir::{ChainMatch, Cidr, FilterChain, SourceType};
+use std::net::{IpAddr, SocketAddr};
+
+/// What is known of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Where the connection was meant for.
+    pub destination: SocketAddr,
+    pub source: SocketAddr,
+    /// The peer of the socket, which differs from `source` behind the PROXY protocol.
+    pub direct_source: IpAddr,
+    pub server_name: Option<&'a str>,
+    /// `tls` or `raw_buffer`.
+    pub transport: &'a str,
+    /// ALPN that the client offers, or what was detected.
+    pub protocols: &'a [&'a str],
+}
+
+/// The chain that matches best: criterion by criterion the most specific ones are kept, as in Envoy.
+pub fn choose(chains: &[FilterChain], seen: &Seen<'_>) -> Option<usize> {
+    let mut left: Vec<(usize, &ChainMatch)> =
+        chains.iter().enumerate().map(|(i, c)| (i, &c.matches)).collect();
+    for criterion in CRITERIA {
+        let scored: Vec<_> =
+            left.iter().filter_map(|(i, m)| Some((criterion(m, seen)?, *i, *m))).collect();
+        let best = scored.iter().map(|(score, _, _)| *score).max()?;
+        left = scored.into_iter().filter(|(s, _, _)| *s == best).map(|(_, i, m)| (i, m)).collect();
+    }
+    left.first().map(|(i, _)| *i)
+}
+
+/// How specifically a match holds: `None` not at all, 0 because it does not care.
+type Criterion = fn(&ChainMatch, &Seen<'_>) -> Option<usize>;
+
+const CRITERIA: [Criterion; 9] = [
+    |m, s| exactly(m.destination_port, |p| p == s.destination.port()),
+    |m, s| ranges(&m.destination_ranges, s.destination.ip()),
+    server_name,
+    |m, s| exactly(Some(&m.transport_protocol).filter(|t| !t.is_empty()), |t| **t == *s.transport),
+    protocols,
+    |m, s| ranges(&m.direct_source_ranges, s.direct_source),
+    source_type,
+    |m, s| ranges(&m.source_ranges, s.source.ip()),
+    |m, s| {
+        let ports = Some(&m.source_ports).filter(|p| !p.is_empty());
+        exactly(ports, |p| p.contains(&s.source.port()))
+    },
+];
+
+fn exactly<T>(wanted: Option<T>, holds: impl FnOnce(T) -> bool) -> Option<usize> {
+    match wanted {
+        None => Some(0),
+        Some(w) => holds(w).then_some(1),
+    }
+}
+
+fn ranges(ranges: &[Cidr], ip: IpAddr) -> Option<usize> {
+    if ranges.is_empty() {
+        return Some(0);
+    }
+    let matching = ranges.iter().filter(|r| r.contains(ip));
+    matching.map(|r| usize::from(r.bits) + 1).max()
+}
+
+fn server_name(m: &ChainMatch, s: &Seen<'_>) -> Option<usize> {
+    if m.server_names.is_empty() {
+        return Some(0);
+    }
+    let name = s.server_name?;
+    let scores = m.server_names.iter().filter_map(|wanted| match wanted.strip_prefix('*') {
+        Some(suffix) => {
+            (name.len() > suffix.len() && name.ends_with(suffix)).then_some(suffix.len())
+        }
+        None => (**wanted == *name).then_some(usize::MAX),
+    });
+    scores.max()
+}
+
+/// The client's earlier protocols count more.
+fn protocols(m: &ChainMatch, s: &Seen<'_>) -> Option<usize> {
+    if m.application_protocols.is_empty() {
+        return Some(0);
+    }
+    let place = s.protocols.iter().position(|p| m.application_protocols.iter().any(|w| **w == **p));
+    place.map(|at| s.protocols.len() - at)
+}
+
+fn source_type(m: &ChainMatch, s: &Seen<'_>) -> Option<usize> {
+    let local = s.source.ip().is_loopback() || s.source.ip() == s.destination.ip();
+    match m.source_type {
+        SourceType::Any => Some(0),
+        SourceType::SameIpOrLoopback => local.then_some(1),
+        SourceType::External => (!local).then_some(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ir::{Metadata, OriginId, Terminal};
+
+    fn chain(matches: ChainMatch) -> FilterChain {
+        FilterChain {
+            name: "".into(),
+            matches,
+            tls: None,
+            network: Vec::new(),
+            terminal: Terminal::Close,
+            handshake_timeout: None,
+            metadata: Metadata::new(),
+            origin: OriginId::NONE,
+        }
+    }
+
+    fn cidr(text: &str, bits: u8) -> Cidr {
+        Cidr { base: text.parse().unwrap(), bits }
+    }
+
+    #[test]
+    fn the_most_specific_chain_wins_criterion_by_criterion() {
+        let m = ChainMatch::default;
+        let chains = [
+            chain(m()),
+            chain(ChainMatch { destination_port: Some(9080), ..m() }),
+            chain(ChainMatch {
+                destination_port: Some(9080),
+                transport_protocol: "tls".into(),
+                application_protocols: vec!["istio".into(), "istio-http/1.1".into()],
+                ..m()
+            }),
+            chain(ChainMatch { destination_ranges: vec![cidr("10.0.0.0", 8)], ..m() }),
+            chain(ChainMatch { destination_ranges: vec![cidr("10.1.0.0", 16)], ..m() }),
+            chain(ChainMatch { server_names: vec!["*.a.b".into()], ..m() }),
+            chain(ChainMatch { server_names: vec!["x.a.b".into()], ..m() }),
+            chain(ChainMatch { server_names: vec!["*.b".into()], ..m() }),
+        ];
+        let table: [(&str, Option<&str>, &str, &[&str], usize); 9] = [
+            ("9.9.9.9:80", None, "raw_buffer", &[], 0),
+            ("9.9.9.9:9080", None, "raw_buffer", &["http/1.1"], 1),
+            ("9.9.9.9:9080", None, "tls", &["istio-http/1.1", "istio"], 2),
+            ("9.9.9.9:9080", None, "tls", &["istio"], 2),
+            ("10.2.0.1:80", None, "raw_buffer", &[], 3),
+            ("10.1.0.1:80", None, "raw_buffer", &[], 4),
+            ("9.9.9.9:80", Some("y.a.b"), "tls", &[], 5),
+            ("9.9.9.9:80", Some("x.a.b"), "tls", &[], 6),
+            ("9.9.9.9:80", Some("z.b"), "tls", &[], 7),
+        ];
+        for (destination, server_name, transport, protocols, expected) in table {
+            let seen = Seen {
+                destination: destination.parse().unwrap(),
+                source: "1.1.1.1:5".parse().unwrap(),
+                direct_source: "1.1.1.1".parse().unwrap(),
+                server_name,
+                transport,
+                protocols,
+            };
+            assert_eq!(choose(&chains, &seen), Some(expected), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_no_way_back_from_a_more_specific_criterion() {
+        let chains = [
+            chain(ChainMatch::default()),
+            chain(ChainMatch {
+                destination_port: Some(80),
+                transport_protocol: "tls".into(),
+                ..Default::default()
+            }),
+        ];
+        let seen = Seen {
+            destination: "1.2.3.4:80".parse().unwrap(),
+            source: "1.1.1.1:5".parse().unwrap(),
+            direct_source: "1.1.1.1".parse().unwrap(),
+            server_name: None,
+            transport: "raw_buffer",
+            protocols: &[],
+        };
+        assert_eq!(choose(&chains, &seen), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! Cross-origin requests: who may ask, and what is said to them.
+
+use crate::matching::Matcher;
+use base::{Env, Finding};
+use ir::{Cors, Str};
+use wire::{Head, Request, RequestHead, Response};
+
+/// A compiled [`Cors`].
+#[derive(Debug)]
+pub struct CorsRule {
+    origins: Vec<Matcher>,
+    methods: Str,
+    headers: Str,
+    expose: Str,
+    max_age: Str,
+    credentials: bool,
+    /// In parts of a million.
+    enabled: u32,
+    forward_others: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Goes on; the answer gets no headers.
+    Pass,
+    /// Goes on; the answer gets headers for this origin.
+    Answer(Vec<u8>),
+    /// A preflight, answered here.
+    Preflight(Response),
+}
+
+impl CorsRule {
+    pub fn new(from: &Cors, path: &str, findings: &mut Vec<Finding>) -> Self {
+        let origins = from.allow_origins.iter();
+        Self {
+            origins: origins.map(|o| Matcher::new(o, path, findings)).collect(),
+            methods: from.allow_methods.clone(),
+            headers: from.allow_headers.clone(),
+            expose: from.expose_headers.clone(),
+            max_age: from.max_age.clone(),
+            credentials: from.allow_credentials.unwrap_or(false),
+            enabled: from.enabled.map_or(1_000_000, |f| f.per_million()),
+            forward_others: from.forward_not_matching_preflights.unwrap_or(true),
+        }
+    }
+
+    pub fn judge(&self, request: &Request, env: &impl Env) -> Verdict {
+        let Some(origin) = request.get(b"origin") else { return Verdict::Pass };
+        if self.enabled < 1_000_000 && env.below(1_000_000) >= u64::from(self.enabled) {
+            return Verdict::Pass;
+        }
+        let preflight = request.method() == b"OPTIONS"
+            && request.get(b"access-control-request-method").is_some_and(|m| !m.is_empty());
+        let allowed = self.origins.iter().any(|m| m.matches(origin));
+        match (preflight, allowed) {
+            (false, true) => Verdict::Answer(origin.to_vec()),
+            (true, true) => Verdict::Preflight(self.preflight(origin)),
+            (true, false) if !self.forward_others => Verdict::Preflight(Response::new(200)),
+            _ => Verdict::Pass,
+        }
+    }
+
+    fn preflight(&self, origin: &[u8]) -> Response {
+        let mut response = Response::new(200);
+        let fields = &mut response.fields;
+        fields.push(b"access-control-allow-origin", origin);
+        let lines = [
+            (&b"access-control-allow-methods"[..], &self.methods),
+            (b"access-control-allow-headers", &self.headers),
+            (b"access-control-max-age", &self.max_age),
+        ];
+        if self.credentials {
+            fields.push(b"access-control-allow-credentials", b"true");
+        }
+        for (name, value) in lines {
+            if !value.is_empty() {
+                fields.push(name, value.as_bytes());
+            }
+        }
+        response
+    }
+
+    /// Adds what a browser needs to see to an answer.
+    pub fn answer(&self, origin: &[u8], response: &mut Response) {
+        response.fields.set(b"access-control-allow-origin", origin);
+        if self.credentials {
+            response.fields.set(b"access-control-allow-credentials", b"true");
+        }
+        if !self.expose.is_empty() {
+            response.fields.set(b"access-control-expose-headers", self.expose.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::FixedEnv;
+    use ir::StringMatch;
+
+    #[test]
+    fn preflights_are_answered_and_others_marked() {
+        let cors = Cors {
+            allow_origins: vec![StringMatch::exact("http://a")],
+            allow_methods: "GET,POST".into(),
+            forward_not_matching_preflights: Some(false),
+            ..Default::default()
+        };
+        let rule = CorsRule::new(&cors, "", &mut Vec::new());
+        let env = FixedEnv::seeded(1);
+        let judge = |method: &[u8], origin: &[u8]| {
+            let mut request = Request::new(method, b"h", b"/");
+            request.fields.push(b"origin", origin);
+            request.fields.push(b"access-control-request-method", b"GET");
+            rule.judge(&request, &env)
+        };
+        let Verdict::Preflight(response) = judge(b"OPTIONS", b"http://a") else { panic!() };
+        assert_eq!(response.get(b"access-control-allow-methods"), Some(&b"GET,POST"[..]));
+        let Verdict::Preflight(response) = judge(b"OPTIONS", b"http://b") else { panic!() };
+        assert!(response.fields.is_empty());
+        let Verdict::Answer(origin) = judge(b"GET", b"http://a") else { panic!() };
+        let mut response = Response::new(200);
+        rule.answer(&origin, &mut response);
+        assert_eq!(response.get(b"access-control-allow-origin"), Some(&b"http://a"[..]));
+        assert!(matches!(judge(b"GET", b"http://b"), Verdict::Pass));
+    }
+}

@@ -1,0 +1,199 @@
+use super::*;
+use base::FixedEnv;
+use ir::{
+    Action, Destination, Forward, HeaderCondition, HeaderMatch, OriginId, PathMatch, RouteConfig,
+    RouteMatch, StringMatch, WeightedCluster,
+};
+use wire::Request;
+
+fn route(name: &str, path: PathMatch, to: Destination) -> ir::Route {
+    ir::Route {
+        name: name.into(),
+        matches: RouteMatch::path(path),
+        action: Action::Forward(Box::new(Forward::to(to))),
+        headers: Default::default(),
+        decorator: "".into(),
+        per_filter: Vec::new(),
+        metadata: Default::default(),
+        stat_prefix: "".into(),
+        origin: OriginId::NONE,
+    }
+}
+
+fn host(name: &str, domains: &[&str], routes: Vec<ir::Route>) -> ir::VirtualHost {
+    ir::VirtualHost {
+        name: name.into(),
+        domains: domains.iter().map(|d| (*d).into()).collect(),
+        routes,
+        ..Default::default()
+    }
+}
+
+fn one(name: &str) -> Vec<ir::Route> {
+    vec![route(name, PathMatch::Prefix("/".into()), Destination::Cluster(name.into()))]
+}
+
+fn table(virtual_hosts: Vec<ir::VirtualHost>, ignore_port: bool) -> RouteTable {
+    let config = RouteConfig {
+        virtual_hosts,
+        ignore_port_in_host_matching: ignore_port,
+        ..Default::default()
+    };
+    let table = RouteTable::new(&config);
+    assert_eq!(table.findings, []);
+    table
+}
+
+fn taken<'t>(table: &'t RouteTable, request: &Request) -> Option<&'t str> {
+    match table.decide(request, &FixedEnv::seeded(1), &mut NoTrace) {
+        Decision::Forward(f) => Some(&f.route.name),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_most_specific_host_wins() {
+    let hosts = || {
+        vec![
+            host("any", &["*"], one("any")),
+            host("exact", &["a.example.com", "b:8080"], one("exact")),
+            host("suffix", &["*.example.com"], one("suffix")),
+            host("longer", &["*.x.example.com"], one("longer")),
+            host("prefix", &["a.*", "svc.ns.*"], one("prefix")),
+        ]
+    };
+    let rows = [
+        ("a.example.com", "exact"),
+        ("A.Example.COM", "exact"),
+        ("a.example.com:80", "prefix"),
+        ("c.example.com", "suffix"),
+        ("c.x.example.com", "longer"),
+        (".example.com", "any"),
+        ("a.other", "prefix"),
+        ("svc.ns.svc", "prefix"),
+        ("b:8080", "exact"),
+        ("b", "any"),
+        ("", "any"),
+    ];
+    let strict = table(hosts(), false);
+    for (authority, expected) in rows {
+        let request = Request::new(b"GET", authority.as_bytes(), b"/");
+        assert_eq!(taken(&strict, &request), Some(expected), "{authority}");
+    }
+    let portless = table(hosts(), true);
+    let request = Request::new(b"GET", b"a.example.com:80", b"/");
+    assert_eq!(taken(&portless, &request), Some("exact"));
+}
+
+#[test]
+fn the_first_route_whose_conditions_all_hold_is_taken() {
+    let to = || Destination::Cluster("c".into());
+    let mut jason = route("jason", PathMatch::Prefix("/".into()), to());
+    jason.matches.headers.push(HeaderMatch {
+        name: "end-user".into(),
+        condition: HeaderCondition::Value(StringMatch::exact("jason")),
+        invert: false,
+        missing_as_empty: false,
+    });
+    let mut query = route("query", PathMatch::Prefix("/q".into()), to());
+    query.matches.query.push(ir::QueryMatch { name: "v".into(), value: None });
+    let mut grpc = route("grpc", PathMatch::Prefix("/".into()), to());
+    grpc.matches.grpc = true;
+    let mut folded = route("folded", PathMatch::Exact("/FOLD".into()), to());
+    folded.matches.ignore_case = true;
+    let routes = vec![
+        jason,
+        query,
+        grpc,
+        folded,
+        route("exact", PathMatch::Exact("/e".into()), to()),
+        route("separated", PathMatch::PathSeparatedPrefix("/s".into()), to()),
+        route("regex", PathMatch::Regex("/r[0-9]+".into()), to()),
+        route("connect", PathMatch::Connect, to()),
+    ];
+    let table = table(vec![host("h", &["*"], routes)], false);
+    let rows: [(&str, &str, Option<(&str, &str)>, Option<&str>); 14] = [
+        ("GET", "/x", Some(("end-user", "jason")), Some("jason")),
+        ("GET", "/x", Some(("end-user", "jasonx")), None),
+        ("GET", "/q?v", None, Some("query")),
+        ("GET", "/q?w", None, None),
+        ("POST", "/x", Some(("content-type", "application/grpc+proto")), Some("grpc")),
+        ("POST", "/x", Some(("content-type", "application/grpc-web")), None),
+        ("GET", "/e?z=1", None, Some("exact")),
+        ("GET", "/e/", None, None),
+        ("GET", "/s/a", None, Some("separated")),
+        ("GET", "/sa", None, None),
+        ("GET", "/r12?x", None, Some("regex")),
+        ("GET", "/r12x", None, None),
+        ("GET", "/fold", None, Some("folded")),
+        ("CONNECT", "", None, Some("connect")),
+    ];
+    for (method, path, header, expected) in rows {
+        let mut request = Request::new(method.as_bytes(), b"h", path.as_bytes());
+        if let Some((name, value)) = header {
+            request.fields.push(name.as_bytes(), value.as_bytes());
+        }
+        assert_eq!(taken(&table, &request), expected, "{method} {path} {header:?}");
+    }
+}
+
+#[test]
+fn weights_are_kept() {
+    let part = |name: &str, weight| WeightedCluster {
+        name: name.into(),
+        weight,
+        headers: Default::default(),
+        host_rewrite: "".into(),
+        metadata_match: Default::default(),
+        per_filter: Vec::new(),
+        origin: OriginId::NONE,
+    };
+    let to = |parts| vec![route("r", PathMatch::Prefix("/".into()), Destination::Weighted(parts))];
+    let split = vec![part("v1", 50), part("never", 0), part("v3", 50)];
+    let hosts = vec![
+        host("split", &["split"], to(split)),
+        host("zero", &["zero"], to(vec![part("v1", 0)])),
+    ];
+    let table = table(hosts, false);
+    let env = FixedEnv::seeded(9);
+    let mut counts = [0u32; 3];
+    let request = Request::new(b"GET", b"split", b"/");
+    for _ in 0..4000 {
+        match table.decide(&request, &env, &mut NoTrace) {
+            Decision::Forward(Forwarding { to: Target::Cluster(n), .. }) => counts[n as usize] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((1840..2160).contains(&counts[0]) && counts[1] == 0, "{counts:?}");
+    let request = Request::new(b"GET", b"zero", b"/");
+    let Decision::Forward(f) = table.decide(&request, &env, &mut NoTrace) else { panic!() };
+    assert_eq!(f.to, Target::Nowhere);
+}
+
+#[test]
+fn a_host_that_wants_tls_redirects() {
+    let mut secure = host("h", &["*"], one("c"));
+    secure.require_tls = RequireTls::All;
+    let table = table(vec![secure], false);
+    let mut request = Request::new(b"GET", b"a:80", b"/p?q");
+    let Decision::Redirect(r) = table.decide(&request, &FixedEnv::default(), &mut NoTrace) else {
+        panic!()
+    };
+    assert_eq!((r.status, r.location.as_slice()), (301, &b"https://a/p?q"[..]));
+    request.fields.push(b"x-forwarded-proto", b"https");
+    assert_eq!(taken(&table, &request), Some("c"));
+}
+
+#[test]
+fn patterns_that_cannot_be_compiled_are_reported_and_match_nothing() {
+    let bad = vec![
+        route("bad", PathMatch::Regex("(".into()), Destination::Cluster("c".into())),
+        route("good", PathMatch::Prefix("/".into()), Destination::Cluster("c".into())),
+    ];
+    let config =
+        RouteConfig { virtual_hosts: vec![host("h", &["*", "*"], bad)], ..Default::default() };
+    let table = RouteTable::new(&config);
+    let paths: Vec<_> = table.findings.iter().map(|f| f.path.as_str()).collect();
+    assert_eq!(paths, ["virtual_hosts[0].domains", "virtual_hosts[0].routes[0].match"]);
+    assert_eq!(taken(&table, &Request::new(b"GET", b"h", b"/")), Some("good"));
+}
