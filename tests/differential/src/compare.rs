@@ -1,0 +1,215 @@
+//! What must be equal, after taking out what cannot be: times and random identifiers.
+
+use crate::client::Response;
+use crate::http::Headers;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Everything that one request led to.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub response: Response,
+    /// What arrived at the upstreams, sorted.
+    pub arrivals: Vec<String>,
+}
+
+/// One thing that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub what: String,
+    pub envoy: String,
+    pub ours: String,
+}
+
+/// All differences between the two observations of one request.
+pub fn compare(envoy: &Observed, ours: &Observed) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut check = |what: &str, envoy: String, ours: String| {
+        if envoy != ours {
+            found.push(Difference { what: what.into(), envoy, ours });
+        }
+    };
+    let (e, o) = (&envoy.response, &ours.response);
+    check("status", e.status.to_string(), o.status.to_string());
+    check("failure", format!("{:?}", e.failure), format!("{:?}", o.failure));
+    check("interim", format!("{:?}", e.interim), format!("{:?}", o.interim));
+    check("arrivals", format!("{:?}", envoy.arrivals), format!("{:?}", ours.arrivals));
+    check("trailers", lines(&e.trailers), lines(&o.trailers));
+    let (ej, oj) = (echo(&e.body), echo(&o.body));
+    let echoed = ej.is_some() && oj.is_some();
+    headers(&mut check, "response", &plain(&e.headers, echoed), &plain(&o.headers, echoed));
+    match (ej, oj) {
+        (Some(e), Some(o)) => {
+            for part in ["upstream", "line", "body", "trailers"] {
+                check(
+                    &format!("upstream request {part}"),
+                    e[part].to_string(),
+                    o[part].to_string(),
+                );
+            }
+            headers(&mut check, "upstream request", &echoed_headers(&e), &echoed_headers(&o));
+        }
+        _ => check("body", text(&e.body), text(&o.body)),
+    }
+    found
+}
+
+fn headers(
+    check: &mut impl FnMut(&str, String, String),
+    whose: &str,
+    envoy: &BTreeMap<String, Vec<String>>,
+    ours: &BTreeMap<String, Vec<String>>,
+) {
+    let names: std::collections::BTreeSet<_> = envoy.keys().chain(ours.keys()).collect();
+    for name in names {
+        let shown = |h: &BTreeMap<String, Vec<String>>| {
+            h.get(name).map_or_else(|| "absent".to_owned(), |v| v.join(" | "))
+        };
+        check(&format!("{whose} header {name}"), shown(envoy), shown(ours));
+    }
+}
+
+fn echo(body: &[u8]) -> Option<Value> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    value.get("upstream").is_some().then_some(value)
+}
+
+fn echoed_headers(echo: &Value) -> BTreeMap<String, Vec<String>> {
+    let list: Headers = serde_json::from_value(echo["headers"].clone()).unwrap_or_default();
+    plain(&list, false)
+}
+
+/// By name, in the case it had; `echoed`: the length follows from the body, which is compared.
+fn plain(headers: &Headers, echoed: bool) -> BTreeMap<String, Vec<String>> {
+    let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        let skip = name == "x-id" || (echoed && name == "content-length");
+        if !skip {
+            out.entry(name.clone()).or_default().push(same_each_time(name, value));
+        }
+    }
+    out
+}
+
+fn same_each_time(name: &str, value: &str) -> String {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    match name {
+        "date" if value.ends_with(" GMT") => "(date)".into(),
+        "x-envoy-upstream-service-time" if digits => "(milliseconds)".into(),
+        // What is left after the attempts before.
+        "x-envoy-expected-rq-timeout-ms" if digits => tenths(value),
+        "x-request-id" if is_uuid(value) => "(uuid)".into(),
+        "set-cookie" => hide_value(value),
+        _ => value.to_owned(),
+    }
+}
+
+fn tenths(milliseconds: &str) -> String {
+    let n: u64 = milliseconds.parse().unwrap_or_default();
+    format!("about {} ms", (n + 50) / 100 * 100)
+}
+
+/// A generated session cookie has a random value.
+fn hide_value(cookie: &str) -> String {
+    let Some((name, rest)) = cookie.split_once('=') else { return cookie.to_owned() };
+    let attributes = rest.split_once(';').map_or("", |(_, a)| a);
+    format!("{name}=(value);{attributes}")
+}
+
+fn is_uuid(value: &str) -> bool {
+    let parts: Vec<usize> = value.split('-').map(str::len).collect();
+    parts == [8, 4, 4, 4, 12] && value.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
+fn lines(headers: &Headers) -> String {
+    headers.iter().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>().join(", ")
+}
+
+fn text(body: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
+    format!("{} bytes {:016x}: {shown}", body.len(), balance::xxh64(body))
+}
+
+/// How much each counter of interest grew.
+pub fn growth(
+    before: &BTreeMap<String, i64>,
+    after: &BTreeMap<String, i64>,
+) -> BTreeMap<String, i64> {
+    // Listeners are named by their ports, which differ.
+    let counted =
+        |name: &str| !name.starts_with("listener.") && COUNTERS.iter().any(|c| name.ends_with(c));
+    after
+        .iter()
+        .filter(|(name, _)| counted(name))
+        .map(|(name, n)| (name.clone(), n - before.get(name).unwrap_or(&0)))
+        .filter(|(_, grown)| *grown != 0)
+        .collect()
+}
+
+/// The counters that must grow alike.
+const COUNTERS: [&str; 12] = [
+    ".upstream_rq_total",
+    ".upstream_rq_1xx",
+    ".upstream_rq_2xx",
+    ".upstream_rq_3xx",
+    ".upstream_rq_4xx",
+    ".upstream_rq_5xx",
+    ".upstream_rq_retry",
+    ".upstream_rq_timeout",
+    ".upstream_cx_connect_fail",
+    ".downstream_rq_total",
+    ".downstream_rq_2xx",
+    ".downstream_rq_5xx",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observed(headers: &[(&str, &str)], body: &str) -> Observed {
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let response = Response {
+            status: 200,
+            headers,
+            body: body.as_bytes().to_vec(),
+            ..Response::default()
+        };
+        Observed { response, arrivals: Vec::new() }
+    }
+
+    #[test]
+    fn times_and_identifiers_may_differ_and_nothing_else() {
+        let one = observed(
+            &[("date", "Mon, 01 Jan 2024 00:00:00 GMT"), ("x-envoy-upstream-service-time", "1")],
+            "x",
+        );
+        let two = observed(
+            &[("x-envoy-upstream-service-time", "22"), ("date", "Tue, 02 Jan 2024 00:00:00 GMT")],
+            "x",
+        );
+        assert_eq!(compare(&one, &two), []);
+        let other = observed(&[("Date", "Mon, 01 Jan 2024 00:00:00 GMT")], "y");
+        let what: Vec<_> = compare(&one, &other).into_iter().map(|d| d.what).collect();
+        assert_eq!(
+            what,
+            [
+                "response header Date",
+                "response header date",
+                "response header x-envoy-upstream-service-time",
+                "body"
+            ]
+        );
+    }
+
+    #[test]
+    fn echoes_are_compared_part_by_part() {
+        let echo = |path: &str| {
+            format!(
+                r#"{{"upstream":"a","line":"GET {path} HTTP/1.1","headers":[["x-id","{path}"]]}}"#
+            )
+        };
+        let found = compare(&observed(&[], &echo("/a")), &observed(&[], &echo("/b")));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].what, "upstream request line");
+    }
+}

@@ -1,0 +1,114 @@
+//! A proxy under test: a process with a bootstrap file, ready when its admin port says so.
+
+use crate::client;
+use serde_json::Value;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub struct Proxy {
+    child: Child,
+    pub admin: SocketAddr,
+    /// The port of each case, in order.
+    pub ports: Vec<u16>,
+}
+
+impl Proxy {
+    /// Starts `binary` on `bootstrap`, which is kept in `dir` together with the log.
+    pub fn start(
+        binary: &Path,
+        name: &str,
+        dir: &Path,
+        bootstrap: &Value,
+        admin: SocketAddr,
+        ports: Vec<u16>,
+    ) -> io::Result<Self> {
+        let file = dir.join(format!("{name}.json"));
+        std::fs::write(&file, serde_json::to_vec_pretty(bootstrap)?)?;
+        let log = std::fs::File::create(dir.join(format!("{name}.log")))?;
+        let child = Command::new(binary)
+            .arg("-c")
+            .arg(&file)
+            .args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let mut proxy = Self { child, admin, ports };
+        proxy.wait_until_ready(name, dir)?;
+        Ok(proxy)
+    }
+
+    fn wait_until_ready(&mut self, name: &str, dir: &Path) -> io::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while client::admin(self.admin, "/ready").is_err() {
+            let log =
+                || std::fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("{name} ended with {status}:\n{}", log())));
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("{name} is not ready:\n{}", log())));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    pub fn address(&self, case: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports[case]))
+    }
+
+    /// Counters and gauges by Envoy's names.
+    pub fn stats(&self) -> io::Result<std::collections::BTreeMap<String, i64>> {
+        let text = client::admin(self.admin, "/stats")?;
+        let pair = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        Ok(text.lines().filter_map(pair).collect())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended by itself; nothing is left to do then.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports that were free a moment ago.
+pub fn free_ports(n: usize) -> io::Result<Vec<u16>> {
+    let held: Vec<_> =
+        (0..n).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    held.iter().map(|l| Ok(l.local_addr()?.port())).collect()
+}
+
+/// Envoy from `ENVOY`, or from the virtual environment that `cargo xtask setup` makes.
+pub fn find_envoy() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("ENVOY") {
+        return Some(path.into());
+    }
+    let lib = repository().join("target/peers/venv/lib");
+    let pythons = std::fs::read_dir(lib).ok()?.flatten();
+    let binary = |python: std::fs::DirEntry| python.path().join("site-packages/envoy/_bin/envoy");
+    pythons.map(binary).find(|path| path.is_file())
+}
+
+/// Ours from `LATEEN_PROXY`, or beside the test binary.
+pub fn find_ours() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("LATEEN_PROXY") {
+        return Some(path.into());
+    }
+    let test = std::env::current_exe().ok()?;
+    let path = test.parent()?.parent()?.join("lateen-proxy");
+    path.is_file().then_some(path)
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}

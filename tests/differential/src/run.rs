@@ -1,0 +1,135 @@
+//! Runs all cases through both proxies and gathers what differs.
+
+use crate::bootstrap::{Upstreams, bootstrap};
+use crate::cases::{Case, Choice};
+use crate::client;
+use crate::compare::{Difference, Observed, compare, growth};
+use crate::proxy::{Proxy, free_ports};
+use crate::upstream::{self, Seen};
+use serde_json::Value;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The two binaries, a directory for files and logs, and what is done to the configuration that ours
+/// gets (nothing, unless a test of the suite itself plants a bug).
+pub struct Setup<'a> {
+    pub envoy: PathBuf,
+    pub ours: PathBuf,
+    pub dir: &'a Path,
+    pub plant: &'a dyn Fn(&mut Value),
+}
+
+/// A difference with its place.
+#[derive(Debug)]
+pub struct Finding {
+    pub case: String,
+    pub request: String,
+    pub difference: Difference,
+}
+
+#[derive(Debug, Default)]
+pub struct Report {
+    pub requests: usize,
+    pub findings: Vec<Finding>,
+}
+
+pub fn run(setup: &Setup<'_>, cases: &[Case]) -> io::Result<Report> {
+    let seen = Seen::default();
+    let up = Upstreams {
+        a: upstream::start("a", seen.clone())?,
+        b: upstream::start("b", seen.clone())?,
+        c: upstream::start("c", seen.clone())?,
+        dead: loopback(free_ports(1)?[0]),
+    };
+    let start = |name: &str, binary: &Path, plant: &dyn Fn(&mut Value)| {
+        let mut ports = free_ports(cases.len() + 1)?;
+        let admin = loopback(ports.pop().unwrap_or_default());
+        let mut config = bootstrap(cases, &up, admin, &ports);
+        plant(&mut config);
+        Proxy::start(binary, name, setup.dir, &config, admin, ports)
+    };
+    let envoy = start("envoy", &setup.envoy, &|_| {})?;
+    let ours = start("ours", &setup.ours, setup.plant)?;
+    let mut report = Report::default();
+    for (index, case) in cases.iter().enumerate() {
+        run_case(case, index, &envoy, &ours, &seen, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn run_case(
+    case: &Case,
+    index: usize,
+    envoy: &Proxy,
+    ours: &Proxy,
+    seen: &Seen,
+    report: &mut Report,
+) -> io::Result<()> {
+    let observe = |name: &str, proxy: &Proxy| {
+        let before = proxy.stats()?;
+        let observed: Vec<Observed> = (0..case.requests.len())
+            .map(|n| observe(case, n, proxy.address(index), &format!("{name}-{index}-{n}"), seen))
+            .collect();
+        Ok::<_, io::Error>((observed, growth(&before, &proxy.stats()?)))
+    };
+    let (from_envoy, envoy_growth) = observe("one", envoy)?;
+    let (mut from_ours, our_growth) = observe("two", ours)?;
+    let mut from_envoy = from_envoy;
+    if case.choice == Choice::InTurn {
+        in_any_order(&mut from_envoy);
+        in_any_order(&mut from_ours);
+    }
+    let mut add = |request: &str, difference| {
+        report.findings.push(Finding {
+            case: case.name.clone(),
+            request: request.into(),
+            difference,
+        });
+    };
+    for (n, (e, o)) in from_envoy.iter().zip(&from_ours).enumerate() {
+        let r = &case.requests[n];
+        let shown = format!("{} {} {:?} {:?}", r.method, r.target, r.host, r.headers);
+        compare(e, o).into_iter().for_each(|d| add(&shown, d));
+    }
+    report.requests += case.requests.len();
+    let names: std::collections::BTreeSet<_> =
+        envoy_growth.keys().chain(our_growth.keys()).collect();
+    for name in names {
+        let n = |g: &std::collections::BTreeMap<String, i64>| g.get(name).copied().unwrap_or(0);
+        if n(&envoy_growth) != n(&our_growth) {
+            let (envoy, ours) = (n(&envoy_growth).to_string(), n(&our_growth).to_string());
+            add("counters", Difference { what: name.clone(), envoy, ours });
+        }
+    }
+    Ok(())
+}
+
+/// Where endpoints take turns from a random start, the whole set of answers is compared.
+fn in_any_order(observed: &mut [Observed]) {
+    observed.sort_by(|a, b| a.arrivals.cmp(&b.arrivals));
+}
+
+fn observe(case: &Case, n: usize, to: SocketAddr, id: &str, seen: &Seen) -> Observed {
+    let response = client::send(to, &case.requests[n], id);
+    let mut arrivals = arrivals(case, id, seen);
+    arrivals.sort();
+    Observed { response, arrivals }
+}
+
+/// Mirrored requests may arrive after the answer.
+fn arrivals(case: &Case, id: &str, seen: &Seen) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let seen = seen.of(id);
+        if seen.len() >= case.least_arrivals || Instant::now() > deadline {
+            return seen;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

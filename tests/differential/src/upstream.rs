@@ -1,0 +1,179 @@
+//! The upstreams: answer with a description of the request, and misbehave when `x-echo` asks for it.
+
+use crate::http::{Headers, header, read_body, read_head};
+use serde_json::json;
+use std::collections::HashMap;
+use std::io::{self, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// What arrived, by the client's `x-id`: the upstream's name and the request line.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(Arc<Mutex<HashMap<String, Vec<String>>>>);
+
+impl Seen {
+    pub fn of(&self, id: &str) -> Vec<String> {
+        self.lock().get(id).cloned().unwrap_or_default()
+    }
+
+    /// Notes an arrival; gives how many there were before it.
+    fn note(&self, id: &str, what: String) -> usize {
+        let mut seen = self.lock();
+        let list = seen.entry(id.to_owned()).or_default();
+        list.push(what);
+        list.len() - 1
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts an upstream on a free port of 127.0.0.1; it lives as long as the process.
+pub fn start(name: &'static str, seen: Seen) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let seen = seen.clone();
+            thread::spawn(move || serve(name, connection, &seen));
+        }
+    });
+    Ok(address)
+}
+
+/// What `x-echo` asks for: `status=503;delay=300;fail=2;chunked;close;reset;add=name:value;trailer`.
+#[derive(Debug, Default)]
+struct Wish {
+    status: Option<u16>,
+    delay: Option<Duration>,
+    /// Only for the first attempts.
+    fail: Option<usize>,
+    chunked: bool,
+    close: bool,
+    reset: bool,
+    trailer: bool,
+    empty: bool,
+    early_hints: bool,
+    body: Option<usize>,
+    add: Vec<(String, String)>,
+}
+
+impl Wish {
+    fn parse(text: &str) -> Self {
+        let mut wish = Self::default();
+        for part in text.split(';') {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            match name.trim() {
+                "status" => wish.status = value.parse().ok(),
+                "delay" => wish.delay = value.parse().ok().map(Duration::from_millis),
+                "fail" => wish.fail = value.parse().ok(),
+                "body" => wish.body = value.parse().ok(),
+                "chunked" => wish.chunked = true,
+                "close" => wish.close = true,
+                "reset" => wish.reset = true,
+                "empty" => wish.empty = true,
+                "early-hints" => wish.early_hints = true,
+                "trailer" => (wish.chunked, wish.trailer) = (true, true),
+                "add" => {
+                    let (name, value) = value.split_once(':').unwrap_or((value, ""));
+                    wish.add.push((name.to_owned(), value.to_owned()));
+                }
+                _ => {}
+            }
+        }
+        wish
+    }
+
+    /// Past the failing attempts nothing is wished for.
+    fn at(self, attempt: usize) -> Self {
+        if self.fail.is_some_and(|n| attempt >= n) { Self::default() } else { self }
+    }
+}
+
+fn serve(name: &str, connection: TcpStream, seen: &Seen) {
+    let Ok(mut out) = connection.try_clone() else { return };
+    let mut from = BufReader::new(connection);
+    // The peer went away, or sent what is no request: either way the connection is over.
+    while let Ok(true) = answer(name, &mut from, &mut out, seen) {}
+}
+
+fn answer(
+    name: &str,
+    from: &mut BufReader<TcpStream>,
+    out: &mut TcpStream,
+    seen: &Seen,
+) -> io::Result<bool> {
+    let Some((line, headers)) = read_head(from)? else { return Ok(false) };
+    if header(&headers, "expect").is_some_and(|e| e.eq_ignore_ascii_case("100-continue")) {
+        out.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    let (body, trailers) = read_body(from, &headers, false)?;
+    let id = header(&headers, "x-id").unwrap_or_default();
+    let attempt = seen.note(id, format!("{name} {line}"));
+    let wish = Wish::parse(header(&headers, "x-echo").unwrap_or_default()).at(attempt);
+    if let Some(delay) = wish.delay {
+        thread::sleep(delay);
+    }
+    if wish.reset {
+        return Ok(false);
+    }
+    if wish.early_hints {
+        out.write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n")?;
+    }
+    let text = describe(name, &line, &headers, &body, &trailers);
+    let text = match wish.body {
+        Some(n) => vec![b'x'; n],
+        None if wish.empty => Vec::new(),
+        None => text,
+    };
+    out.write_all(&response(&line, &wish, &text))?;
+    Ok(!wish.close)
+}
+
+fn describe(name: &str, line: &str, headers: &Headers, body: &[u8], trailers: &Headers) -> Vec<u8> {
+    let mut text = json!({
+        "upstream": name,
+        "line": line,
+        "headers": headers,
+        "body": { "length": body.len(), "hash": format!("{:016x}", balance::xxh64(body)) },
+        "trailers": trailers,
+    })
+    .to_string();
+    text.push('\n');
+    text.into_bytes()
+}
+
+fn response(line: &str, wish: &Wish, text: &[u8]) -> Vec<u8> {
+    let status = wish.status.unwrap_or(200);
+    let mut head = format!("HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\n");
+    for (name, value) in &wish.add {
+        head += &format!("{name}: {value}\r\n");
+    }
+    if wish.close {
+        head += "connection: close\r\n";
+    }
+    let bodiless = line.starts_with("HEAD ") || matches!(status, 204 | 304);
+    let mut out = head.into_bytes();
+    if wish.chunked && !bodiless {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+        for piece in text.chunks(100) {
+            out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+            out.extend_from_slice(piece);
+            out.extend_from_slice(b"\r\n");
+        }
+        let trailer = if wish.trailer { "x-trailer: t\r\n" } else { "" };
+        out.extend_from_slice(format!("0\r\n{trailer}\r\n").as_bytes());
+        return out;
+    }
+    if !matches!(status, 204 | 304) {
+        out.extend_from_slice(format!("content-length: {}\r\n", text.len()).as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    if !bodiless {
+        out.extend_from_slice(text);
+    }
+    out
+}
