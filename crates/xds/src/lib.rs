@@ -1,1 +1,13 @@
-//! ir <-> protobuf with its support table; discovery sessions, push plans and the assembler as state machines without I/O.
+//! Envoy's xDS between the control plane and the proxies, and between a bootstrap file and a proxy:
+//! the codec between `ir` and protobuf with its support table ([`codec`], [`support`]), the bootstrap
+//! reader ([`bootstrap`]), what a server tells a client and in which order ([`server`]), and how a
+//! client puts together what it is told ([`client`]). State machines and functions over plain values:
+//! no I/O, no clock.
+
+pub mod bootstrap;
+pub mod codec;
+mod message;
+pub mod schema;
+pub mod support;
+
+pub use codec::{Refusal, decode, encode, kind_of, to_json, type_url_of};
