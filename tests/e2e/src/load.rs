@@ -1,7 +1,7 @@
 //! Open-loop load over keep-alive connections, with the time and the body of every answer, so that a
 //! test can say afterwards which answers were wrong when they came.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
