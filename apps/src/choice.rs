@@ -14,9 +14,10 @@ pub enum App {
     Health,
     WebSocket,
     Echo,
+    Load,
 }
 
-const NAMES: [(&str, App); 14] = [
+const NAMES: [(&str, App); 15] = [
     ("productpage", App::Productpage),
     ("details", App::Details),
     ("reviews", App::Reviews(1)),
@@ -31,6 +32,7 @@ const NAMES: [(&str, App); 14] = [
     ("websocket-demo", App::WebSocket),
     ("tornado-websocket-example", App::WebSocket),
     ("fortio", App::Echo),
+    ("load", App::Load),
 ];
 
 /// The application and the arguments that are left for it.

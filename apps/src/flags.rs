@@ -71,7 +71,10 @@ pub fn env(name: &str) -> Option<String> {
 /// The pod's name: what Kubernetes gives a container as its host name.
 pub fn pod_name() -> String {
     env("HOSTNAME")
-        .or_else(|| std::fs::read_to_string("/etc/hostname").ok().map(|s| s.trim().to_owned()))
+        .or_else(|| {
+            let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+            Some(name.trim().to_owned())
+        })
         .unwrap_or_else(|| "localhost".to_owned())
 }
 

@@ -11,6 +11,7 @@ mod echo;
 mod flags;
 mod helloworld;
 mod httpbin;
+mod load;
 
 mod tcp_echo;
 mod trace;
@@ -54,5 +55,6 @@ async fn run(app: App, flags: Flags) -> anyhow::Result<()> {
         App::Health => helloworld::health(&flags).await,
         App::WebSocket => websocket::run(&flags).await,
         App::Echo => echo::run(&flags).await,
+        App::Load => load::run(&flags).await,
     }
 }
