@@ -4,8 +4,8 @@
 use base::{SpiffeId, WallTime};
 use rcgen::string::Ia5String;
 use rcgen::{
-    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKey, SanType,
+    CertificateParams, CertificateSigningRequestParams, DistinguishedName, ExtendedKeyUsagePurpose,
+    KeyUsagePurpose, PublicKey, SanType,
 };
 use std::time::Duration;
 
@@ -96,19 +96,4 @@ fn leaf(names: &Names, ttl: Duration, now: WallTime) -> Result<CertificateParams
     params.not_before = (start - CLOCK_SKEW).into();
     params.not_after = (start + ttl).into();
     Ok(params)
-}
-
-/// A new P-256 key and the request for it: (request, private key), both PEM. What an agent sends;
-/// the identity in it is a courtesy, since the authority takes it from the token.
-pub fn request(identity: &SpiffeId) -> Result<(String, String), IssueError> {
-    let failed = |e: rcgen::Error| IssueError::Sign(e.to_string());
-    let key = KeyPair::generate().map_err(failed)?;
-    let uri = identity.to_string();
-    let name = Ia5String::try_from(uri.as_str()).map_err(|_| IssueError::Name(uri.clone()))?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, "");
-    params.subject_alt_names = vec![SanType::URI(name)];
-    let csr = params.serialize_request(&key).map_err(failed)?;
-    Ok((csr.pem().map_err(failed)?, key.serialize_pem()))
 }

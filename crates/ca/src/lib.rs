@@ -6,5 +6,5 @@ mod issue;
 mod self_signed;
 
 pub use authenticate::{AuthError, Caller, TokenAuthenticator, caller_of};
-pub use issue::{IssueError, Issued, Lifetimes, Names, Signer, issue, request};
+pub use issue::{IssueError, Issued, Lifetimes, Names, Signer, issue};
 pub use self_signed::{RootError, SelfSigned};

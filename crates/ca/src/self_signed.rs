@@ -96,7 +96,7 @@ impl Signer for SelfSigned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lifetimes, Names, issue, request};
+    use crate::{Lifetimes, Names, issue};
     use base::SpiffeId;
 
     const NOW: WallTime = WallTime(1_800_000_000_000_000_000);
@@ -119,7 +119,8 @@ mod tests {
     #[test]
     fn names_come_from_the_caller_and_not_from_the_request() {
         let root = SelfSigned::generate("cluster.local", NOW).unwrap();
-        let (csr, key) = request(&SpiffeId::new("cluster.local", "kube-system", "admin")).unwrap();
+        let (csr, key) =
+            tls::request(&SpiffeId::new("cluster.local", "kube-system", "admin")).unwrap();
         let names = Names::Workload(ratings());
         let issued = issue(&root, &csr, &names, Duration::ZERO, Lifetimes::default(), NOW).unwrap();
         let leaf = tls::Credential::from_pem(&issued.chain.concat(), &key).unwrap();
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn too_long_a_life_and_a_forged_request_are_refused() {
         let root = SelfSigned::generate("cluster.local", NOW).unwrap();
-        let (csr, _) = request(&ratings()).unwrap();
+        let (csr, _) = tls::request(&ratings()).unwrap();
         let names = Names::Workload(ratings());
         let try_it = |csr: &str, ttl| issue(&root, csr, &names, ttl, Lifetimes::default(), NOW);
         let long = Duration::from_secs(91 * 24 * 3600);

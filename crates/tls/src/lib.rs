@@ -4,11 +4,13 @@
 
 mod certificate;
 mod config;
+mod request;
 mod source;
 mod verify;
 
 pub use certificate::{Credential, Facts, TlsError, Trust, facts};
 pub use config::{ClientAuth, client_config, server_config};
+pub use request::request;
 pub use source::{CredentialSource, TrustSource};
 pub use verify::{Expect, spiffe_ids};
 
