@@ -2,6 +2,7 @@
 //! [`cli::main`]; each command lies in a file of its own.
 
 pub mod cli;
+pub mod cluster;
 pub mod cluster_cli;
 pub mod injection;
 pub mod state;

@@ -1,0 +1,3 @@
+//! The cluster process: the API server, the controllers and the pod runner in one.
+
+pub mod controller_loop;
