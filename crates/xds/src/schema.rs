@@ -183,15 +183,12 @@ mod row {
     pub const INT32: Kind = Kind::Scalar(Scalar::Int32);
     pub const INT64: Kind = Kind::Scalar(Scalar::Int64);
     pub const UINT32: Kind = Kind::Scalar(Scalar::Uint32);
-    pub const UINT64: Kind = Kind::Scalar(Scalar::Uint64);
     pub const DOUBLE: Kind = Kind::Scalar(Scalar::Double);
-    pub const FLOAT: Kind = Kind::Scalar(Scalar::Float);
     pub const STRING: Kind = Kind::Scalar(Scalar::String);
     pub const BYTES: Kind = Kind::Scalar(Scalar::Bytes);
     pub const BOOL_VALUE: Kind = Kind::Wrapper(Scalar::Bool);
     pub const UINT32_VALUE: Kind = Kind::Wrapper(Scalar::Uint32);
     pub const UINT64_VALUE: Kind = Kind::Wrapper(Scalar::Uint64);
-    pub const DOUBLE_VALUE: Kind = Kind::Wrapper(Scalar::Double);
     pub const ANY: Kind = Kind::Any;
     pub const DURATION: Kind = Kind::Duration;
     pub const STRUCT: Kind = Kind::Struct;

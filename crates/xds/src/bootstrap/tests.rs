@@ -128,3 +128,39 @@ static_resources:
     assert_eq!(b.config.clusters[1].connect_timeout, Some(Duration::from_secs(1)));
     assert_eq!(&*b.config.clusters[1].name, "b");
 }
+
+#[test]
+fn older_spellings_keep_their_meaning() {
+    let b = read(include_str!("testdata/older.yaml")).unwrap();
+    let chain = &b.config.listeners[0].chains[0];
+    let stats = ir::IstioStats {
+        destination: true,
+        disable_host_header_fallback: true,
+        tcp_reporting: None,
+    };
+    assert_eq!(chain.network, [ir::NetworkFilter::IstioStats(stats)]);
+    let Terminal::Http(manager) = &chain.terminal else { panic!("no HTTP") };
+    assert_eq!(manager.access_log[0].sink, LogSink::Stdout(LogFormat::Text("%PROTOCOL%".into())));
+    assert!(
+        matches!(&manager.access_log[1].sink, LogSink::File { format: LogFormat::Text(t), .. } if &**t == "%DURATION%")
+    );
+    assert_eq!(manager.filters, []);
+    let RouteSource::Inline(routes) = &manager.routes else { panic!("no routes") };
+    let host = &routes.virtual_hosts[0];
+    let add = &host.headers.request_add[0];
+    assert_eq!((&*add.name, add.action), ("x-a", ir::AppendAction::OverwriteIfExistsOrAdd));
+    assert!(host.retry.as_ref().unwrap().avoid_previous_hosts);
+    let [(name, ir::HttpFilterConfig::Fault(fault))] = &host.per_filter[..] else {
+        panic!("one filter")
+    };
+    assert_eq!((&**name, fault.max_active_faults), ("a", Some(3)));
+    let header = &host.routes[0].matches.headers[0];
+    let jason = ir::HeaderCondition::Value(ir::StringMatch::exact("jason"));
+    assert_eq!((&*header.name, &header.condition), ("x-user", &jason));
+    let Action::Forward(forward) = &host.routes[0].action else { panic!("no forward") };
+    assert_eq!(forward.max_stream.as_ref().unwrap().grpc_timeout_header_max, Some(Duration::ZERO));
+    let cluster = &b.config.clusters[0];
+    assert_eq!(cluster.protocol, ir::UpstreamProtocol::Http2);
+    assert_eq!(cluster.http2.max_concurrent_streams, Some(7));
+    assert_eq!(b.findings.len(), 1, "the optional filter that was left out: {:?}", b.findings);
+}

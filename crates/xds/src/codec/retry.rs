@@ -45,7 +45,7 @@ pub(super) fn read_retry(at: &At) -> RetryPolicy {
         .filter(|s| !s.is_empty())
         .map(Str::from)
         .collect();
-    let predicates = at.each("retry_host_predicate", |p| is_previous_hosts(p));
+    let predicates = at.each("retry_host_predicate", is_previous_hosts);
     RetryPolicy {
         on,
         num_retries: at.opt_u32("num_retries"),
