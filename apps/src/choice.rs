@@ -14,10 +14,11 @@ pub enum App {
     Health,
     WebSocket,
     Echo,
+    ExtAuthz,
     Load,
 }
 
-const NAMES: [(&str, App); 15] = [
+const NAMES: [(&str, App); 16] = [
     ("productpage", App::Productpage),
     ("details", App::Details),
     ("reviews", App::Reviews(1)),
@@ -32,6 +33,7 @@ const NAMES: [(&str, App); 15] = [
     ("websocket-demo", App::WebSocket),
     ("tornado-websocket-example", App::WebSocket),
     ("fortio", App::Echo),
+    ("ext-authz", App::ExtAuthz),
     ("load", App::Load),
 ];
 

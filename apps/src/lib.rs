@@ -8,6 +8,7 @@ mod bookinfo;
 mod choice;
 mod client;
 mod echo;
+mod ext_authz;
 mod flags;
 mod helloworld;
 mod httpbin;
@@ -55,6 +56,7 @@ async fn run(app: App, flags: Flags) -> anyhow::Result<()> {
         App::Health => helloworld::health(&flags).await,
         App::WebSocket => websocket::run(&flags).await,
         App::Echo => echo::run(&flags).await,
+        App::ExtAuthz => ext_authz::run(&flags).await,
         App::Load => load::run(&flags).await,
     }
 }

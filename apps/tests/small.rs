@@ -89,6 +89,17 @@ async fn a_websocket_sends_everything_back() {
 }
 
 #[test]
+fn ext_authz_allows_who_says_so() {
+    let (http, grpc) = (free_port(), free_port());
+    let args = [format!("--http={http}"), format!("--grpc={grpc}")];
+    let service = Program::start_with("ext-authz", &args, &[], http);
+    assert_eq!(service.get("/any", "").status, 403);
+    let allowed = service.get("/any", "x-ext-authz: allow\r\n");
+    assert_eq!(allowed.status, 200);
+    assert_eq!(allowed.header("x-ext-authz-check-result"), Some("allowed"));
+}
+
+#[test]
 fn fortio_sends_bodies_back() {
     let ports = [free_port(), free_port(), free_port()];
     let args: Vec<String> = ["server", "-http-port", "-grpc-port", "-tcp-port"]
