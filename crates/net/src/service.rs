@@ -190,6 +190,9 @@ impl<'n> Plan<'n> {
     /// What pods open to the world outside is taken over by the relay of the node.
     fn relayed(&self) -> Vec<Vec<Expr>> {
         let Some(port) = self.net.outbound_relay else { return vec![] };
+        let Some(node) = self.net.node.iter().find(|ip| ip.is_ipv6() == self.ipv6) else {
+            return vec![];
+        };
         let inside = self.net.inside.iter().filter(|(ip, _)| ip.is_ipv6() == self.ipv6);
         let mut rules: Vec<Vec<Expr>> = inside
             .map(|(ip, prefix)| {
@@ -197,7 +200,8 @@ impl<'n> Plan<'n> {
                 vec![there, Expr::Verdict(Verdict::Return)]
             })
             .collect();
-        rules.push(vec![Expr::Match(Match::Tcp), Expr::Redirect { port }]);
+        // Not a redirect: that needs an address on the link, and pods' links have none here.
+        rules.push(vec![Expr::Match(Match::Tcp), Expr::Dnat { to: *node, port }]);
         rules
     }
 }

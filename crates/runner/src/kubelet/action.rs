@@ -1,0 +1,200 @@
+//! Doing what a probe or a hook asks for, and ending a container as Kubernetes does.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::pod::{Action, Container, Grpc, HttpGet, Pod};
+use crate::shim::client::Shim;
+
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+/// So much of a command's output is quoted in an Event.
+const MOST_OUTPUT: usize = 1024;
+/// So much of an HTTP head is read.
+const MOST_HEAD: usize = 16 << 10;
+
+/// A running container and where it is.
+#[derive(Clone)]
+pub struct Target {
+    pub shim: Shim,
+    pub pod: Pod,
+    pub container: Container,
+    pub ip: Option<IpAddr>,
+}
+
+/// Ends a container: hook, polite signal, and after the grace period the other one.
+pub async fn stop(target: Target, grace: Duration) {
+    let deadline = tokio::time::Instant::now() + grace;
+    if let Some(hook) = &target.container.lifecycle.pre_stop {
+        // A hook that fails does not keep a container alive.
+        let _ = tokio::time::timeout_at(deadline, perform(&target, hook)).await;
+    }
+    let name = &target.container.name;
+    // If it has ended meanwhile there is nothing to signal.
+    let _ = target.shim.signal(name, TERM).await;
+    tokio::time::sleep_until(deadline).await;
+    let _ = target.shim.signal(name, KILL).await;
+}
+
+/// Performs an action; the error is what an Event says.
+pub async fn perform(target: &Target, action: &Action) -> Result<(), String> {
+    if let Some(exec) = &action.exec {
+        return command(target, exec.command.clone()).await;
+    }
+    if let Some(get) = &action.http_get {
+        return http_get(target, get).await;
+    }
+    if let Some(tcp) = &action.tcp_socket {
+        return connect(target, tcp.host.as_deref(), &tcp.port).await.map(drop);
+    }
+    if let Some(grpc) = &action.grpc {
+        return health(target, grpc).await;
+    }
+    if let Some(sleep) = &action.sleep {
+        tokio::time::sleep(Duration::from_secs(sleep.seconds)).await;
+    }
+    Ok(())
+}
+
+async fn command(target: &Target, argv: Vec<String>) -> Result<(), String> {
+    let open = || -> std::io::Result<_> {
+        let (reader, writer) = std::io::pipe()?;
+        let null = std::fs::File::open("/dev/null")?;
+        Ok((OwnedFd::from(reader), OwnedFd::from(writer), OwnedFd::from(null)))
+    };
+    let (reader, writer, null) = open().map_err(|e| e.to_string())?;
+    let errors = writer.try_clone().map_err(|e| e.to_string())?;
+    let reader =
+        tokio::net::unix::pipe::Receiver::from_owned_fd(reader).map_err(|e| e.to_string())?;
+    let reading = tokio::spawn(async move {
+        let mut text = Vec::new();
+        // What follows is read too, so that the command is not stopped by a full pipe.
+        let mut reader = reader;
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = reader.read(&mut buffer).await {
+            let room = MOST_OUTPUT.saturating_sub(text.len()).min(count);
+            text.extend_from_slice(&buffer[..room]);
+        }
+        String::from_utf8_lossy(&text).trim().to_owned()
+    });
+    let files = vec![null, writer, errors];
+    match target.shim.exec(&target.container.name, argv, files, false).await {
+        Ok(0) => Ok(()),
+        Ok(code) => {
+            let said = tokio::time::timeout(Duration::from_millis(200), reading).await;
+            let said = said.ok().and_then(Result::ok).unwrap_or_default();
+            Err(if said.is_empty() { format!("command exited with {code}") } else { said })
+        }
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+async fn connect(target: &Target, host: Option<&str>, port: &Value) -> Result<TcpStream, String> {
+    let number = target.pod.port(&target.container, port);
+    let number = number.ok_or_else(|| format!("the container has no port {port}"))?;
+    let ip = match host.filter(|h| !h.is_empty()) {
+        Some(host) => host.parse().map_err(|_| format!("host {host} is not an address"))?,
+        None => target.ip.ok_or("the pod has no address")?,
+    };
+    let to = SocketAddr::new(ip, number);
+    TcpStream::connect(to).await.map_err(|e| format!("dial tcp {to}: {e}"))
+}
+
+async fn http_get(target: &Target, get: &HttpGet) -> Result<(), String> {
+    let mut stream = connect(target, get.host.as_deref(), &get.port).await?;
+    if get.scheme.as_deref() == Some("HTTPS") {
+        // A probe trusts any certificate, so that somebody accepts is what it can tell.
+        return Ok(());
+    }
+    let path = get.path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let host = stream.peer_addr().map_err(|e| e.to_string())?;
+    let mut request = format!("GET {slash}{path} HTTP/1.1\r\n");
+    let named = |name: &str| get.http_headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
+    if !named("host") {
+        request.push_str(&format!("Host: {host}\r\n"));
+    }
+    if !named("user-agent") {
+        request.push_str("User-Agent: kube-probe/1.33\r\n");
+    }
+    for header in &get.http_headers {
+        request.push_str(&format!("{}: {}\r\n", header.name, header.value));
+    }
+    request.push_str("Accept: */*\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(|e| e.to_string())?;
+    let code = status_code(&mut stream).await?;
+    if (200..400).contains(&code) {
+        Ok(())
+    } else {
+        Err(format!("HTTP probe failed with statuscode: {code}"))
+    }
+}
+
+async fn status_code(stream: &mut TcpStream) -> Result<u16, String> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    while !head.contains(&b'\n') && head.len() < MOST_HEAD {
+        match stream.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(count) => head.extend_from_slice(&buffer[..count]),
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    let line = String::from_utf8_lossy(&head);
+    let code = line.split_whitespace().nth(1).and_then(|c| c.parse().ok());
+    code.ok_or_else(|| "the answer is not HTTP".to_owned())
+}
+
+/// gRPC's health check.
+async fn health(target: &Target, grpc: &Grpc) -> Result<(), String> {
+    let stream = connect(target, None, &Value::from(grpc.port)).await?;
+    let (client, connection) = h2::client::handshake(stream).await.map_err(|e| e.to_string())?;
+    let driver = tokio::spawn(connection);
+    let asked = ask_health(client, grpc.service.as_deref().unwrap_or_default()).await;
+    driver.abort();
+    asked
+}
+
+async fn ask_health(client: h2::client::SendRequest<Bytes>, service: &str) -> Result<(), String> {
+    const SERVING: [u8; 2] = [8, 1];
+    let mut client = client.ready().await.map_err(|e| e.to_string())?;
+    let request = http::Request::post("http://pod/grpc.health.v1.Health/Check")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .map_err(|e| e.to_string())?;
+    let (response, mut body) = client.send_request(request, false).map_err(|e| e.to_string())?;
+    body.send_data(health_request(service), true).map_err(|e| e.to_string())?;
+    let mut answer = response.await.map_err(|e| e.to_string())?.into_body();
+    let mut bytes = BytesMut::new();
+    while let Some(data) = answer.data().await {
+        let data = data.map_err(|e| e.to_string())?;
+        // What has been read makes room for more.
+        let _ = answer.flow_control().release_capacity(data.len());
+        bytes.put_slice(&data[..data.len().min(MOST_OUTPUT)]);
+        if bytes.len() > MOST_OUTPUT {
+            break;
+        }
+    }
+    if bytes.get(5..) == Some(&SERVING) { Ok(()) } else { Err("service is not SERVING".to_owned()) }
+}
+
+/// A gRPC frame around `HealthCheckRequest { service = 1 }`.
+fn health_request(service: &str) -> Bytes {
+    let service = &service.as_bytes()[..service.len().min(127)];
+    let message = match service.len() {
+        0 => vec![],
+        n => [&[10, n as u8], service].concat(),
+    };
+    let mut frame = BytesMut::new();
+    frame.put_u8(0);
+    frame.put_u32(message.len() as u32);
+    frame.put_slice(&message);
+    frame.freeze()
+}

@@ -1,0 +1,131 @@
+//! Keeps the node's rules, its names and the host's way in as the services say.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apiserver::{Client, Event, Ref};
+use futures::future::BoxFuture;
+use net::service::ServiceNet;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Shared;
+use crate::dns::{self, Table};
+use crate::services::{self, Wish, text};
+
+/// Changes that come together are applied together; endpoints must not wait longer.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// Whoever holds the host's side: listening sockets and the name server.
+pub trait HostSide: Send + Sync {
+    /// Makes these the names that pods find.
+    fn names(&self, table: Table) -> BoxFuture<'_, ()>;
+    /// Listens on the host for these and nothing else; the answer gives each wish's address, by
+    /// key, where it got one.
+    fn relays(&self, wishes: Vec<Wish>) -> BoxFuture<'_, Vec<(String, IpAddr)>>;
+}
+
+/// A node that nobody reaches from outside.
+pub struct NoHost;
+
+impl HostSide for NoHost {
+    fn names(&self, _: Table) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn relays(&self, _: Vec<Wish>) -> BoxFuture<'_, Vec<(String, IpAddr)>> {
+        Box::pin(async { vec![] })
+    }
+}
+
+/// Follows services and endpoints until the process ends.
+pub async fn follow(shared: Arc<Shared>, host: Arc<dyn HostSide>) {
+    let mut events = shared.client.subscribe();
+    let mut shown = Shown::default();
+    loop {
+        shown.update(&shared, host.as_ref()).await;
+        loop {
+            match events.recv().await {
+                Ok(event) if concerns(&event) => break,
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => break,
+                Err(RecvError::Closed) => return,
+            }
+        }
+        tokio::time::sleep(SETTLE).await;
+    }
+}
+
+fn concerns(event: &Event) -> bool {
+    let (group, resource) = (event.resource.0.as_str(), event.resource.1.as_str());
+    matches!((group, resource), ("", "services") | ("discovery.k8s.io", "endpointslices"))
+}
+
+/// What was applied last; the same again is not applied.
+#[derive(Default)]
+struct Shown {
+    rules: Option<Vec<net::service::ServiceRule>>,
+    table: Option<Table>,
+    wishes: Option<Vec<Wish>>,
+}
+
+impl Shown {
+    async fn update(&mut self, shared: &Shared, host: &dyn HostSide) {
+        let services = shared.client.list("", "services", None);
+        let slices = shared.client.list("discovery.k8s.io", "endpointslices", None);
+        let rules = services::rules(&services, &slices, &shared.config.node_ips);
+        if self.rules.as_ref() != Some(&rules) {
+            match net::service::apply(&service_net(shared), &rules) {
+                Ok(()) => self.rules = Some(rules),
+                Err(e) => tracing::error!("the rules of the services: {e}"),
+            }
+        }
+        let table = dns::table(&shared.config.domain, &services, &slices);
+        if self.table.as_ref() != Some(&table) {
+            host.names(table.clone()).await;
+            self.table = Some(table);
+        }
+        let wishes = services::wishes(&services, shared.config.load_balancers);
+        if self.wishes.as_ref() != Some(&wishes) {
+            let given = host.relays(wishes.clone()).await;
+            show_addresses(&shared.client, &services, &given).await;
+            self.wishes = Some(wishes);
+        }
+    }
+}
+
+fn service_net(shared: &Shared) -> ServiceNet {
+    let config = &shared.config;
+    let mut inside = config.service_blocks.clone();
+    inside.push((IpAddr::from([10, 244, 0, 0]), 16));
+    inside.push((IpAddr::from([0xfd00, 0x10, 0x244, 0, 0, 0, 0, 0]), 112));
+    ServiceNet {
+        service_blocks: config.service_blocks.clone(),
+        own: vec![config.dns_ip],
+        node: config.node_ips.clone(),
+        inside,
+        outbound_relay: config.outbound_relay,
+    }
+}
+
+/// Writes load balancers' addresses into their services.
+async fn show_addresses(client: &Client, services: &[Arc<Value>], given: &[(String, IpAddr)]) {
+    for service in services {
+        let key = format!("{}/{}", services::namespace(service), services::name(service));
+        let Some((_, ip)) = given.iter().find(|(k, _)| *k == key) else { continue };
+        if text(service, "/status/loadBalancer/ingress/0/ip") == ip.to_string() {
+            continue;
+        }
+        let reference = Ref {
+            group: String::new(),
+            resource: "services".to_owned(),
+            namespace: Some(services::namespace(service).to_owned()),
+            name: services::name(service).to_owned(),
+        };
+        let patch = json!({"status": {"loadBalancer": {"ingress": [{"ip": ip.to_string()}]}}});
+        if let Err(e) = client.merge_patch(&reference, Some("status"), patch).await {
+            tracing::warn!("the address of {key}: {}", e.message);
+        }
+    }
+}
