@@ -49,7 +49,7 @@ pub fn choose(args: &[String]) -> Option<(App, &[String])> {
 }
 
 /// `docker.io/istio/examples-bookinfo-reviews-v2:1.20.3` is `reviews` in version 2.
-fn by_name(name: &str) -> Option<App> {
+pub fn by_name(name: &str) -> Option<App> {
     let name = name.rsplit('/').next()?;
     let name = name.split([':', '@']).next()?;
     let name = name.strip_prefix("examples-").unwrap_or(name);

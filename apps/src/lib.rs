@@ -24,6 +24,11 @@ use std::process::ExitCode;
 use choice::App;
 use flags::Flags;
 
+/// Whether an image, by whatever registry and tag, is one that an application here stands in for.
+pub fn knows(image: &str) -> bool {
+    choice::by_name(image).is_some()
+}
+
 /// Runs the application that the arguments ask for, until it is told to stop.
 pub fn main(args: Vec<String>) -> ExitCode {
     let Some((app, rest)) = choice::choose(&args) else {
