@@ -1,0 +1,164 @@
+//! The workload's certificate: a key made here and kept in memory, signed by the mesh's authority
+//! against the pod's token, renewed at half of its life.
+
+use crate::dial::Dial;
+use crate::fetch::{self, FetchError};
+use base::{SpiffeId, WallTime};
+use prost::Message;
+use proto::ca::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tls::{Credential, CredentialSource, Expect, Trust, TrustSource};
+use tokio_rustls::TlsConnector;
+
+/// Where certificates come from.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// `istiod.istio-system.svc:15012`
+    pub address: String,
+    pub token_file: PathBuf,
+    pub root_file: PathBuf,
+    pub identity: SpiffeId,
+    pub dial: Dial,
+}
+
+/// The workload's certificate and the roots it trusts, replaced as they are renewed.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    pub credential: CredentialSource,
+    pub trust: TrustSource,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("{path}: {error}")]
+    File { path: PathBuf, error: std::io::Error },
+    #[error("{0}")]
+    Fetch(#[from] FetchError),
+    #[error("{0}")]
+    Tls(#[from] tls::TlsError),
+    #[error("{0:?} is not an address as in istiod.istio-system.svc:15012")]
+    Address(String),
+    #[error("the authority's answer is not a certificate: {0}")]
+    Answer(#[from] prost::DecodeError),
+}
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A day, as Istio asks for.
+const LIFE: Duration = Duration::from_secs(24 * 3600);
+
+impl Authority {
+    /// TLS towards the control plane: its DNS name, our root.
+    pub fn tls(&self, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, IdentityError> {
+        let roots = read(&self.root_file)?;
+        let trust = TrustSource::new(Trust::from_pem(&roots)?);
+        Ok(tls::client_config(trust, Expect::DialledName, None, alpn)?)
+    }
+
+    /// The pod's token as it is now; the node renews the file.
+    pub fn token(&self) -> Result<String, IdentityError> {
+        read(&self.token_file).map(|t| t.trim().to_owned())
+    }
+
+    /// Asks for a certificate once.
+    pub async fn issue(&self) -> Result<(Credential, Trust), IdentityError> {
+        let (csr, key) = tls::request(&self.identity)?;
+        let request = IstioCertificateRequest {
+            csr,
+            validity_duration: i64::try_from(LIFE.as_secs()).unwrap_or(0),
+            metadata: None,
+        };
+        let stream = self.connect().await?;
+        let uri = format!("https://{}{CREATE_CERTIFICATE}", self.address);
+        let token = self.token()?;
+        let message = request.encode_to_vec();
+        let call = fetch::grpc(stream, &uri, Some(&token), &message);
+        let answer = tokio::time::timeout(TIMEOUT, call)
+            .await
+            .map_err(|_| FetchError::Body(format!("no answer within {TIMEOUT:?}")))??;
+        let answer = IstioCertificateResponse::decode(answer)?;
+        let roots = answer.cert_chain.last().cloned().unwrap_or_default();
+        Ok((Credential::from_pem(&answer.cert_chain.concat(), &key)?, Trust::from_pem(&roots)?))
+    }
+
+    async fn connect(
+        &self,
+    ) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, IdentityError> {
+        let bad = || IdentityError::Address(self.address.clone());
+        let host = self.address.rsplit_once(':').ok_or_else(bad)?.0;
+        let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|_| bad())?;
+        let socket =
+            self.dial.by_name(&self.address, TIMEOUT).await.map_err(FetchError::Connect)?;
+        let connector = TlsConnector::from(self.tls(&[b"h2"])?);
+        let shaken = tokio::time::timeout(TIMEOUT, connector.connect(name, socket)).await;
+        let shaken = shaken.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        Ok(shaken.map_err(FetchError::Connect)?)
+    }
+
+    /// Keeps `identity` supplied, for ever. `told` is called after each success.
+    pub async fn keep(self, identity: Identity, told: impl Fn(&Credential) + Send) {
+        let mut failures = 0u32;
+        loop {
+            let pause = match self.issue().await {
+                Ok((credential, trust)) => {
+                    failures = 0;
+                    identity.trust.replace(trust);
+                    identity.credential.replace(credential.clone());
+                    told(&credential);
+                    until_renewal(&credential, wall(), jitter())
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, "no certificate yet; trying again");
+                    back_off(failures, jitter())
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Half of the life, one percent earlier or later, so that pods do not renew in step.
+fn until_renewal(credential: &Credential, now: WallTime, jitter: f64) -> Duration {
+    let facts = &credential.facts;
+    let life = facts.not_after.0.saturating_sub(facts.not_before.0) as f64;
+    let at = facts.not_before.0 as f64 + life * (0.49 + 0.02 * jitter);
+    Duration::from_nanos((at - now.0 as f64).max(1e9) as u64)
+}
+
+/// 100 ms doubled, 10 s at most, spread over half.
+fn back_off(failures: u32, jitter: f64) -> Duration {
+    let base = Duration::from_millis(100) * (1 << failures.saturating_sub(1).min(7));
+    base.min(Duration::from_secs(10)).mul_f64(0.5 + 0.5 * jitter)
+}
+
+/// Between 0 and 1.
+pub(crate) fn jitter() -> f64 {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    (random >> 11) as f64 / (1u64 << 53) as f64
+}
+
+fn wall() -> WallTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn read(path: &PathBuf) -> Result<String, IdentityError> {
+    std::fs::read_to_string(path).map_err(|error| IdentityError::File { path: path.clone(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_back_off_to_a_limit() {
+        assert_eq!(back_off(1, 1.0), Duration::from_millis(100));
+        assert_eq!(back_off(3, 1.0), Duration::from_millis(400));
+        assert_eq!(back_off(40, 1.0), Duration::from_secs(10));
+        assert_eq!(back_off(40, 0.0), Duration::from_secs(5));
+        assert!((0.0..1.0).contains(&jitter()));
+    }
+}
