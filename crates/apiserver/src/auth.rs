@@ -6,7 +6,7 @@ mod jwt;
 pub mod rbac;
 
 pub use authority::{Authority, AuthorityError, admin_kubeconfig};
-pub use jwt::{Claims, TokenKey};
+pub use jwt::Claims;
 
 /// The issuer of service-account tokens, and the audience of the API itself.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

@@ -16,7 +16,8 @@ use serde_json::Value;
 
 pub use caller::{Caller, FieldValidation, User};
 pub use delete::{Deleted, FOREGROUND, ORPHAN};
-pub use read::{ListOptions, Page};
+pub use read::ListOptions;
+pub use scale::scale_of;
 pub use target::Target;
 pub use write::PatchKind;
 

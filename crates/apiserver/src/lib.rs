@@ -12,11 +12,17 @@ mod bootstrap;
 mod client;
 mod core;
 mod error;
+mod http;
 mod kubelet;
 mod random;
+mod server;
 mod store;
 mod time;
 
+pub use auth::{AuthorityError, admin_kubeconfig};
 pub use client::{Change, Client, DeleteOptions, Event, Propagation, Ref};
+pub use core::Resolver;
 pub use error::ApiError;
 pub use kubelet::{AsyncReadWrite, Channel, ExecStream, Kubelet, LogOptions, NoKubelet};
+pub use server::{Options, Server, ServerHandle, StartError};
+pub use store::DiskError;

@@ -200,15 +200,6 @@ impl Store {
         Ok(event.object.clone())
     }
 
-    /// A value that survives restarts, outside the objects.
-    pub fn setting(&self, name: &str) -> Result<Option<String>, DiskError> {
-        self.lock_disk().setting(name)
-    }
-
-    pub fn set_setting(&self, name: &str, value: &str) -> Result<(), DiskError> {
-        self.lock_disk().set_setting(name, value)
-    }
-
     fn check(&self, key: &Key, expected: Option<u64>) -> Result<Option<Arc<Value>>, WriteError> {
         let current = self.get(key);
         let found = current.as_deref().and_then(objects::meta::resource_version);

@@ -7,11 +7,6 @@ pub fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Now, to the microsecond, as RFC 3339.
-pub fn now_micro() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
-}
-
 pub fn unix_seconds() -> i64 {
     Timestamp::now().as_second()
 }

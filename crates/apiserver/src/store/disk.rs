@@ -61,17 +61,10 @@ impl Disk {
         Ok(self.setting("revision")?.and_then(|v| v.parse().ok()).unwrap_or(0))
     }
 
-    pub fn setting(&self, name: &str) -> Result<Option<String>, DiskError> {
+    fn setting(&self, name: &str) -> Result<Option<String>, DiskError> {
         let mut query =
             self.connection.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
         Ok(query.query_row([name], |row| row.get(0)).optional()?)
-    }
-
-    pub fn set_setting(&self, name: &str, value: &str) -> Result<(), DiskError> {
-        self.connection
-            .prepare_cached("INSERT OR REPLACE INTO settings VALUES (?1, ?2)")?
-            .execute([name, value])?;
-        Ok(())
     }
 
     pub fn load_objects(&self, mut each: impl FnMut(Key, Value)) -> Result<(), DiskError> {
