@@ -87,12 +87,16 @@ struct Groups {
 pub struct Registry {
     groups: Mutex<Groups>,
     shards: Mutex<Vec<Arc<Cells>>>,
+    /// For what is set when somebody looks.
+    own: Mutex<Shard>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
         let groups = Groups { list: Vec::new(), index: HashMap::new(), next: 1, dropped: 0 };
-        Self { groups: Mutex::new(groups), shards: Mutex::default() }
+        let own = Arc::new(Cells::new());
+        let shards = Mutex::new(vec![own.clone()]);
+        Self { groups: Mutex::new(groups), shards, own: Mutex::new(Shard::new(own)) }
     }
 }
 
@@ -172,6 +176,11 @@ impl Registry {
         groups.list.push(Group { scope: key.1.clone(), defs: S::DEFS, first });
         groups.index.insert(key, first);
         S::at(Cursor { next: first })
+    }
+
+    /// Sets a gauge that no worker writes to.
+    pub fn overwrite(&self, gauge: Gauge, value: u64) {
+        lock(&self.own).set(gauge, value);
     }
 
     /// How many sets were refused because there are too many.

@@ -1,0 +1,124 @@
+//! `/clusters`: every cluster with its limits and endpoints.
+
+use super::dump::address;
+use super::{Process, Query, Reply};
+use ir::{Cluster, Config, Discovery, Endpoint, EndpointGroup, Health};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+pub(super) fn answer(process: &dyn Process, query: &Query<'_>) -> Reply {
+    let config = process.config();
+    let pattern = query.get("filter").map(|f| regex::Regex::new(&f));
+    let Ok(pattern) = pattern.transpose() else {
+        return Reply::text("Invalid regex\n").status(400);
+    };
+    let clusters =
+        config.clusters.iter().filter(|c| pattern.as_ref().is_none_or(|p| p.is_match(&c.name)));
+    if query.get("format").as_deref() == Some("json") {
+        let list: Vec<Value> = clusters.map(|c| as_json(process, &config, c)).collect();
+        return Reply::json(&json!({ "cluster_statuses": list }));
+    }
+    let mut out = String::new();
+    for cluster in clusters {
+        write_text(&mut out, process, &config, cluster);
+    }
+    Reply::text(out)
+}
+
+/// The endpoints of a cluster, inline or by discovery.
+fn groups<'a>(config: &'a Config, cluster: &'a Cluster) -> &'a [EndpointGroup] {
+    match &cluster.discovery {
+        Discovery::Static(groups)
+        | Discovery::StrictDns { groups, .. }
+        | Discovery::LogicalDns { groups, .. } => groups,
+        Discovery::Eds(service) => {
+            let name = if service.is_empty() { &cluster.name } else { service };
+            let found = config.endpoints.iter().find(|e| e.cluster == *name);
+            found.map_or(&[], |e| &e.groups)
+        }
+        Discovery::OriginalDst => &[],
+    }
+}
+
+fn write_text(out: &mut String, process: &dyn Process, config: &Config, cluster: &Cluster) {
+    let name = &cluster.name;
+    let limits = &cluster.breakers;
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(out, "{name}::observability_name::{name}");
+    for (what, limit) in [
+        ("max_connections", limits.max_connections.unwrap_or(1024)),
+        ("max_pending_requests", limits.max_pending_requests.unwrap_or(1024)),
+        ("max_requests", limits.max_requests.unwrap_or(1024)),
+        ("max_retries", limits.max_retries.unwrap_or(3)),
+    ] {
+        let _ = writeln!(out, "{name}::default_priority::{what}::{limit}");
+    }
+    let fixed = process.is_static(ir::Kind::Cluster, name);
+    let _ = writeln!(out, "{name}::added_via_api::{}", !fixed);
+    for group in groups(config, cluster) {
+        for endpoint in &group.endpoints {
+            write_endpoint(out, name, group, endpoint);
+        }
+    }
+}
+
+fn write_endpoint(out: &mut String, name: &str, group: &EndpointGroup, endpoint: &Endpoint) {
+    let at = &endpoint.address;
+    let locality = &group.locality;
+    for (what, value) in [
+        ("hostname", endpoint.hostname.to_string()),
+        ("health_flags", health_flags(endpoint.health).to_owned()),
+        ("weight", endpoint.weight.unwrap_or(1).to_string()),
+        ("region", locality.region.to_string()),
+        ("zone", locality.zone.to_string()),
+        ("sub_zone", locality.sub_zone.to_string()),
+        ("canary", "false".to_owned()),
+        ("priority", group.priority.to_string()),
+    ] {
+        let _ = writeln!(out, "{name}::{at}::{what}::{value}");
+    }
+}
+
+fn health_flags(health: Health) -> &'static str {
+    match health {
+        Health::Unknown | Health::Healthy => "healthy",
+        Health::Degraded => "/degraded_eds_health",
+        Health::Draining => "/eds_status_draining",
+        Health::Unhealthy | Health::Timeout => "/failed_eds_health",
+    }
+}
+
+fn as_json(process: &dyn Process, config: &Config, cluster: &Cluster) -> Value {
+    let mut hosts = Vec::new();
+    for group in groups(config, cluster) {
+        hosts.extend(group.endpoints.iter().map(|e| host(group, e)));
+    }
+    json!({
+        "name": &*cluster.name,
+        "observability_name": &*cluster.name,
+        "added_via_api": !process.is_static(ir::Kind::Cluster, &cluster.name),
+        "host_statuses": hosts,
+    })
+}
+
+fn host(group: &EndpointGroup, endpoint: &Endpoint) -> Value {
+    let eds = match endpoint.health {
+        Health::Unknown | Health::Healthy => "HEALTHY",
+        Health::Degraded => "DEGRADED",
+        Health::Draining => "DRAINING",
+        Health::Unhealthy => "UNHEALTHY",
+        Health::Timeout => "TIMEOUT",
+    };
+    json!({
+        "address": address(&endpoint.address),
+        "hostname": &*endpoint.hostname,
+        "weight": endpoint.weight.unwrap_or(1),
+        "priority": group.priority,
+        "health_status": { "eds_health_status": eds },
+        "locality": {
+            "region": &*group.locality.region,
+            "zone": &*group.locality.zone,
+            "sub_zone": &*group.locality.sub_zone,
+        },
+    })
+}
