@@ -85,6 +85,8 @@ pub enum Command {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
+    /// Bring up the mesh with Bookinfo, and leave it running
+    Demo,
     #[command(flatten)]
     Cluster(crate::cluster_cli::ClusterCommand),
 }
@@ -120,6 +122,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ProxyConfig(args) => mesh::proxy_config(&global, args).await?,
         Command::Version(args) => mesh::version(&global, args).await?,
         Command::Crds => manifest::crds()?,
+        Command::Demo => crate::demo::run(&global).await?,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lateen", &mut std::io::stdout());
         }

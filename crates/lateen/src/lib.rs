@@ -4,5 +4,6 @@
 pub mod cli;
 pub mod cluster;
 pub mod cluster_cli;
+pub mod demo;
 pub mod injection;
 pub mod state;

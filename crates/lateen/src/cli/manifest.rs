@@ -63,6 +63,14 @@ pub async fn apply(global: &Global, args: ApplyArgs) -> Result<()> {
     Ok(())
 }
 
+/// Applies every document of a text and prints a line for each.
+pub async fn apply_text(remote: &mut Remote, text: &str) -> Result<()> {
+    for object in parse_documents(text)? {
+        println!("{}", apply_one(remote, &object, false).await?);
+    }
+    Ok(())
+}
+
 async fn apply_one(remote: &mut Remote, object: &Value, force: bool) -> Result<String> {
     let kind = remote.kind_of(object).await?;
     let name = object["metadata"]["name"].as_str().context("metadata.name is missing")?;
@@ -182,7 +190,7 @@ fn read_text(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn parse_documents(text: &str) -> Result<Vec<Value>> {
+pub fn parse_documents(text: &str) -> Result<Vec<Value>> {
     use serde::Deserialize;
     let mut documents = Vec::new();
     for document in serde_yaml_ng::Deserializer::from_str(text) {
