@@ -12,11 +12,11 @@ pub struct Decoded<T> {
 }
 
 /// Reads an object; an error finding says why it cannot be read at all.
-pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<Decoded<T>, Finding> {
+pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<Decoded<T>, Box<Finding>> {
     let mut value = value.clone();
     prune_nulls(&mut value);
     let object = serde_json::from_value(value)
-        .map_err(|e| Finding::error("", format!("cannot be read: {e}")))?;
+        .map_err(|e| Box::new(Finding::error("", format!("cannot be read: {e}"))))?;
     Ok(Decoded { object, findings: Vec::new() })
 }
 

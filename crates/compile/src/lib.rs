@@ -1,1 +1,24 @@
-//! (Snapshot, Proxy) -> (ir, origins, findings).
+//! `(Snapshot, Proxy) -> ir`: what one proxy must do, given the world as it is. Pure, and memoised by
+//! the versions of what was read, so that proxies that are alike share their configuration.
+//!
+//! Each folder is one feature: `cluster` (how to reach a service), `route` (VirtualService rules),
+//! `outbound` and `inbound` (a sidecar's two sides), `gateway`. Bad configuration is data: the result
+//! is what can be served, and findings.
+
+mod build;
+mod cluster;
+mod compiler;
+mod endpoints;
+mod gateway;
+mod http;
+mod inbound;
+mod log;
+mod memo;
+mod names;
+mod outbound;
+mod proxy;
+mod route;
+mod scope;
+
+pub use compiler::{Compiled, Compiler, Dependencies, Missing, compile};
+pub use proxy::{InvalidNode, Proxy, ProxyKind};

@@ -12,17 +12,18 @@ pub struct Sidecars {
     pub version: u64,
     all: Collection<Sidecar>,
     root: String,
+    /// Whether any is for some workloads of a namespace only.
+    pub has_selectors: bool,
 }
 
 impl Sidecars {
     pub(crate) fn of(version: u64, root: &str, table: &Table<Item<Sidecar>>) -> Sidecars {
-        Sidecars { version, all: Collection::of(table), root: root.to_owned() }
+        let all = Collection::of(table);
+        let has_selectors = all.iter().any(|i| selector(i).is_some());
+        Sidecars { version, all, root: root.to_owned(), has_selectors }
     }
 
     pub fn of_proxy(&self, namespace: &str, labels: &Labels) -> Option<&Arc<Item<Sidecar>>> {
-        let selector = |i: &Item<Sidecar>| {
-            i.spec.workload_selector.as_ref().map(|s| s.labels.clone()).filter(|l| !l.is_empty())
-        };
         let mine = |i: &&Arc<Item<Sidecar>>| i.namespace() == namespace;
         let selects = |i: &&Arc<Item<Sidecar>>| {
             selector(i).is_some_and(|s| s.iter().all(|(k, v)| labels.get(k) == Some(v)))
@@ -35,4 +36,8 @@ impl Sidecars {
             .or_else(|| self.all.iter().filter(mine).find(plain))
             .or_else(|| self.all.iter().filter(plain).find(|i| i.namespace() == self.root))
     }
+}
+
+fn selector(item: &Item<Sidecar>) -> Option<&Labels> {
+    item.spec.workload_selector.as_ref().map(|s| &s.labels).filter(|l| !l.is_empty())
 }

@@ -91,7 +91,7 @@ impl Store {
         })
     }
 
-    fn try_apply(&mut self, kind: Kind, object: &Value) -> Result<Applied, Finding> {
+    fn try_apply(&mut self, kind: Kind, object: &Value) -> Result<Applied, Box<Finding>> {
         match kind {
             Kind::VirtualService => self.apply_virtual_service(object),
             Kind::DestinationRule => self.apply_destination_rule(object),
@@ -159,7 +159,7 @@ impl Store {
         change
     }
 
-    fn apply_virtual_service(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_virtual_service(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let mut item = read_item(Kind::VirtualService, self.revision + 1, object)?;
         let spec: &VirtualService = &item.spec;
         item.hosts = resolve_all(&spec.hosts, item.namespace(), &self.domain);
@@ -167,7 +167,7 @@ impl Store {
         Ok(put(&mut self.revision, &mut self.virtual_services, item))
     }
 
-    fn apply_destination_rule(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_destination_rule(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let mut item = read_item(Kind::DestinationRule, self.revision + 1, object)?;
         let spec: &DestinationRule = &item.spec;
         item.hosts = resolve_all([&spec.host], item.namespace(), &self.domain);
@@ -175,14 +175,14 @@ impl Store {
         Ok(put(&mut self.revision, &mut self.destination_rules, item))
     }
 
-    fn apply_service_entry(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_service_entry(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let mut item = read_item(Kind::ServiceEntry, self.revision + 1, object)?;
         item.hosts = entry::hosts(&item.spec);
         item.export_to = ExportTo::parse(item.spec.export_to.iter().map(String::as_str));
         Ok(put(&mut self.revision, &mut self.service_entries, item))
     }
 
-    fn apply_machine(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_machine(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let read: Object<WorkloadEntry> = decode(object)?.object;
         let (namespace, name) = (read.metadata.namespace.clone(), read.metadata.name.clone());
         if self.machines.get(&namespace, &name).is_some_and(|old| old.spec == read.spec) {
@@ -193,10 +193,10 @@ impl Store {
         Ok(quiet(Change::Endpoints))
     }
 
-    fn apply_service(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_service(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let read: api::Service = decode(object)?.object;
         let service = Service::of_kubernetes(self.revision + 1, &read, &self.domain)
-            .map_err(|e| Finding::error("metadata.name", e.to_string()))?;
+            .map_err(|e| Box::new(Finding::error("metadata.name", e.to_string())))?;
         let (namespace, name) = (&read.metadata.namespace, &read.metadata.name);
         let same =
             |old: &Arc<Service>| Service { version: service.version, ..(**old).clone() } == service;
@@ -208,7 +208,7 @@ impl Store {
         Ok(quiet(Change::Configuration))
     }
 
-    fn apply_slice(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_slice(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let read: EndpointSlice = decode(object)?.object;
         let (namespace, name) = (read.metadata.namespace.clone(), read.metadata.name.clone());
         let same = |old: &Arc<EndpointSlice>| {
@@ -223,7 +223,7 @@ impl Store {
         Ok(quiet(Change::Endpoints))
     }
 
-    fn apply_pod(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_pod(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let pod: Pod = decode(object)?.object;
         let (namespace, name) = (pod.metadata.namespace.clone(), pod.metadata.name.clone());
         let node = self.nodes.get("", &pod.spec.node_name).map(|n| &**n);
@@ -243,7 +243,7 @@ impl Store {
         Ok(quiet(change))
     }
 
-    fn apply_node(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_node(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let node: Node = decode(object)?.object;
         let (name, labels) = (node.metadata.name, node.metadata.labels);
         if self.nodes.get("", &name).is_some_and(|old| **old == labels) {
@@ -262,7 +262,7 @@ impl Store {
         Ok(quiet(Change::Endpoints))
     }
 
-    fn apply_config_map(&mut self, object: &Value) -> Result<Applied, Finding> {
+    fn apply_config_map(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let map: ConfigMap = decode(object)?.object;
         if map.metadata.namespace != self.root || map.metadata.name != MESH_CONFIG_MAP {
             return Ok(quiet(Change::Nothing));
@@ -431,7 +431,7 @@ fn quiet(change: Change) -> Applied {
     Applied { change, findings: Vec::new() }
 }
 
-fn read_item<T>(kind: Kind, version: u64, object: &Value) -> Result<Item<T>, Finding>
+fn read_item<T>(kind: Kind, version: u64, object: &Value) -> Result<Item<T>, Box<Finding>>
 where
     T: Default + DeserializeOwned,
 {

@@ -1,0 +1,36 @@
+//! What every part of one compilation writes to: origins, findings, and what was missing.
+
+use crate::{Missing, Proxy};
+use base::{Finding, ObjectRef, Origin, OriginId, OriginTable};
+use registry::Snapshot;
+use std::sync::Arc;
+
+pub(crate) struct Build<'a> {
+    pub world: &'a Snapshot,
+    pub proxy: &'a Proxy,
+    pub origins: &'a mut Arc<OriginTable>,
+    pub findings: Vec<Finding>,
+    pub missing: Vec<Missing>,
+}
+
+impl<'a> Build<'a> {
+    pub fn new(
+        world: &'a Snapshot,
+        proxy: &'a Proxy,
+        origins: &'a mut Arc<OriginTable>,
+    ) -> Build<'a> {
+        Build { world, proxy, origins, findings: Vec::new(), missing: Vec::new() }
+    }
+
+    pub fn origin(&mut self, object: &ObjectRef, path: impl Into<String>) -> OriginId {
+        let origin = Origin { object: object.clone(), path: path.into(), line: None };
+        match self.origins.id(&origin) {
+            Some(id) => id,
+            None => Arc::make_mut(self.origins).intern(origin),
+        }
+    }
+
+    pub fn say(&mut self, object: &ObjectRef, finding: Finding) {
+        self.findings.push(finding.about(object.clone()));
+    }
+}

@@ -1,0 +1,262 @@
+//! Clusters: how a proxy reaches each port and subset of a service, by its DestinationRule.
+
+mod discovery;
+mod policy;
+mod pool;
+mod tls;
+
+pub(crate) use policy::{Policy, hash_policies};
+
+use crate::build::Build;
+use crate::endpoints::Assignment;
+use crate::names;
+use crate::scope::{Scope, rule_of};
+use api::{H2UpgradePolicy, MeshH2Upgrade, Protocol, Subset};
+use base::{Finding, Host, OriginId};
+use ir::{Cluster, Discovery, LoadBalancer, Metadata, Str, UpstreamProtocol, Value};
+use registry::{Resolution, Rule, Service, ServicePort};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// Clusters, and the endpoints that those of them take that get theirs by EDS.
+#[derive(Default)]
+pub(crate) struct Clusters {
+    pub list: Vec<Arc<Cluster>>,
+    pub assignments: Vec<Arc<Assignment>>,
+}
+
+impl Clusters {
+    fn add(
+        &mut self,
+        cluster: Cluster,
+        service: &Service,
+        port: &ServicePort,
+        subset: Option<&Subset>,
+    ) {
+        if let Discovery::Eds(_) = cluster.discovery {
+            self.assignments.push(Arc::new(Assignment {
+                cluster: cluster.name.clone(),
+                service: service.key(),
+                port: port.name.clone(),
+                labels: subset.map(|s| s.labels.clone()).unwrap_or_default(),
+            }));
+        }
+        self.list.push(Arc::new(cluster));
+    }
+}
+
+/// All clusters of a service: for each port the service itself and each subset.
+pub(crate) fn of_service(b: &mut Build<'_>, service: &Service, into: &mut Clusters) {
+    let rule = rule_of(b.world, b.proxy, service).cloned();
+    let rule = rule.as_deref();
+    for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+        if let Some(cluster) = of_port(b, service, port, rule, None) {
+            into.add(cluster, service, port, None);
+        }
+        for (subset, object, index) in rule.iter().flat_map(|r| &r.subsets) {
+            let origin = b.origin(object, format!("spec.subsets[{index}]"));
+            if let Some(cluster) = of_port(b, service, port, rule, Some(subset)) {
+                into.add(Cluster { origin, ..cluster }, service, port, Some(subset));
+            }
+        }
+    }
+}
+
+/// The cluster of one port and subset; none where it must not be reached.
+fn of_port(
+    b: &mut Build<'_>,
+    service: &Service,
+    port: &ServicePort,
+    rule: Option<&Rule>,
+    subset: Option<&Subset>,
+) -> Option<Cluster> {
+    let policy = Policy::of(rule, subset, port.number);
+    let subset_name = subset.map_or("", |s| s.name.as_str());
+    let name = names::outbound_cluster(port.number, subset_name, service.host.as_str());
+    let discovery = discovery::of(b, service, port, subset, &policy, &name);
+    let mut cluster = Cluster::new(name, discovery);
+    let mesh = &b.world.mesh.config;
+    cluster.connect_timeout = Some(mesh.connect_timeout.0);
+    cluster.protocol = upstream_protocol(port.protocol, &policy, mesh.h2_upgrade_policy);
+    cluster.metadata = metadata(service, port, rule, subset);
+    pool::apply(&policy, &mut cluster);
+    policy::apply_load_balancer(&policy, &mut cluster);
+    if let Some(rule) = rule {
+        cluster.origin = b.origin(&rule.policy_object, "spec.trafficPolicy");
+        if let Err(finding) = tls::apply(&policy, service, &mut cluster) {
+            b.say(&rule.policy_object, finding);
+            return None;
+        }
+    } else {
+        cluster.origin = b.origin(&service.object, "spec.ports");
+    }
+    Some(cluster)
+}
+
+fn upstream_protocol(
+    protocol: Protocol,
+    policy: &Policy<'_>,
+    mesh: MeshH2Upgrade,
+) -> UpstreamProtocol {
+    let http = policy.pool.and_then(|p| p.http.as_ref());
+    if http.is_some_and(|h| h.use_client_protocol) {
+        return UpstreamProtocol::Downstream;
+    }
+    let upgrade = match http.and_then(|h| h.h2_upgrade_policy) {
+        Some(H2UpgradePolicy::Upgrade) => true,
+        Some(H2UpgradePolicy::DoNotUpgrade) => false,
+        Some(H2UpgradePolicy::Default) | None => mesh == MeshH2Upgrade::Upgrade,
+    };
+    match protocol {
+        p if p.is_http2() => UpstreamProtocol::Http2,
+        Protocol::Undeclared => UpstreamProtocol::Downstream,
+        Protocol::Http if upgrade => UpstreamProtocol::Http2,
+        _ => UpstreamProtocol::Http1,
+    }
+}
+
+/// Filter metadata `istio`, which tools and telemetry read.
+fn metadata(
+    service: &Service,
+    port: &ServicePort,
+    rule: Option<&Rule>,
+    subset: Option<&Subset>,
+) -> Metadata {
+    let mut fields: BTreeMap<Str, Value> = BTreeMap::new();
+    let text = |s: &str| Value::String(s.into());
+    fields.insert("default_original_port".into(), Value::Number(f64::from(port.number)));
+    fields.insert("services".into(), Value::List(vec![service_value(service)]));
+    if let Some(rule) = rule {
+        let object = &rule.policy_object;
+        fields.insert(
+            "config".into(),
+            text(&format!(
+                "/apis/networking.istio.io/v1/namespaces/{}/destination-rule/{}",
+                object.namespace, object.name
+            )),
+        );
+    }
+    if let Some(subset) = subset {
+        fields.insert("subset".into(), text(&subset.name));
+    }
+    Metadata::from([("istio".into(), Value::Struct(fields))])
+}
+
+/// A service as cluster metadata names it.
+pub(crate) fn service_value(service: &Service) -> Value {
+    let text = |s: &str| Value::String(s.into());
+    Value::Struct(BTreeMap::from([
+        ("host".into(), text(service.host.as_str())),
+        ("name".into(), text(&service.name)),
+        ("namespace".into(), text(&service.namespace)),
+    ]))
+}
+
+/// Refuses whatever comes.
+pub(crate) fn black_hole() -> Arc<Cluster> {
+    let mut cluster = Cluster::new(names::BLACK_HOLE, Discovery::Static(Vec::new()));
+    cluster.connect_timeout = Some(std::time::Duration::from_secs(10));
+    Arc::new(cluster)
+}
+
+/// Forwards to where the client was going.
+pub(crate) fn passthrough(b: &Build<'_>) -> Arc<Cluster> {
+    Arc::new(to_original(b, names::PASSTHROUGH.into()))
+}
+
+/// Forwards to the application where it was addressed, from an address that tells captured
+/// connections of the proxy from those of the application.
+pub(crate) fn inbound_passthrough(b: &Build<'_>) -> Arc<Cluster> {
+    let mut cluster = to_original(b, names::INBOUND_PASSTHROUGH.into());
+    cluster.bind_source = Some(inbound_source(b));
+    Arc::new(cluster)
+}
+
+pub(crate) fn inbound_source(b: &Build<'_>) -> IpAddr {
+    match b.proxy.wildcard() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6)),
+    }
+}
+
+/// A cluster without endpoints of its own.
+pub(crate) fn to_original(b: &Build<'_>, name: Str) -> Cluster {
+    let mut cluster = Cluster::new(name, Discovery::OriginalDst);
+    cluster.connect_timeout = Some(b.world.mesh.config.connect_timeout.0);
+    cluster.lb = LoadBalancer::ClusterProvided;
+    cluster.protocol = UpstreamProtocol::Downstream;
+    cluster.breakers = pool::unlimited();
+    cluster.origin = OriginId::NONE;
+    cluster
+}
+
+/// The cluster that a destination means, and what is missing for it to exist.
+pub(crate) struct Target {
+    pub cluster: Str,
+    pub service: Option<Arc<Service>>,
+    pub port: u16,
+    pub lacks: Option<Lack>,
+}
+
+pub(crate) enum Lack {
+    Host(Host),
+    Subset(Host, String),
+    Port(Host),
+}
+
+/// Resolves a destination written in an object of `namespace`. Without a port it is the service's
+/// only one, else the port of the listener.
+pub(crate) fn target(
+    b: &Build<'_>,
+    scope: &Scope,
+    destination: &api::Destination,
+    namespace: &str,
+    listener_port: u16,
+) -> Option<Target> {
+    let host = Host::resolve(&destination.host, namespace, &b.world.domain).ok()?;
+    let written = destination.port.as_ref().and_then(|p| u16::try_from(p.number).ok());
+    let service = scope.service(&host).cloned();
+    let service = service.map(|s| follow_alias(b, scope, s));
+    let only = service.as_ref().filter(|s| s.ports.len() == 1).map(|s| s.ports[0].number);
+    let port = written.filter(|p| *p != 0).or(only).unwrap_or(listener_port);
+    let to = service.as_ref().map_or(&host, |s| &s.host);
+    let cluster = names::outbound_cluster(port, &destination.subset, to.as_str());
+    let lacks = match &service {
+        None => Some(Lack::Host(host.clone())),
+        Some(s) if s.port(port).is_none() => Some(Lack::Port(host.clone())),
+        Some(s) if !destination.subset.is_empty() => {
+            let rule = rule_of(b.world, b.proxy, s);
+            let known = rule.is_some_and(|r| r.subset(&destination.subset).is_some());
+            (!known).then(|| Lack::Subset(host.clone(), destination.subset.clone()))
+        }
+        Some(_) => None,
+    };
+    Some(Target { cluster, service, port, lacks })
+}
+
+/// An ExternalName service is another name for its target, where that is a service too.
+pub(crate) fn follow_alias(b: &Build<'_>, scope: &Scope, service: Arc<Service>) -> Arc<Service> {
+    let Resolution::Alias(name) = &service.resolution else { return service };
+    let target = Host::resolve(name, &service.namespace, &b.world.domain).ok();
+    match target.and_then(|t| scope.service(&t).cloned()) {
+        // One step only: an alias of an alias is not followed round in circles.
+        Some(target) if !matches!(target.resolution, Resolution::Alias(_)) => target,
+        _ => service,
+    }
+}
+
+impl Lack {
+    /// What to say to the author of the reference.
+    pub fn finding(&self, path: &str) -> Finding {
+        let say = match self {
+            Lack::Host(host) => format!("host {host} is not a service that this proxy can see"),
+            Lack::Subset(host, subset) => format!(
+                "no DestinationRule for host {host} defines subset {subset:?}; until one does, \
+                 requests sent there are answered 503"
+            ),
+            Lack::Port(host) => format!("host {host} has no such port"),
+        };
+        Finding::error(path, say).code("IST0101")
+    }
+}

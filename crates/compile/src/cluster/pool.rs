@@ -1,0 +1,102 @@
+//! Connection pool limits, timeouts and outlier detection.
+
+use super::Policy;
+use ir::{CircuitBreakers, Cluster, OutlierDetection, TcpKeepalive};
+
+/// Istio's thresholds: none.
+pub(crate) fn unlimited() -> CircuitBreakers {
+    CircuitBreakers {
+        max_connections: Some(u32::MAX),
+        max_pending_requests: Some(u32::MAX),
+        max_requests: Some(u32::MAX),
+        max_retries: Some(u32::MAX),
+        track_remaining: true,
+        retry_budget: None,
+    }
+}
+
+pub(super) fn apply(policy: &Policy<'_>, cluster: &mut Cluster) {
+    cluster.breakers = unlimited();
+    cluster.breakers.retry_budget = policy.retry_budget.map(|b| ir::RetryBudget {
+        percent_milli: Some((b.percent.unwrap_or(20.0) * 1000.0) as u32),
+        min_concurrency: Some(b.min_retry_concurrency.unwrap_or(3)),
+    });
+    apply_limits(policy, cluster);
+    cluster.proxy_protocol = policy.proxy_protocol.map(|p| match p.version {
+        api::ProxyProtocolVersion::V1 => ir::ProxyProtocolVersion::V1,
+        api::ProxyProtocolVersion::V2 => ir::ProxyProtocolVersion::V2,
+    });
+    if let Some(written) = policy.outliers {
+        cluster.outliers = Some(outliers(written));
+        // Below this share of healthy endpoints all are used again; by default never.
+        cluster.lb_common.panic_threshold = Some(f64::from(written.min_health_percent.max(0)));
+    }
+}
+
+fn apply_limits(policy: &Policy<'_>, cluster: &mut Cluster) {
+    let Some(pool) = policy.pool else { return };
+    if let Some(tcp) = &pool.tcp {
+        limit(&mut cluster.breakers.max_connections, tcp.max_connections);
+        if let Some(timeout) = tcp.connect_timeout {
+            cluster.connect_timeout = Some(timeout.0);
+        }
+        let seconds = |d: api::Duration| u32::try_from(d.0.as_secs()).unwrap_or(u32::MAX);
+        cluster.tcp_keepalive = tcp.tcp_keepalive.as_ref().map(|k| TcpKeepalive {
+            probes: k.probes.filter(|p| *p != 0),
+            time: k.time.map(seconds),
+            interval: k.interval.map(seconds),
+        });
+        cluster.common.max_connection_duration = tcp.max_connection_duration.map(|d| d.0);
+    }
+    if let Some(http) = &pool.http {
+        limit(&mut cluster.breakers.max_pending_requests, http.http1_max_pending_requests);
+        limit(&mut cluster.breakers.max_requests, http.http2_max_requests);
+        limit(&mut cluster.breakers.max_retries, http.max_retries);
+        cluster.common.idle_timeout = http.idle_timeout.map(|d| d.0);
+        let per_connection = http.max_requests_per_connection.unwrap_or(0);
+        cluster.common.max_requests_per_connection = per_connection.try_into().unwrap_or(0);
+        cluster.http2.max_concurrent_streams =
+            http.max_concurrent_streams.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+        if let Some(keepalive) = &http.http2_keep_alive {
+            cluster.http2.keepalive_interval = keepalive.interval.map(|d| d.0);
+            cluster.http2.keepalive_timeout = keepalive.timeout.map(|d| d.0);
+        }
+    }
+}
+
+/// Zero and negative numbers mean that nothing was written.
+fn limit(threshold: &mut Option<u32>, written: Option<i32>) {
+    if let Some(n) = written.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0) {
+        *threshold = Some(n);
+    }
+}
+
+fn outliers(written: &api::OutlierDetection) -> OutlierDetection {
+    let mut out = OutlierDetection {
+        interval: written.interval.map(|d| d.0),
+        base_ejection_time: written.base_ejection_time.map(|d| d.0),
+        max_ejection_percent: u32::try_from(written.max_ejection_percent).ok().filter(|p| *p > 0),
+        enforcing_success_rate: Some(0),
+        split_external_local_origin_errors: written.split_external_local_origin_errors,
+        ..OutlierDetection::default()
+    };
+    if let Some(n) = written.consecutive_5xx_errors {
+        // Zero switches the check off.
+        out.consecutive_5xx = Some(n);
+        out.enforcing_consecutive_5xx = Some(if n > 0 { 100 } else { 0 });
+    }
+    let gateway = written
+        .consecutive_gateway_errors
+        .or(written.consecutive_errors.and_then(|n| u32::try_from(n).ok()));
+    if let Some(n) = gateway {
+        out.consecutive_gateway_failure = Some(n);
+        out.enforcing_consecutive_gateway_failure = Some(if n > 0 { 100 } else { 0 });
+    }
+    if written.split_external_local_origin_errors
+        && let Some(n) = written.consecutive_local_origin_failures
+    {
+        out.consecutive_local_origin_failure = Some(n);
+        out.enforcing_consecutive_local_origin_failure = Some(if n > 0 { 100 } else { 0 });
+    }
+    out
+}

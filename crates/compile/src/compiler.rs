@@ -1,0 +1,216 @@
+//! The entry: compiles for a proxy, and keeps what it compiled by the versions of what it read.
+
+use crate::build::Build;
+use crate::endpoints::{Assignment, EndpointCache};
+use crate::memo::{Memo, Pool};
+use crate::{Proxy, ProxyKind, gateway, inbound, outbound};
+use base::{Finding, Host, Labels, Origin, OriginTable};
+use ir::{Cluster, Config, Listener, RouteConfig};
+use registry::Snapshot;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// What one proxy must do, where each piece came from, and what there is to say about it.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Pieces that did not change since an earlier compilation are the same `Arc`.
+    pub config: Config,
+    pub origins: Arc<OriginTable>,
+    pub findings: Arc<[Finding]>,
+    /// What routes name and nothing defines: such a route answers 503 until it is.
+    pub missing: Arc<[Missing]>,
+    pub dependencies: Dependencies,
+}
+
+/// A destination that a route names and that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Missing {
+    pub host: Host,
+    /// `None`: the host itself is unknown.
+    pub subset: Option<String>,
+    /// The field that names it.
+    pub origin: Origin,
+}
+
+/// What the configuration was made from: a change elsewhere does not concern the proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Dependencies {
+    /// Services whose endpoints it holds.
+    pub hosts: Arc<[Host]>,
+}
+
+/// Compiles once, without memory.
+pub fn compile(world: &Snapshot, proxy: &Proxy) -> Compiled {
+    Compiler::default().compile(world, proxy)
+}
+
+/// Compiles for many proxies over time.
+#[derive(Default)]
+pub struct Compiler {
+    origins: Arc<OriginTable>,
+    outbound: Memo<OutboundKey, Read, Part>,
+    inbound: Memo<inbound::Plan, u64, Part>,
+    endpoints: EndpointCache,
+    clusters: Pool<Cluster>,
+    listeners: Pool<Listener>,
+    routes: Pool<RouteConfig>,
+}
+
+/// Listeners, clusters and routes of one side of proxies that are alike.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Part {
+    pub listeners: Vec<Arc<Listener>>,
+    pub clusters: Vec<Arc<Cluster>>,
+    pub assignments: Vec<Arc<Assignment>>,
+    pub routes: Vec<Arc<RouteConfig>>,
+    pub hosts: Arc<[Host]>,
+    pub findings: Vec<Finding>,
+    pub missing: Vec<Missing>,
+}
+
+/// What makes proxies alike on the outbound side.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct OutboundKey {
+    kind: ProxyKind,
+    namespace: String,
+    /// Only those of gateways, or where some object tells clients apart by them.
+    labels: Labels,
+    stock_envoy: bool,
+    http10: bool,
+    families: (bool, bool),
+}
+
+/// The versions of what an outbound side was made from.
+#[derive(Clone, PartialEq, Eq)]
+struct Read {
+    sidecar: Option<(String, u64)>,
+    /// Services, VirtualServices, DestinationRules, Gateways, mesh configuration.
+    versions: [u64; 5],
+    /// Where endpoints decide which listeners there are.
+    endpoints: u64,
+}
+
+/// Origins kept before all memory is dropped and built anew; they grow with objects ever seen.
+const MAX_ORIGINS: usize = 1_000_000;
+
+impl Compiler {
+    pub fn new() -> Compiler {
+        Compiler::default()
+    }
+
+    pub fn compile(&mut self, world: &Snapshot, proxy: &Proxy) -> Compiled {
+        if self.origins.iter().len() > MAX_ORIGINS {
+            *self = Compiler::default();
+        }
+        let outer = self.outbound_part(world, proxy);
+        let inner = match proxy.kind {
+            ProxyKind::Sidecar => Some(self.inbound_part(world, proxy)),
+            ProxyKind::Router => None,
+        };
+        let parts = || std::iter::once(&outer).chain(&inner);
+        let clusters: Vec<_> = parts().flat_map(|p| p.clusters.iter().cloned()).collect();
+        let endpoints = self.endpoints.of_all(world, proxy, &outer.assignments);
+        let config = Config {
+            listeners: parts().flat_map(|p| p.listeners.iter().cloned()).collect(),
+            routes: parts().flat_map(|p| p.routes.iter().cloned()).collect(),
+            clusters,
+            endpoints,
+            secrets: Vec::new(),
+        };
+        Compiled {
+            config,
+            origins: self.origins.clone(),
+            findings: parts().flat_map(|p| p.findings.iter().cloned()).collect(),
+            missing: parts().flat_map(|p| p.missing.iter().cloned()).collect(),
+            dependencies: Dependencies { hosts: outer.hosts.clone() },
+        }
+    }
+
+    fn outbound_part(&mut self, world: &Snapshot, proxy: &Proxy) -> Arc<Part> {
+        let key = OutboundKey::of(world, proxy);
+        let read = Read::of(world, proxy);
+        if let Some(part) = self.outbound.get(&key, &read) {
+            return part;
+        }
+        let mut build = Build::new(world, proxy, &mut self.origins);
+        let part = match proxy.kind {
+            ProxyKind::Sidecar => outbound::compile(&mut build),
+            ProxyKind::Router => gateway::compile(&mut build),
+        };
+        let part = part.with(build);
+        let part = self.share(part);
+        self.outbound.put(key, read, part)
+    }
+
+    fn inbound_part(&mut self, world: &Snapshot, proxy: &Proxy) -> Arc<Part> {
+        let plan = inbound::Plan::of(world, proxy);
+        let read = world.mesh.version;
+        if let Some(part) = self.inbound.get(&plan, &read) {
+            return part;
+        }
+        let mut build = Build::new(world, proxy, &mut self.origins);
+        let part = inbound::compile(&mut build, &plan).with(build);
+        let part = self.share(part);
+        self.inbound.put(plan, read, part)
+    }
+
+    /// Replaces what some proxy already has by the very same `Arc`.
+    fn share(&mut self, mut part: Part) -> Part {
+        for cluster in &mut part.clusters {
+            self.clusters.share(&cluster.name.clone(), cluster);
+        }
+        for listener in &mut part.listeners {
+            self.listeners.share(&listener.name.clone(), listener);
+        }
+        for route in &mut part.routes {
+            self.routes.share(&route.name.clone(), route);
+        }
+        part
+    }
+}
+
+impl Part {
+    fn with(self, build: Build<'_>) -> Part {
+        Part { findings: build.findings, missing: build.missing, ..self }
+    }
+}
+
+impl OutboundKey {
+    fn of(world: &Snapshot, proxy: &Proxy) -> OutboundKey {
+        let by_labels = proxy.kind == ProxyKind::Router
+            || world.sidecars.has_selectors
+            || world.destination_rules.has_selectors
+            || world.virtual_services.iter().any(|v| crate::route::reads_labels(&v.spec));
+        OutboundKey {
+            kind: proxy.kind,
+            namespace: proxy.namespace.clone(),
+            labels: if by_labels { proxy.labels.clone() } else { Labels::new() },
+            stock_envoy: proxy.stock_envoy,
+            http10: proxy.http10,
+            families: (
+                proxy.ips.iter().any(|ip| ip.is_ipv4()),
+                proxy.ips.iter().any(|ip| ip.is_ipv6()),
+            ),
+        }
+    }
+}
+
+impl Read {
+    fn of(world: &Snapshot, proxy: &Proxy) -> Read {
+        let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
+        let sidecar = sidecar.filter(|_| proxy.kind == ProxyKind::Sidecar);
+        let headless = |s: &Arc<registry::Service>| s.resolution == registry::Resolution::Headless;
+        let by_endpoints = proxy.kind == ProxyKind::Sidecar && world.services.iter().any(headless);
+        Read {
+            sidecar: sidecar.map(|s| (s.object.to_string(), s.version)),
+            versions: [
+                world.services.version,
+                world.virtual_services.version,
+                world.destination_rules.version,
+                world.gateways.version,
+                world.mesh.version,
+            ],
+            endpoints: if by_endpoints { world.endpoints.version } else { 0 },
+        }
+    }
+}

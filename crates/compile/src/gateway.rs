@@ -1,0 +1,259 @@
+//! A gateway: the servers of all Gateway objects that select it, merged by the port that its pod
+//! listens on, with the VirtualServices that bind to them.
+
+mod hosts;
+mod servers;
+mod tls;
+
+use crate::build::Build;
+use crate::cluster::{self, Clusters};
+use crate::compiler::Part;
+use crate::http::{Side, manager};
+use crate::outbound::tcp_chain_of;
+use crate::route::{Place, destinations, tcp_routes, tls_routes};
+use crate::scope::Scope;
+use crate::{log, names};
+use base::{Finding, Host, OriginId};
+use ir::{
+    Address, ChainMatch, Direction, FilterChain, Inspector, Listener, ListenerFilters, Metadata,
+    RouteConfig, RouteSource, Str, TcpDestination, Terminal,
+};
+use servers::{Bound, PortGroup, Transport};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+pub(crate) fn compile(b: &mut Build<'_>) -> Part {
+    let scope = Scope::of_gateway(b.world, b.proxy);
+    let groups = servers::of(b);
+    let mut part = Part::default();
+    for group in &groups {
+        if let Some(listener) = listener(b, &scope, group) {
+            part.listeners.push(Arc::new(listener));
+        }
+        part.routes.extend(route_configs(b, &scope, group));
+    }
+    let clusters = clusters(b, &scope, &groups);
+    part.hosts = clusters.assignments.iter().map(|a| a.service.host.clone()).collect();
+    part.clusters = clusters.list;
+    part.assignments = clusters.assignments;
+    part
+}
+
+/// Those that the routes of the gateway lead to, and no others.
+fn clusters(b: &mut Build<'_>, scope: &Scope, groups: &[PortGroup]) -> Clusters {
+    let mut hosts: BTreeSet<Host> = BTreeSet::new();
+    for bound in groups.iter().flat_map(|g| &g.servers) {
+        for item in bound.routes(b) {
+            for destination in destinations(&item.spec) {
+                let domain = &b.world.domain;
+                hosts.extend(Host::resolve(&destination.host, item.namespace(), domain));
+            }
+        }
+    }
+    let mut clusters = Clusters::default();
+    let mut done: BTreeSet<Host> = BTreeSet::new();
+    for host in &hosts {
+        let Some(service) = scope.service(host).cloned() else { continue };
+        let service = cluster::follow_alias(b, scope, service);
+        if done.insert(service.host.clone()) {
+            cluster::of_service(b, &service, &mut clusters);
+        }
+    }
+    clusters.list.push(cluster::black_hole());
+    clusters
+}
+
+fn listener(b: &mut Build<'_>, scope: &Scope, group: &PortGroup) -> Option<Listener> {
+    let mut chains = Vec::new();
+    if group.servers.iter().any(|s| s.transport == Transport::Http) {
+        chains.push(http_chain(b, group, group.http_route_name(), ChainMatch::default()));
+    }
+    for bound in &group.servers {
+        match bound.transport {
+            Transport::Http => {}
+            Transport::HttpsTerminated => chains.extend(https_chain(b, group, bound)),
+            Transport::TlsTerminated => chains.extend(terminated_tcp(b, scope, group, bound)),
+            Transport::Passthrough => chains.extend(passthrough(b, scope, group, bound)),
+            Transport::Tcp => chains.extend(tcp(b, scope, group, bound, None)),
+        }
+    }
+    if chains.is_empty() {
+        return None;
+    }
+    let detects = group.servers.iter().any(|s| s.transport.is_tls());
+    let mesh = &b.world.mesh.config;
+    let second = b.proxy.second_wildcard().filter(|_| group.bind.is_none());
+    Some(Listener {
+        name: names::listener(group.ip, group.port),
+        address: Address::Ip(SocketAddr::new(group.ip, group.port)),
+        additional_addresses: second
+            .into_iter()
+            .map(|ip| Address::Ip(SocketAddr::new(ip, group.port)))
+            .collect(),
+        bind_to_port: true,
+        use_original_dst: false,
+        filters: ListenerFilters {
+            tls_inspector: detects.then(Inspector::default),
+            ..ListenerFilters::default()
+        },
+        chains,
+        default_chain: None,
+        access_log: log::of_listener(mesh),
+        direction: Direction::Outbound,
+        per_connection_buffer_limit: None,
+        transparent: false,
+        reuse_port: None,
+        metadata: Metadata::new(),
+        origin: group.servers.first().map_or(OriginId::NONE, |s| s.origin),
+    })
+}
+
+fn http_chain(b: &Build<'_>, group: &PortGroup, route: Str, matches: ChainMatch) -> FilterChain {
+    let stat_prefix = format!("outbound_{}_{}", group.ip, group.port).into();
+    let routes = RouteSource::Rds(route);
+    let manager = manager(&b.world.mesh.config, b.proxy, Side::Gateway, stat_prefix, routes);
+    FilterChain {
+        name: "".into(),
+        matches,
+        tls: None,
+        network: Vec::new(),
+        terminal: Terminal::Http(Box::new(manager)),
+        handshake_timeout: None,
+        metadata: Metadata::new(),
+        origin: OriginId::NONE,
+    }
+}
+
+/// Connections that ask for one of the server's hosts.
+fn by_sni(bound: &Bound) -> ChainMatch {
+    ChainMatch {
+        transport_protocol: "tls".into(),
+        server_names: bound.server_names(),
+        ..ChainMatch::default()
+    }
+}
+
+fn https_chain(b: &mut Build<'_>, group: &PortGroup, bound: &Bound) -> Option<FilterChain> {
+    let context = match tls::context(bound, true) {
+        Ok(context) => context,
+        Err(finding) => {
+            b.say(&bound.gateway.object, finding);
+            return None;
+        }
+    };
+    let mut chain = http_chain(b, group, bound.https_route_name(), by_sni(bound));
+    chain.tls = Some(context);
+    chain.origin = bound.origin;
+    Some(chain)
+}
+
+fn terminated_tcp(
+    b: &mut Build<'_>,
+    scope: &Scope,
+    group: &PortGroup,
+    bound: &Bound,
+) -> Vec<FilterChain> {
+    match tls::context(bound, false) {
+        Ok(context) => {
+            let mut chains = tcp(b, scope, group, bound, Some(by_sni(bound)));
+            chains.iter_mut().for_each(|c| c.tls = Some(context.clone()));
+            chains
+        }
+        Err(finding) => {
+            b.say(&bound.gateway.object, finding);
+            Vec::new()
+        }
+    }
+}
+
+/// TLS that goes on to the destination that its server name chooses.
+fn passthrough(
+    b: &mut Build<'_>,
+    scope: &Scope,
+    group: &PortGroup,
+    bound: &Bound,
+) -> Vec<FilterChain> {
+    if bound.is_auto() {
+        let say = "AUTO_PASSTHROUGH has no effect in this version";
+        b.say(&bound.gateway.object, Finding::warning(&bound.path, say));
+        return Vec::new();
+    }
+    let gateways = [bound.gateway_name()];
+    let mut chains = Vec::new();
+    for item in bound.routes(b) {
+        let place = place(scope, &gateways, group, bound);
+        for route in tls_routes(b, &place, &item) {
+            let takes = |sni: &&Str| {
+                Host::parse(sni).is_ok_and(|h| bound.hosts.iter().any(|s| s.host.overlaps(&h)))
+            };
+            let names: Vec<Str> = route.sni.iter().filter(takes).cloned().collect();
+            if names.is_empty() && !route.sni.is_empty() {
+                continue;
+            }
+            let mut chain = tcp_chain(b, route.to, route.origin);
+            chain.matches.transport_protocol = "tls".into();
+            chain.matches.server_names = names;
+            chain.matches.destination_ranges = route.subnets;
+            chains.push(chain);
+        }
+    }
+    chains
+}
+
+fn tcp(
+    b: &mut Build<'_>,
+    scope: &Scope,
+    group: &PortGroup,
+    bound: &Bound,
+    matches: Option<ChainMatch>,
+) -> Vec<FilterChain> {
+    let gateways = [bound.gateway_name()];
+    let mut chains = Vec::new();
+    for item in bound.routes(b) {
+        let place = place(scope, &gateways, group, bound);
+        for route in tcp_routes(b, &place, &item) {
+            let mut chain = tcp_chain(b, route.to, route.origin);
+            chain.matches = matches.clone().unwrap_or_default();
+            chain.matches.destination_ranges = route.subnets;
+            chains.push(chain);
+        }
+    }
+    chains
+}
+
+fn tcp_chain(b: &Build<'_>, to: TcpDestination, origin: OriginId) -> FilterChain {
+    let stat_prefix = match &to {
+        TcpDestination::Cluster(name) => name.clone(),
+        TcpDestination::Weighted(list) => list.first().map_or("".into(), |c| c.name.clone()),
+    };
+    FilterChain { origin, ..tcp_chain_of(b, "", Side::Gateway, stat_prefix, to) }
+}
+
+fn place<'a>(
+    scope: &'a Scope,
+    gateways: &'a [String],
+    group: &PortGroup,
+    bound: &Bound,
+) -> Place<'a> {
+    Place { scope, gateways, port: bound.server_port, listener_port: group.port }
+}
+
+/// One for all plaintext HTTP servers of the port, and one for each HTTPS server.
+fn route_configs(b: &mut Build<'_>, scope: &Scope, group: &PortGroup) -> Vec<Arc<RouteConfig>> {
+    let mut configs = Vec::new();
+    let plain: Vec<&Bound> =
+        group.servers.iter().filter(|s| s.transport == Transport::Http).collect();
+    if !plain.is_empty() {
+        configs.push(hosts::route_config(b, scope, group, group.http_route_name(), &plain));
+    }
+    for bound in group.servers.iter().filter(|s| s.transport == Transport::HttpsTerminated) {
+        configs.push(hosts::route_config(b, scope, group, bound.https_route_name(), &[bound]));
+    }
+    configs.into_iter().map(Arc::new).collect()
+}
+
+/// The address that a server binds to.
+fn bind_address(b: &Build<'_>, written: &str) -> Option<IpAddr> {
+    if written.is_empty() { Some(b.proxy.wildcard()) } else { written.parse().ok() }
+}

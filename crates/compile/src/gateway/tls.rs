@@ -1,0 +1,103 @@
+//! The TLS context of a server that ends TLS: its certificate comes by SDS.
+
+use super::servers::Bound;
+use api::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
+use base::Finding;
+use ir::{
+    CertificateSource, DownstreamTls, SanKind, SanMatch, Str, StringMatch, TlsCommon, TlsVersion,
+    Validation,
+};
+
+/// An error means that the server must not listen: without its certificate it has nothing to offer.
+pub(super) fn context(bound: &Bound, http: bool) -> Result<DownstreamTls, Finding> {
+    let path = format!("{}.tls", bound.path);
+    let Some(tls) = &bound.server.tls else {
+        let say = "a server that ends TLS needs tls settings with a certificate";
+        return Err(Finding::error(path, say));
+    };
+    if tls.mode == ServerTlsMode::IstioMutual {
+        let say = "ISTIO_MUTUAL is not possible in this version; use SIMPLE or MUTUAL";
+        return Err(Finding::error(format!("{path}.mode"), say));
+    }
+    let mutual = matches!(tls.mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
+    let certificates = certificates(tls);
+    if certificates.is_empty() {
+        let say = "credentialName, or serverCertificate and privateKey, is needed";
+        return Err(Finding::error(path, say));
+    }
+    let validation = if mutual { Some(validation(tls, &path)?) } else { None };
+    Ok(DownstreamTls {
+        common: TlsCommon {
+            alpn: if http { vec!["h2".into(), "http/1.1".into()] } else { Vec::new() },
+            certificates: certificates.into_iter().map(CertificateSource::Sds).collect(),
+            validation,
+            min_version: match tls.min_protocol_version {
+                TlsProtocol::Auto => TlsVersion::V1_2,
+                other => version(other),
+            },
+            max_version: version(tls.max_protocol_version),
+            cipher_suites: tls.cipher_suites.iter().map(|s| s.as_str().into()).collect(),
+            ecdh_curves: tls.ecdh_curves.iter().map(|s| s.as_str().into()).collect(),
+        },
+        require_client_certificate: tls.mode == ServerTlsMode::Mutual,
+        require_sni: false,
+    })
+}
+
+/// Names of the secrets.
+fn certificates(tls: &ServerTlsSettings) -> Vec<Str> {
+    if !tls.credential_name.is_empty() {
+        return vec![kubernetes(&tls.credential_name)];
+    }
+    if !tls.credential_names.is_empty() {
+        return tls.credential_names.iter().map(|n| kubernetes(n)).collect();
+    }
+    let file = |cert: &str, key: &str| -> Option<Str> {
+        let written = !cert.is_empty() && !key.is_empty();
+        written.then(|| format!("file-cert:{cert}~{key}").into())
+    };
+    if !tls.tls_certificates.is_empty() {
+        let all = tls.tls_certificates.iter();
+        return all.filter_map(|c| file(&c.server_certificate, &c.private_key)).collect();
+    }
+    file(&tls.server_certificate, &tls.private_key).into_iter().collect()
+}
+
+/// `kubernetes://name`, unless the name says already where the credential is.
+fn kubernetes(name: &str) -> Str {
+    if name.contains("://") { name.into() } else { format!("kubernetes://{name}").into() }
+}
+
+/// How clients' certificates are checked. Without roots nobody could pass.
+fn validation(tls: &ServerTlsSettings, path: &str) -> Result<Validation, Finding> {
+    let roots: Str = if !tls.ca_cert_credential_name.is_empty() {
+        kubernetes(&tls.ca_cert_credential_name)
+    } else if !tls.credential_name.is_empty() {
+        format!("{}-cacert", kubernetes(&tls.credential_name)).into()
+    } else if !tls.ca_certificates.is_empty() {
+        format!("file-root:{}", tls.ca_certificates).into()
+    } else {
+        let say = "MUTUAL needs credentialName or caCertificates to check clients with";
+        return Err(Finding::error(path, say));
+    };
+    let san = |s: &String| SanMatch { kind: SanKind::Any, value: StringMatch::exact(s.as_str()) };
+    let text = |list: &[String]| list.iter().map(|s| s.as_str().into()).collect();
+    Ok(Validation {
+        roots_sds: Some(roots),
+        sans: tls.subject_alt_names.iter().map(san).collect(),
+        certificate_hashes: text(&tls.verify_certificate_hash),
+        spki_hashes: text(&tls.verify_certificate_spki),
+        accept_untrusted: tls.insecure_skip_verify == Some(true),
+        ..Validation::default()
+    })
+}
+
+fn version(written: TlsProtocol) -> TlsVersion {
+    match written {
+        TlsProtocol::Auto => TlsVersion::Auto,
+        TlsProtocol::V1_0 => TlsVersion::V1_0,
+        TlsProtocol::V1_1 => TlsVersion::V1_1,
+        TlsProtocol::V1_2 => TlsVersion::V1_2,
+        TlsProtocol::V1_3 => TlsVersion::V1_3,
+    }
+}

@@ -1,0 +1,196 @@
+//! The inbound side of a sidecar: filter chains on the capturing listener 15006, one for each port
+//! that a service or a Sidecar declares, and a catch-all that passes the rest to the application.
+
+mod plan;
+
+pub(crate) use plan::Plan;
+
+use crate::build::Build;
+use crate::cluster::{inbound_passthrough, inbound_source, service_value, to_original};
+use crate::compiler::Part;
+use crate::http::{Side, manager};
+use crate::outbound::tcp_chain_of;
+use crate::route::{inbound_retry, plain_route};
+use crate::{log, names};
+use api::Protocol;
+use base::OriginId;
+use ir::{
+    Action, Address, ChainMatch, Cluster, Direction, Discovery, Endpoint, EndpointGroup,
+    FilterChain, HttpManager, Inspector, Listener, ListenerFilters, Metadata, RouteConfig,
+    RouteSource, Str, TcpDestination, Terminal, UpstreamProtocol, Value, VirtualHost,
+};
+use plan::{InboundPort, Upstream};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+
+pub(crate) fn compile(b: &mut Build<'_>, plan: &Plan) -> Part {
+    let mut clusters: Vec<Arc<Cluster>> =
+        plan.ports.iter().map(|p| Arc::new(cluster(b, p))).collect();
+    clusters.push(inbound_passthrough(b));
+    Part { listeners: vec![Arc::new(listener(b, plan))], clusters, ..Part::default() }
+}
+
+fn listener(b: &Build<'_>, plan: &Plan) -> Listener {
+    let mesh = &b.world.mesh.config;
+    let port = mesh.proxy_inbound_listen_port;
+    let second = b.proxy.second_wildcard();
+    let mut chains = vec![black_hole(b, port)];
+    chains.extend(catch_all(b));
+    chains.extend(plan.ports.iter().flat_map(|p| of_port(b, p)));
+    Listener {
+        name: "virtualInbound".into(),
+        address: Address::Ip(SocketAddr::new(b.proxy.wildcard(), port)),
+        additional_addresses: second
+            .into_iter()
+            .map(|ip| Address::Ip(SocketAddr::new(ip, port)))
+            .collect(),
+        bind_to_port: true,
+        use_original_dst: false,
+        filters: ListenerFilters {
+            original_dst: true,
+            tls_inspector: None,
+            http_inspector: Some(Inspector { disabled_ports: declared(plan) }),
+            proxy_protocol: false,
+            timeout: Some(mesh.protocol_detection_timeout.0),
+            continue_on_timeout: true,
+        },
+        chains,
+        default_chain: None,
+        access_log: log::of_listener(mesh),
+        direction: Direction::Inbound,
+        per_connection_buffer_limit: None,
+        transparent: false,
+        reuse_port: None,
+        metadata: Metadata::new(),
+        origin: OriginId::NONE,
+    }
+}
+
+/// Where the protocol is known nothing is looked at.
+fn declared(plan: &Plan) -> Vec<(u16, u16)> {
+    let known = plan.ports.iter().filter(|p| p.protocol != Protocol::Undeclared);
+    known.map(|p| (p.port, p.port.saturating_add(1))).collect()
+}
+
+/// A connection that was made to this very port would be forwarded to it for ever.
+fn black_hole(b: &Build<'_>, port: u16) -> FilterChain {
+    let to = TcpDestination::Cluster(names::BLACK_HOLE.into());
+    let mut chain =
+        tcp_chain_of(b, "virtualInbound-blackhole", Side::Inbound, names::BLACK_HOLE.into(), to);
+    chain.matches.destination_port = Some(port);
+    chain
+}
+
+/// Ports that nobody declared.
+fn catch_all(b: &Build<'_>) -> [FilterChain; 2] {
+    let cluster: Str = names::INBOUND_PASSTHROUGH.into();
+    let host = VirtualHost {
+        name: "inbound|http|0".into(),
+        domains: vec!["*".into()],
+        routes: vec![plain_route("default", cluster.clone(), ":0/*".into())],
+        ..VirtualHost::default()
+    };
+    let manager = http_manager(b, cluster.clone(), host, cluster.clone());
+    let matches =
+        ChainMatch { application_protocols: HTTP.map(Str::from).to_vec(), ..ChainMatch::default() };
+    let http = http_chain("virtualInbound-catchall-http", matches, manager);
+    let to = TcpDestination::Cluster(cluster.clone());
+    [http, tcp_chain_of(b, "virtualInbound", Side::Inbound, cluster, to)]
+}
+
+fn of_port(b: &Build<'_>, port: &InboundPort) -> Vec<FilterChain> {
+    let name = names::listener(b.proxy.wildcard(), port.port);
+    let to_port = || ChainMatch { destination_port: Some(port.port), ..ChainMatch::default() };
+    let tcp = || {
+        let to = TcpDestination::Cluster(port.cluster());
+        let mut chain = tcp_chain_of(b, &name, Side::Inbound, port.cluster(), to);
+        chain.matches = to_port();
+        chain
+    };
+    if port.protocol.is_http() {
+        return vec![http_chain(&name, to_port(), http_of_port(b, port))];
+    }
+    if port.protocol != Protocol::Undeclared {
+        return vec![tcp()];
+    }
+    let mut matches = to_port();
+    matches.application_protocols = HTTP.map(Str::from).to_vec();
+    vec![http_chain(&name, matches, http_of_port(b, port)), tcp()]
+}
+
+fn http_of_port(b: &Build<'_>, port: &InboundPort) -> HttpManager {
+    let decorator = format!("{}:{}/*", port.host, port.service_port).into();
+    let mut route = plain_route("default", port.cluster(), decorator);
+    if let Action::Forward(forward) = &mut route.action {
+        forward.retry = Some(inbound_retry());
+    }
+    let host = VirtualHost {
+        name: format!("inbound|http|{}", port.service_port).into(),
+        domains: vec!["*".into()],
+        routes: vec![route],
+        ..VirtualHost::default()
+    };
+    let stat_prefix = format!("inbound_{}_{}", b.proxy.wildcard(), port.port).into();
+    http_manager(b, names::inbound(port.port), host, stat_prefix)
+}
+
+fn http_manager(b: &Build<'_>, name: Str, host: VirtualHost, stat_prefix: Str) -> HttpManager {
+    let routes = RouteConfig {
+        name,
+        virtual_hosts: vec![host],
+        validate_clusters: Some(false),
+        ..RouteConfig::default()
+    };
+    let source = RouteSource::Inline(Arc::new(routes));
+    manager(&b.world.mesh.config, b.proxy, Side::Inbound, stat_prefix, source)
+}
+
+fn http_chain(name: &str, matches: ChainMatch, manager: HttpManager) -> FilterChain {
+    FilterChain {
+        name: name.into(),
+        matches,
+        tls: None,
+        network: Vec::new(),
+        terminal: Terminal::Http(Box::new(manager)),
+        handshake_timeout: None,
+        metadata: Metadata::new(),
+        origin: OriginId::NONE,
+    }
+}
+
+/// The application, at the address it was called at, or where a Sidecar says that it is.
+fn cluster(b: &mut Build<'_>, port: &InboundPort) -> Cluster {
+    let mut cluster = match &port.upstream {
+        Upstream::Original => to_original(b, port.cluster()),
+        Upstream::At(address) => {
+            let group = EndpointGroup {
+                endpoints: vec![Endpoint::at(address.clone())],
+                ..EndpointGroup::default()
+            };
+            let mut fixed = to_original(b, port.cluster());
+            fixed.discovery = Discovery::Static(vec![group]);
+            fixed.lb = ir::LoadBalancer::RoundRobin { slow_start: None };
+            fixed
+        }
+    };
+    if port.upstream == Upstream::Original {
+        // From an address of its own, so that the connection is not captured again.
+        cluster.bind_source = Some(inbound_source(b));
+    }
+    cluster.protocol = match port.protocol {
+        p if p.is_http2() => UpstreamProtocol::Http2,
+        Protocol::Http => UpstreamProtocol::Http1,
+        _ => UpstreamProtocol::Downstream,
+    };
+    let services: Vec<Value> = port
+        .services
+        .iter()
+        .filter_map(|key| b.world.services.get(key).map(|s| service_value(s)))
+        .collect();
+    let fields = [("services".into(), Value::List(services))].into();
+    cluster.metadata = Metadata::from([("istio".into(), Value::Struct(fields))]);
+    cluster.origin = b.origin(&port.object, "spec.ports");
+    cluster
+}

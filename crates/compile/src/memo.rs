@@ -1,0 +1,106 @@
+//! Two kinds of memory, both bounded: results that hold while what they were computed from does,
+//! and a pool in which equal values are one.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Weak};
+
+/// The latest result for each key, with the stamp of what it was computed from.
+pub(crate) struct Memo<K, S, V> {
+    entries: HashMap<K, Entry<S, V>>,
+    round: u64,
+}
+
+struct Entry<S, V> {
+    stamp: S,
+    value: Arc<V>,
+    used: u64,
+}
+
+/// Keys of which results are kept.
+const MAX_ENTRIES: usize = 4096;
+
+impl<K, S, V> Default for Memo<K, S, V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), round: 0 }
+    }
+}
+
+impl<K: Eq + Hash, S: Eq, V> Memo<K, S, V> {
+    pub fn get(&mut self, key: &K, stamp: &S) -> Option<Arc<V>> {
+        let entry = self.entries.get_mut(key)?;
+        entry.used = self.round;
+        (entry.stamp == *stamp).then(|| entry.value.clone())
+    }
+
+    /// When it is full, the keys that nobody asked for since it was last full go.
+    pub fn put(&mut self, key: K, stamp: S, value: V) -> Arc<V> {
+        if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&key) {
+            let round = self.round;
+            self.entries.retain(|_, e| e.used == round);
+            self.round += 1;
+            if self.entries.len() >= MAX_ENTRIES {
+                self.entries.clear();
+            }
+        }
+        let value = Arc::new(value);
+        self.entries.insert(key, Entry { stamp, value: value.clone(), used: self.round });
+        value
+    }
+}
+
+/// Values that somebody still holds, by name; several values may bear one name.
+pub(crate) struct Pool<T> {
+    by_name: HashMap<ir::Str, Vec<Weak<T>>>,
+    /// The size at which the dead are swept out.
+    sweep_at: usize,
+}
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self { by_name: HashMap::new(), sweep_at: 1024 }
+    }
+}
+
+impl<T: PartialEq> Pool<T> {
+    /// Makes `value` the one that is equal to it, if there is one.
+    pub fn share(&mut self, name: &ir::Str, value: &mut Arc<T>) {
+        if self.by_name.len() >= self.sweep_at {
+            self.by_name.retain(|_, held| held.iter().any(|w| w.strong_count() > 0));
+            self.sweep_at = (self.by_name.len() * 2).max(1024);
+        }
+        let held = self.by_name.entry(name.clone()).or_default();
+        held.retain(|w| w.strong_count() > 0);
+        match held.iter().filter_map(Weak::upgrade).find(|h| h == value) {
+            Some(same) => *value = same,
+            None => held.push(Arc::downgrade(value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_become_one_while_somebody_holds_it() {
+        let mut pool = Pool::default();
+        let (mut a, mut b, mut c) = (Arc::new(1), Arc::new(1), Arc::new(2));
+        for value in [&mut a, &mut b, &mut c] {
+            pool.share(&"n".into(), value);
+        }
+        assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+    }
+
+    #[test]
+    fn a_result_holds_while_its_stamp_does_and_their_number_is_bounded() {
+        let mut memo = Memo::default();
+        memo.put(0, 1, "one");
+        assert_eq!(memo.get(&0, &1).as_deref(), Some(&"one"));
+        assert_eq!(memo.get(&0, &2), None);
+        for key in 0..3 * MAX_ENTRIES {
+            memo.put(key, 1, "x");
+        }
+        assert!(memo.entries.len() <= MAX_ENTRIES);
+    }
+}

@@ -1,0 +1,202 @@
+//! The outbound side of a sidecar: a listener for each address and port that the services of its
+//! scope have, reached through the capturing listener on 15001, and route configurations by port.
+
+mod plan;
+mod virtual_hosts;
+
+pub(crate) use virtual_hosts::{config, virtual_host};
+
+use crate::build::Build;
+use crate::cluster::{self, Clusters};
+use crate::compiler::Part;
+use crate::http::{Side, manager, tcp_filters};
+use crate::scope::Scope;
+use crate::{log, names};
+use api::OutboundMode;
+use base::OriginId;
+use ir::{
+    Address, ChainMatch, Direction, FilterChain, Inspector, Listener, ListenerFilters, Metadata,
+    RouteSource, Str, TcpDestination, TcpProxy, Terminal,
+};
+use plan::{Bind, Plan, TcpChain};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+pub(crate) fn compile(b: &mut Build<'_>) -> Part {
+    let scope = Scope::of_sidecar(b.world, b.proxy);
+    let mut clusters = Clusters::default();
+    for service in scope.services() {
+        cluster::of_service(b, service, &mut clusters);
+    }
+    clusters.list.push(cluster::black_hole());
+    clusters.list.push(cluster::passthrough(b));
+    let plan = Plan::of(b, &scope);
+    let routes = virtual_hosts::route_configs(b, &scope, &plan);
+    let mut listeners = vec![virtual_outbound(b, &scope)];
+    listeners.extend(plan.binds.iter().map(|(at, bind)| Arc::new(listener(b, &scope, *at, bind))));
+    Part {
+        listeners,
+        clusters: clusters.list,
+        assignments: clusters.assignments,
+        routes,
+        hosts: scope.services().map(|s| s.host.clone()).collect(),
+        ..Part::default()
+    }
+}
+
+/// Takes all captured connections and hands them to the listener of their destination; what has none
+/// goes where it was going, or nowhere.
+fn virtual_outbound(b: &Build<'_>, scope: &Scope) -> Arc<Listener> {
+    let mesh = &b.world.mesh.config;
+    let port = mesh.proxy_listen_port;
+    let mut listener = empty("virtualOutbound".into(), b, b.proxy.wildcard(), port);
+    listener.bind_to_port = true;
+    listener.use_original_dst = !b.proxy.uncaptured;
+    listener.filters.original_dst = !b.proxy.uncaptured;
+    listener.access_log = log::of_listener(mesh);
+    let second = b.proxy.second_wildcard();
+    listener.additional_addresses =
+        second.into_iter().map(|ip| Address::Ip(SocketAddr::new(ip, port))).collect();
+    // A connection that was made to this very port has no destination: forwarding it would make a loop.
+    let mut hole = tcp_chain(b, "virtualOutbound-blackhole", to(names::BLACK_HOLE));
+    hole.matches.destination_port = Some(port);
+    let rest = tcp_chain(b, "virtualOutbound-catchall-tcp", to(fallback(scope)));
+    listener.chains = vec![hole, rest];
+    Arc::new(listener)
+}
+
+/// Where connections go that nothing describes.
+fn fallback(scope: &Scope) -> &'static str {
+    match scope.outbound {
+        OutboundMode::RegistryOnly => names::BLACK_HOLE,
+        OutboundMode::AllowAny | OutboundMode::AllowAnyDynamicDns => names::PASSTHROUGH,
+    }
+}
+
+fn to(cluster: &str) -> TcpDestination {
+    TcpDestination::Cluster(cluster.into())
+}
+
+/// The listener of one address and port.
+fn listener(b: &Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &Bind) -> Listener {
+    let mut out = empty(names::listener(ip, port), b, ip, port);
+    out.bind_to_port = b.proxy.uncaptured;
+    out.origin = bind.origin;
+    let detects_tls = !bind.tls.is_empty() || bind.http.is_some();
+    for route in &bind.tls {
+        let mut chain = tcp_chain(b, "", route.to.clone());
+        chain.matches.server_names = route.sni.clone();
+        chain.matches.destination_ranges = route.subnets.clone();
+        chain.matches.transport_protocol = "tls".into();
+        chain.origin = route.origin;
+        out.chains.push(chain);
+    }
+    if let Some(http) = &bind.http {
+        out.chains.push(http_chain(b, (ip, port), http));
+    }
+    let unconditional = out.chains.is_empty() && bind.tcp.len() == 1;
+    for TcpChain { subnets, to, origin } in &bind.tcp {
+        let mut chain = tcp_chain(b, "", to.clone());
+        chain.matches.destination_ranges = subnets.clone();
+        chain.origin = *origin;
+        if unconditional || !subnets.is_empty() {
+            out.chains.push(chain);
+        } else {
+            out.default_chain = Some(chain);
+        }
+    }
+    let inspects = detects_tls || bind.http.is_some();
+    if out.default_chain.is_none() && inspects {
+        out.default_chain = Some(tcp_chain(b, "PassthroughFilterChain", to(fallback(scope))));
+    }
+    out.filters = ListenerFilters {
+        tls_inspector: detects_tls.then(Inspector::default),
+        http_inspector: bind.http.is_some().then(Inspector::default),
+        ..ListenerFilters::default()
+    };
+    if inspects {
+        out.filters.timeout = Some(b.world.mesh.config.protocol_detection_timeout.0);
+        out.filters.continue_on_timeout = true;
+    }
+    out
+}
+
+/// Plaintext HTTP on a port; anything else falls to the chain by default.
+fn http_chain(b: &Build<'_>, (ip, port): (IpAddr, u16), route: &Str) -> FilterChain {
+    let stat_prefix = format!("outbound_{ip}_{port}").into();
+    let routes = RouteSource::Rds(route.clone());
+    let manager = manager(&b.world.mesh.config, b.proxy, Side::Outbound, stat_prefix, routes);
+    FilterChain {
+        name: "".into(),
+        matches: ChainMatch {
+            transport_protocol: "raw_buffer".into(),
+            application_protocols: vec!["http/1.1".into(), "h2c".into()],
+            ..ChainMatch::default()
+        },
+        tls: None,
+        network: Vec::new(),
+        terminal: Terminal::Http(Box::new(manager)),
+        handshake_timeout: None,
+        metadata: Metadata::new(),
+        origin: OriginId::NONE,
+    }
+}
+
+fn tcp_chain(b: &Build<'_>, name: &str, to: TcpDestination) -> FilterChain {
+    let stat_prefix = match &to {
+        TcpDestination::Cluster(name) => name.clone(),
+        TcpDestination::Weighted(clusters) => {
+            clusters.first().map_or("".into(), |c| c.name.clone())
+        }
+    };
+    tcp_chain_of(b, name, Side::Outbound, stat_prefix, to)
+}
+
+/// A chain that forwards bytes.
+pub(crate) fn tcp_chain_of(
+    b: &Build<'_>,
+    name: &str,
+    side: Side,
+    stat_prefix: Str,
+    to: TcpDestination,
+) -> FilterChain {
+    FilterChain {
+        name: name.into(),
+        matches: ChainMatch::default(),
+        tls: None,
+        network: tcp_filters(b.proxy, side),
+        terminal: Terminal::Tcp(Box::new(TcpProxy {
+            stat_prefix,
+            to,
+            access_log: log::of_requests(&b.world.mesh.config),
+            idle_timeout: None,
+            max_connection_duration: None,
+            max_connect_attempts: None,
+            hash_source_ip: false,
+        })),
+        handshake_timeout: None,
+        metadata: Metadata::new(),
+        origin: OriginId::NONE,
+    }
+}
+
+/// A listener without chains.
+fn empty(name: Str, b: &Build<'_>, ip: IpAddr, port: u16) -> Listener {
+    Listener {
+        name,
+        address: Address::Ip(SocketAddr::new(ip, port)),
+        additional_addresses: Vec::new(),
+        bind_to_port: b.proxy.uncaptured,
+        use_original_dst: false,
+        filters: ListenerFilters::default(),
+        chains: Vec::new(),
+        default_chain: None,
+        access_log: Vec::new(),
+        direction: Direction::Outbound,
+        per_connection_buffer_limit: None,
+        transparent: false,
+        reuse_port: None,
+        metadata: Metadata::new(),
+        origin: OriginId::NONE,
+    }
+}

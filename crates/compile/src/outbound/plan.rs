@@ -1,0 +1,231 @@
+//! Which addresses and ports are listened on for whom. HTTP services share the wildcard address of
+//! their port, since the Host header tells them apart; others need an address of their own, or the
+//! oldest of them gets the port.
+
+use crate::build::Build;
+use crate::cluster::follow_alias;
+use crate::names;
+use crate::route::{L4Route, Place, tcp_routes, tls_routes};
+use crate::scope::Scope;
+use api::{Protocol, VirtualService};
+use base::{Finding, OriginId};
+use ir::{Cidr, Str, TcpDestination};
+use registry::{InstanceAddress, Resolution, Service, ServicePort};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+#[derive(Default)]
+pub(super) struct Plan {
+    pub binds: BTreeMap<(IpAddr, u16), Bind>,
+    /// Ports that have a route configuration of their own, for all HTTP services on it.
+    pub http_ports: BTreeSet<u16>,
+    /// Services whose port is detected, each with a route configuration of its own.
+    pub detected: Vec<(Arc<Service>, u16)>,
+}
+
+/// What is served at one address and port.
+#[derive(Default)]
+pub(super) struct Bind {
+    /// The name of the route configuration.
+    pub http: Option<Str>,
+    pub tls: Vec<L4Route>,
+    pub tcp: Vec<TcpChain>,
+    pub origin: OriginId,
+}
+
+pub(super) struct TcpChain {
+    pub subnets: Vec<Cidr>,
+    pub to: TcpDestination,
+    pub origin: OriginId,
+}
+
+impl Plan {
+    pub fn of(b: &mut Build<'_>, scope: &Scope) -> Plan {
+        let mut plan = Plan::default();
+        // The oldest first: on a conflict it keeps the port.
+        let mut services: Vec<&Arc<Service>> = scope.services().collect();
+        services.sort_by(|a, b| (&a.created, &a.host).cmp(&(&b.created, &b.host)));
+        for service in services {
+            for port in &service.ports {
+                match port.protocol {
+                    Protocol::Udp => {}
+                    p if p.is_http() => plan.add_http(b, port.number),
+                    Protocol::Undeclared => plan.add_detected(b, scope, service, port),
+                    _ => plan.add_tcp(b, scope, service, port),
+                }
+            }
+        }
+        plan
+    }
+
+    fn add_http(&mut self, b: &Build<'_>, port: u16) {
+        self.http_ports.insert(port);
+        let wildcard = b.proxy.wildcard();
+        let name = || Str::from(port.to_string());
+        self.binds.entry((wildcard, port)).or_default().http.get_or_insert_with(name);
+        if let Some(second) = b.proxy.second_wildcard() {
+            self.binds.entry((second, port)).or_default().http.get_or_insert_with(name);
+        }
+    }
+
+    fn add_detected(
+        &mut self,
+        b: &mut Build<'_>,
+        scope: &Scope,
+        service: &Arc<Service>,
+        port: &ServicePort,
+    ) {
+        let addresses = addresses(b, service, port);
+        if addresses.is_empty() {
+            // Without an address the Host header is all there is.
+            self.add_http(b, port.number);
+            return;
+        }
+        self.detected.push((service.clone(), port.number));
+        let route = names::host_port(service.host.as_str(), port.number);
+        let (tls, tcp) = l4(b, scope, service, port);
+        let origin = b.origin(&service.object, "spec.ports");
+        for ip in addresses {
+            let bind = self.binds.entry((ip, port.number)).or_default();
+            bind.origin = origin;
+            bind.http.get_or_insert_with(|| route.clone());
+            bind.tls.extend(tls.iter().cloned());
+            bind.add_tcp(&tcp);
+        }
+    }
+
+    fn add_tcp(
+        &mut self,
+        b: &mut Build<'_>,
+        scope: &Scope,
+        service: &Arc<Service>,
+        port: &ServicePort,
+    ) {
+        let own = addresses(b, service, port);
+        let (mut tls, tcp) = l4(b, scope, service, port);
+        let origin = b.origin(&service.object, "spec.ports");
+        let ranges = ranges(service);
+        let shared = own.is_empty();
+        if shared && service.kubernetes {
+            // A headless service without endpoints: there is nothing to listen on.
+            return;
+        }
+        let places = if shared { vec![b.proxy.wildcard()] } else { own };
+        if shared && port.protocol.is_tls() && tls.is_empty() {
+            tls.extend(by_server_name(service, port, origin));
+        }
+        for ip in places {
+            let bind = self.binds.entry((ip, port.number)).or_default();
+            bind.origin = origin;
+            if shared && port.protocol.is_tls() {
+                bind.tls.extend(tls.iter().cloned());
+                continue;
+            }
+            bind.tls.extend(tls.iter().cloned());
+            let chains: Vec<TcpChain> = tcp.iter().map(|c| c.within(&ranges)).collect();
+            if !bind.add_tcp(&chains) {
+                let say = format!(
+                    "TCP port {} has no address of its own, and an older service has the port; \
+                     give the service addresses",
+                    port.number
+                );
+                b.say(&service.object, Finding::warning("spec.ports", say));
+            }
+        }
+    }
+}
+
+impl Bind {
+    /// False when connections could not be told from those of an older service.
+    fn add_tcp(&mut self, chains: &[TcpChain]) -> bool {
+        let taken = |c: &TcpChain| self.tcp.iter().any(|t| t.subnets == c.subnets);
+        if chains.iter().any(taken) {
+            return false;
+        }
+        self.tcp.extend(chains.iter().map(|c| c.within(&[])));
+        true
+    }
+}
+
+impl TcpChain {
+    /// The same, for these ranges where it has none of its own.
+    fn within(&self, ranges: &[Cidr]) -> TcpChain {
+        let subnets = if self.subnets.is_empty() { ranges } else { &self.subnets };
+        TcpChain { subnets: subnets.to_vec(), to: self.to.clone(), origin: self.origin }
+    }
+}
+
+/// The addresses that belong to the service alone: its virtual ones, or those of its endpoints where
+/// the client chooses among them.
+fn addresses(b: &Build<'_>, service: &Service, port: &ServicePort) -> Vec<IpAddr> {
+    let whole = |(ip, bits): &(IpAddr, u8)| *bits == if ip.is_ipv4() { 32 } else { 128 };
+    let speaks = |ip: &IpAddr| b.proxy.speaks(*ip);
+    if service.resolution != Resolution::Headless {
+        let own = service.addresses.iter().filter(|a| whole(a)).map(|(ip, _)| *ip);
+        return own.filter(speaks).collect();
+    }
+    let known = b.world.endpoints.get(&service.key());
+    let instances = known.iter().flat_map(|e| &e.instances);
+    let mut ips: Vec<IpAddr> = instances
+        .filter(|i| i.ready && *i.port_name == *port.name && i.port == port.number)
+        .filter_map(|i| match &i.address {
+            InstanceAddress::Ip(ip) => Some(*ip),
+            _ => None,
+        })
+        .filter(speaks)
+        .filter(|ip| !b.proxy.ips.contains(ip))
+        .collect();
+    ips.dedup();
+    ips
+}
+
+/// Address ranges of ServiceEntries.
+fn ranges(service: &Service) -> Vec<Cidr> {
+    let part = |(ip, bits): &&(IpAddr, u8)| *bits < if ip.is_ipv4() { 32 } else { 128 };
+    service
+        .addresses
+        .iter()
+        .filter(part)
+        .map(|(base, bits)| Cidr { base: *base, bits: *bits })
+        .collect()
+}
+
+/// TLS that is passed on by the name that the client asks for.
+fn by_server_name(service: &Service, port: &ServicePort, origin: OriginId) -> Option<L4Route> {
+    let cluster = names::outbound_cluster(port.number, "", service.host.as_str());
+    Some(L4Route {
+        sni: vec![service.host.as_str().into()],
+        subnets: Vec::new(),
+        to: TcpDestination::Cluster(cluster),
+        origin,
+    })
+}
+
+/// Where connections to the service go: by its VirtualService, else to its cluster.
+fn l4(
+    b: &mut Build<'_>,
+    scope: &Scope,
+    service: &Arc<Service>,
+    port: &ServicePort,
+) -> (Vec<L4Route>, Vec<TcpChain>) {
+    let gateways = [VirtualService::MESH.to_owned()];
+    let place = Place { scope, gateways: &gateways, port: port.number, listener_port: port.number };
+    let (mut tls, mut tcp) = (Vec::new(), Vec::new());
+    if let Some(item) = scope.route_of(&service.host).cloned() {
+        tls = tls_routes(b, &place, &item);
+        tcp = tcp_routes(b, &place, &item);
+    }
+    let mut chains: Vec<TcpChain> = tcp
+        .into_iter()
+        .map(|r| TcpChain { subnets: r.subnets, to: r.to, origin: r.origin })
+        .collect();
+    if !chains.iter().any(|c| c.subnets.is_empty()) {
+        let target = follow_alias(b, scope, service.clone());
+        let cluster = names::outbound_cluster(port.number, "", target.host.as_str());
+        let origin = b.origin(&service.object, "spec.ports");
+        let to = TcpDestination::Cluster(cluster);
+        chains.push(TcpChain { subnets: Vec::new(), to, origin });
+    }
+    (tls, chains)
+}

@@ -1,0 +1,141 @@
+//! The proxy that configuration is for, as its discovery node describes it.
+
+use base::Labels;
+use serde_json::Value;
+use std::net::IpAddr;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyKind {
+    Sidecar,
+    /// A gateway.
+    Router,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    pub kind: ProxyKind,
+    /// The whole node id: `<type>~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>`.
+    pub id: String,
+    /// `<pod>.<namespace>`.
+    pub name: String,
+    pub ips: Vec<IpAddr>,
+    pub namespace: String,
+    pub labels: Labels,
+    /// Upstream Envoy, which refuses what only Istio's builds and ours know.
+    pub stock_envoy: bool,
+    /// HTTP/1.0 is answered 426 unless asked for (`HTTP10: "1"`).
+    pub http10: bool,
+    /// Connections are not captured (`INTERCEPTION_MODE: NONE`).
+    pub uncaptured: bool,
+    /// Binding to ports below 1024 is not possible.
+    pub unprivileged: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "node id {0:?} is not of the form <sidecar or router>~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>"
+)]
+pub struct InvalidNode(pub String);
+
+impl Proxy {
+    /// Reads a node's id and metadata.
+    pub fn parse(id: &str, metadata: &Value) -> Result<Proxy, InvalidNode> {
+        let invalid = || InvalidNode(id.to_owned());
+        let parts: Vec<&str> = id.split('~').collect();
+        let [kind, ip, name, _domain] = parts[..] else { return Err(invalid()) };
+        let kind = match kind {
+            "sidecar" => ProxyKind::Sidecar,
+            "router" => ProxyKind::Router,
+            _ => return Err(invalid()),
+        };
+        let ip: IpAddr = ip.parse().map_err(|_| invalid())?;
+        let of_name = name.rsplit_once('.').map(|(_, namespace)| namespace);
+        let namespace = text(metadata, "NAMESPACE").or(of_name).ok_or_else(invalid)?;
+        let mut ips = vec![ip];
+        let listed = text(metadata, "INSTANCE_IPS").unwrap_or_default();
+        for ip in listed.split(',').filter_map(|ip| ip.trim().parse().ok()) {
+            if !ips.contains(&ip) {
+                ips.push(ip);
+            }
+        }
+        Ok(Proxy {
+            kind,
+            id: id.to_owned(),
+            name: name.to_owned(),
+            ips,
+            namespace: namespace.to_owned(),
+            labels: labels(metadata),
+            stock_envoy: flag(metadata, "STOCK_ENVOY"),
+            http10: flag(metadata, "HTTP10"),
+            uncaptured: text(metadata, "INTERCEPTION_MODE") == Some("NONE"),
+            unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
+        })
+    }
+
+    /// The unspecified address of the family that the proxy has.
+    pub(crate) fn wildcard(&self) -> IpAddr {
+        match self.ips.first() {
+            Some(IpAddr::V6(_)) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            _ => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        }
+    }
+
+    /// That of the other family, on dual-stack workloads.
+    pub(crate) fn second_wildcard(&self) -> Option<IpAddr> {
+        let v4 = self.ips.iter().any(IpAddr::is_ipv4);
+        let v6 = self.ips.iter().any(IpAddr::is_ipv6);
+        match (v4 && v6, self.wildcard()) {
+            (false, _) => None,
+            (true, IpAddr::V4(_)) => Some(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
+            (true, IpAddr::V6(_)) => Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+        }
+    }
+
+    /// Whether it has an address of the family of `ip`.
+    pub(crate) fn speaks(&self, ip: IpAddr) -> bool {
+        self.ips.iter().any(|own| own.is_ipv4() == ip.is_ipv4())
+    }
+}
+
+fn text<'a>(metadata: &'a Value, key: &str) -> Option<&'a str> {
+    metadata.get(key)?.as_str().filter(|s| !s.is_empty())
+}
+
+/// Metadata values are strings, also where they mean yes or no.
+fn flag(metadata: &Value, key: &str) -> bool {
+    match metadata.get(key) {
+        Some(Value::Bool(b)) => *b,
+        Some(Value::String(s)) => matches!(s.as_str(), "true" | "1"),
+        _ => false,
+    }
+}
+
+fn labels(metadata: &Value) -> Labels {
+    let fields = metadata.get("LABELS").and_then(Value::as_object);
+    let pairs = fields.into_iter().flatten();
+    pairs.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_node_is_read_from_its_id_and_metadata() {
+        let metadata = json!({"LABELS": {"app": "a"}, "INSTANCE_IPS": "10.0.0.1,fd00::1",
+            "STOCK_ENVOY": "true"});
+        let id = "sidecar~10.0.0.1~p-1.default~default.svc.cluster.local";
+        let proxy = Proxy::parse(id, &metadata).unwrap();
+        assert_eq!((proxy.kind, proxy.namespace.as_str()), (ProxyKind::Sidecar, "default"));
+        assert_eq!(proxy.ips.len(), 2);
+        assert!(proxy.stock_envoy && proxy.labels["app"] == "a");
+    }
+
+    #[test]
+    fn another_shape_is_refused() {
+        for id in ["", "sidecar~10.0.0.1~p", "ztunnel~1.2.3.4~a.b~c", "sidecar~x~a.b~c"] {
+            assert!(Proxy::parse(id, &Value::Null).is_err(), "{id}");
+        }
+    }
+}

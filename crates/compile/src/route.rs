@@ -1,0 +1,254 @@
+//! VirtualService rules as routes: which match, what then.
+
+mod action;
+mod extras;
+mod l4;
+mod matches;
+mod retry;
+
+pub(crate) use l4::{L4Route, tcp_routes, tls_routes};
+
+use crate::build::Build;
+use crate::http::{CORS, FAULT};
+use crate::scope::Scope;
+use api::{Destination, HttpMatchRequest, HttpRoute, VirtualService};
+use base::{Finding, Labels};
+use ir::{Action, PathMatch, Route, RouteMatch, Str};
+use registry::Item;
+
+/// Where the rules are to apply: by what `match` conditions on the client are decided now.
+pub(crate) struct Place<'a> {
+    pub scope: &'a Scope,
+    /// The names that this place goes by in `gateways`: `mesh`, or gateways as `namespace/name`.
+    pub gateways: &'a [String],
+    /// Port of the service or of the gateway's server.
+    pub port: u16,
+    /// What the proxy listens on, for redirects to the port of the request.
+    pub listener_port: u16,
+}
+
+/// The routes of a VirtualService at a place, in its order. What follows a rule that matches
+/// everything can never be reached, and is left out.
+pub(crate) fn http_routes(
+    b: &mut Build<'_>,
+    place: &Place<'_>,
+    item: &Item<VirtualService>,
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (index, http) in item.spec.http.iter().enumerate() {
+        let path = format!("spec.http[{index}]");
+        if http.r#match.is_empty() {
+            if binds(place, item, &[]) {
+                routes.push(route(b, place, item, http, None, &path));
+                return routes;
+            }
+            continue;
+        }
+        for (at, condition) in http.r#match.iter().enumerate() {
+            if !applies(b, place, item, condition) {
+                continue;
+            }
+            let path = format!("{path}.match[{at}]");
+            let route = route(b, place, item, http, Some(condition), &path);
+            let all = is_catch_all(&route.matches);
+            routes.push(route);
+            if all {
+                return routes;
+            }
+        }
+    }
+    routes
+}
+
+/// Whether the conditions that do not look at the request hold.
+fn applies(
+    b: &Build<'_>,
+    place: &Place<'_>,
+    item: &Item<VirtualService>,
+    m: &HttpMatchRequest,
+) -> bool {
+    binds(place, item, &m.gateways)
+        && m.port.is_none_or(|p| p == u32::from(place.port))
+        && from_source(b, place, &m.source_labels, &m.source_namespace)
+}
+
+/// `gateways` of a match stand in place of those of the VirtualService.
+fn binds(place: &Place<'_>, item: &Item<VirtualService>, of_match: &[String]) -> bool {
+    let here = |name: &str| {
+        let qualified = match name {
+            VirtualService::MESH => name.to_owned(),
+            _ if name.contains('/') => name.to_owned(),
+            _ => format!("{}/{name}", item.namespace()),
+        };
+        place.gateways.contains(&qualified)
+    };
+    if of_match.is_empty() {
+        item.spec.gateways().any(here)
+    } else {
+        of_match.iter().any(|g| here(g))
+    }
+}
+
+/// Conditions on the client; they have a meaning only for sidecars.
+fn from_source(b: &Build<'_>, place: &Place<'_>, labels: &Labels, namespace: &str) -> bool {
+    if !place.gateways.iter().any(|g| g == VirtualService::MESH) {
+        return true;
+    }
+    let own = &b.proxy.labels;
+    labels.iter().all(|(k, v)| own.get(k) == Some(v))
+        && (namespace.is_empty() || namespace == b.proxy.namespace)
+}
+
+fn is_catch_all(m: &RouteMatch) -> bool {
+    let any_path = match &m.path {
+        PathMatch::Prefix(p) => &**p == "/",
+        PathMatch::Regex(r) => matches!(&**r, "*" | ".*" | "/.*"),
+        _ => false,
+    };
+    any_path && m.headers.is_empty() && m.query.is_empty() && !m.grpc
+}
+
+fn route(
+    b: &mut Build<'_>,
+    place: &Place<'_>,
+    item: &Item<VirtualService>,
+    http: &HttpRoute,
+    condition: Option<&HttpMatchRequest>,
+    path: &str,
+) -> Route {
+    let rule_path = path.split(".match").next().unwrap_or(path).to_owned();
+    if http.delegate.is_some() {
+        let say = "delegation has no effect in this version: requests are answered 500";
+        b.say(&item.object, Finding::error(format!("{rule_path}.delegate"), say));
+    }
+    let mut route = Route {
+        name: name(http, condition),
+        matches: condition
+            .map_or_else(|| RouteMatch::path(PathMatch::Prefix("/".into())), matches::of),
+        action: action::of(b, place, item, http, &rule_path),
+        headers: action::headers(http),
+        decorator: "".into(),
+        per_filter: Vec::new(),
+        metadata: metadata(item),
+        stat_prefix: condition.map_or("", |c| c.stat_prefix.as_str()).into(),
+        origin: b.origin(&item.object, path),
+    };
+    route.decorator = operation(place, item, &route);
+    if let Some(fault) = http.fault.as_ref() {
+        if let Some(config) = extras::fault(b, &item.object, fault, &rule_path) {
+            route.per_filter.push((FAULT.into(), config));
+        }
+    }
+    if let Some(cors) = &http.cors_policy {
+        route.per_filter.push((CORS.into(), extras::cors(cors)));
+    }
+    if let Action::Forward(forward) = &route.action
+        && let [only] = http.route.as_slice()
+        && matches!(forward.to, ir::Destination::Cluster(_))
+    {
+        route.headers =
+            action::joined(action::of_destination(only.headers.as_ref()), route.headers);
+    }
+    route
+}
+
+/// The name of the operation in traces: `host:port/path`, with the VirtualService in place of the
+/// host where there are several.
+fn operation(place: &Place<'_>, item: &Item<VirtualService>, route: &Route) -> Str {
+    let path = match &route.matches.path {
+        PathMatch::Exact(p) | PathMatch::Regex(p) => p.to_string(),
+        PathMatch::Prefix(p) | PathMatch::PathSeparatedPrefix(p) => format!("{p}*"),
+        PathMatch::Connect => "/*".to_owned(),
+    };
+    if let Action::Forward(forward) = &route.action
+        && let ir::Destination::Cluster(cluster) = &forward.to
+        && let [_, port, _, host] = cluster.split('|').collect::<Vec<_>>()[..]
+    {
+        return format!("{host}:{port}{path}").into();
+    }
+    format!("{}:{}{path}", item.name(), place.port).into()
+}
+
+/// The rule's name, and the match's after a dot.
+fn name(http: &HttpRoute, condition: Option<&HttpMatchRequest>) -> Str {
+    match condition.map(|c| c.name.as_str()).filter(|n| !n.is_empty()) {
+        Some(name) => format!("{}.{name}", http.name).into(),
+        None => http.name.as_str().into(),
+    }
+}
+
+/// Filter metadata `istio.config`: the object that the route comes from.
+fn metadata(item: &Item<VirtualService>) -> ir::Metadata {
+    let text = format!(
+        "/apis/networking.istio.io/v1/namespaces/{}/virtual-service/{}",
+        item.namespace(),
+        item.name()
+    );
+    let fields = [("config".into(), ir::Value::String(text.into()))].into();
+    ir::Metadata::from([("istio".into(), ir::Value::Struct(fields))])
+}
+
+/// The route of a service that no VirtualService is about.
+pub(crate) fn default_route(b: &mut Build<'_>, service: &registry::Service, port: u16) -> Route {
+    let cluster = crate::names::outbound_cluster(port, "", service.host.as_str());
+    let mut forward = action::forward_to(ir::Destination::Cluster(cluster), None);
+    let rule = crate::scope::rule_of(b.world, b.proxy, service);
+    forward.hash =
+        crate::cluster::hash_policies(&crate::cluster::Policy::of(rule.map(|r| &**r), None, port));
+    forward.retry = retry::of(&b.world.mesh.config, None, !forward.hash.is_empty());
+    Route {
+        name: "default".into(),
+        matches: RouteMatch::path(PathMatch::Prefix("/".into())),
+        action: Action::Forward(Box::new(forward)),
+        headers: ir::HeaderOps::default(),
+        decorator: format!("{}:{port}/*", service.host).into(),
+        per_filter: Vec::new(),
+        metadata: ir::Metadata::new(),
+        stat_prefix: "".into(),
+        origin: b.origin(&service.object, "spec.ports"),
+    }
+}
+
+/// A route to a fixed cluster without limits.
+pub(crate) fn plain_route(name: &str, cluster: Str, decorator: Str) -> Route {
+    let forward = action::forward_to(ir::Destination::Cluster(cluster), None);
+    Route {
+        name: name.into(),
+        matches: RouteMatch::path(PathMatch::Prefix("/".into())),
+        action: Action::Forward(Box::new(forward)),
+        headers: ir::HeaderOps::default(),
+        decorator,
+        per_filter: Vec::new(),
+        metadata: ir::Metadata::new(),
+        stat_prefix: "".into(),
+        origin: ir::OriginId::NONE,
+    }
+}
+
+/// Retries of the sidecar of the server: only when the application provably did not see the request.
+pub(crate) fn inbound_retry() -> ir::RetryPolicy {
+    ir::RetryPolicy {
+        on: vec!["reset-before-request".into()],
+        num_retries: Some(2),
+        ..ir::RetryPolicy::default()
+    }
+}
+
+/// Every destination that the rules name.
+pub(crate) fn destinations(spec: &VirtualService) -> impl Iterator<Item = &Destination> {
+    let http = spec.http.iter().flat_map(|h| {
+        let routes = h.route.iter().filter_map(|r| r.destination.as_ref());
+        let mirrors = h.mirrors.iter().filter_map(|m| m.destination.as_ref());
+        routes.chain(mirrors).chain(&h.mirror)
+    });
+    let tls = spec.tls.iter().flat_map(|t| &t.route);
+    let tcp = spec.tcp.iter().flat_map(|t| &t.route);
+    http.chain(tls.chain(tcp).filter_map(|r| r.destination.as_ref()))
+}
+
+/// Whether the labels of the client decide which rules apply.
+pub(crate) fn reads_labels(spec: &VirtualService) -> bool {
+    spec.http.iter().flat_map(|h| &h.r#match).any(|m| !m.source_labels.is_empty())
+        || spec.tls.iter().flat_map(|t| &t.r#match).any(|m| !m.source_labels.is_empty())
+        || spec.tcp.iter().flat_map(|t| &t.r#match).any(|m| !m.source_labels.is_empty())
+}
