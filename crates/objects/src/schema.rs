@@ -66,6 +66,8 @@ pub struct Field {
     pub name: String,
     pub required: bool,
     pub shape: Shape,
+    /// Where the field is in the protobuf form of a built-in type; empty where there is none.
+    pub wire: Vec<u32>,
     pub description: String,
 }
 

@@ -21,6 +21,7 @@ pub fn full(code: u16, content_type: &str, body: impl Into<Bytes>) -> Response<B
     *response.status_mut() =
         StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     set(&mut response, CONTENT_TYPE, content_type);
+    set(&mut response, hyper::header::CACHE_CONTROL, "no-cache, private");
     response
 }
 

@@ -30,7 +30,10 @@ pub async fn read(request: Request<Incoming>) -> Result<Bytes, ApiError> {
 pub fn parse(content_type: &str, body: &[u8]) -> Result<Value, ApiError> {
     let media = content_type.split(';').next().unwrap_or_default().trim();
     let yaml = media.ends_with("yaml");
-    if media == "application/vnd.kubernetes.protobuf" || media == "application/cbor" {
+    if media == "application/vnd.kubernetes.protobuf" {
+        return objects::protobuf::decode(body).map_err(|e| ApiError::bad_request(e.to_string()));
+    }
+    if media == "application/cbor" {
         let message = format!("bodies of type {media} are not understood; send application/json");
         return Err(ApiError::new(415, "UnsupportedMediaType", message));
     }
@@ -82,7 +85,8 @@ mod tests {
             let error = parse("application/json", body.as_bytes()).unwrap_err();
             assert_eq!(error.code, 400, "{body}");
         }
-        assert_eq!(parse("application/vnd.kubernetes.protobuf", b"k8s").unwrap_err().code, 415);
+        assert_eq!(parse("application/vnd.kubernetes.protobuf", b"k8s").unwrap_err().code, 400);
+        assert_eq!(parse("application/cbor", b"x").unwrap_err().code, 415);
         for body in ["[]", "1", "\"x\"", "{\"metadata\": 1}"] {
             assert_eq!(parse_object("application/json", body.as_bytes()).unwrap_err().code, 400);
         }

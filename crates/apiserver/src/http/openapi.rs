@@ -9,7 +9,7 @@ use super::Context;
 use super::answer::{self, Body};
 use crate::error::ApiError;
 
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 pub fn v2(context: &Context, request: &Request<Incoming>) -> Result<Response<Body>, ApiError> {
     let registry = context.core.registry();

@@ -88,12 +88,14 @@ impl Builder<'_> {
         }
         let source = self.sources.get(name)?;
         let fields = source.fields.iter().map(|(field, notation)| {
+            let (notation, wire) = notation.split_once(' ').unwrap_or((notation, ""));
             let shape = self.shape(source.package, notation);
             let short = field.trim_end_matches('!');
             Field {
                 name: short.to_owned(),
                 required: field.ends_with('!'),
                 shape,
+                wire: wire.split('.').filter_map(|n| n.parse().ok()).collect(),
                 description: super::docs::describe_field(short).to_owned(),
             }
         });
@@ -175,6 +177,9 @@ mod tests {
         for source in sources.values() {
             for (field, notation) in &source.fields {
                 let item = notation
+                    .split(' ')
+                    .next()
+                    .unwrap()
                     .trim_start_matches('~')
                     .rsplit([']', '{'])
                     .next()

@@ -22,7 +22,13 @@ pub fn from_structural(schema: Option<&Value>, group: &str, version: &str, kind:
         ("metadata", meta.unwrap_or(Shape::Any)),
     ] {
         let description = super::docs::describe_field(name).to_owned();
-        root.fields.push(Field { name: name.to_owned(), required: false, shape, description });
+        root.fields.push(Field {
+            name: name.to_owned(),
+            required: false,
+            shape,
+            wire: Vec::new(),
+            description,
+        });
     }
     Shape::Object(Arc::new(root))
 }
@@ -78,6 +84,7 @@ fn object(schema: &Value) -> ObjectShape {
         name: name.clone(),
         required: required.contains(name),
         shape: shape(of),
+        wire: Vec::new(),
         description: text(of, &["description"]).unwrap_or_default().to_owned(),
     });
     ObjectShape {
