@@ -7,14 +7,11 @@ use serde_json::{Value, json};
 
 use crate::action::{Action, Outcome};
 use crate::claim::{Claimed, claim};
-use crate::hash::template_hash;
 use crate::key::{Key, Resource};
 use crate::pods::{self, Availability};
 use crate::selector::Selector;
 use crate::world::World;
-use crate::{NODE, read};
-
-const REVISION: &str = "controller-revision-hash";
+use crate::{NODE, read, revisions};
 
 pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     let Some(set) = world.get(key) else { return Outcome::default() };
@@ -23,12 +20,14 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::from(actions);
     let fits = fits(world, set);
     let template = set.pointer("/spec/template").unwrap_or(&Value::Null);
-    let revision = template_hash(template, 0);
+    let present = revisions::of(set);
+    let revision = present.hash.clone();
     let live: Vec<&Arc<Value>> = owned.iter().copied().filter(|p| pods::active(p)).collect();
     status(set, &live, fits, &revision, now, &mut outcome);
     if read::deleting(set) {
         return outcome;
     }
+    revisions::record(world, set, &present, &[], &mut outcome);
     let mut failed = owned.iter().filter(|p| pods::finished(p) && !read::deleting(p)).peekable();
     if failed.peek().is_some() {
         outcome.actions.extend(failed.map(|pod| pods::delete(pod)));
@@ -39,7 +38,7 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     match live.as_slice() {
         [] if fits && !leaving => outcome.push(pods::create(set, pod(set, template, &revision))),
         [pod] if fits => {
-            if !in_place && read::label(pod, REVISION) != Some(&revision) {
+            if !in_place && read::label(pod, revisions::HASH) != Some(&revision) {
                 outcome.push(pods::delete(pod));
             }
         }
@@ -54,7 +53,7 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
 fn pod(set: &Value, template: &Value, revision: &str) -> Value {
     let mut pod = pods::from_template(set, template);
     pod["metadata"]["generateName"] = json!(pods::name_prefix(set));
-    pod["metadata"]["labels"][REVISION] = json!(revision);
+    pod["metadata"]["labels"][revisions::HASH] = json!(revision);
     pod
 }
 
@@ -93,7 +92,7 @@ fn status(
         "desiredNumberScheduled": desired,
         "currentNumberScheduled": some(!live.is_empty()),
         "updatedNumberScheduled":
-            some(live.iter().any(|p| read::label(p, REVISION) == Some(revision))),
+            some(live.iter().any(|p| read::label(p, revisions::HASH) == Some(revision))),
         "numberReady": some(live.iter().any(|p| pods::ready(p))),
         "numberAvailable": available,
         "numberUnavailable": desired - available,
@@ -111,7 +110,12 @@ mod tests {
     fn run(world: &World) -> Vec<Action> {
         let key = Key::new(Resource::DAEMON_SETS, "default", "agent");
         let actions = reconcile(world, &key, Timestamp::UNIX_EPOCH).actions;
-        actions.into_iter().filter(|a| !matches!(a, Action::UpdateStatus(_))).collect()
+        let about_pods = |action: &Action| match action {
+            Action::Create { object, .. } => object["kind"] == "Pod",
+            Action::Delete { key, .. } => key.resource == Resource::PODS,
+            _ => false,
+        };
+        actions.into_iter().filter(about_pods).collect()
     }
 
     fn set(image: &str, nodes: Value) -> Arc<Value> {

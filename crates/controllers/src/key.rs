@@ -25,6 +25,7 @@ impl Resource {
     pub const REPLICA_SETS: Resource = Resource::fixed("apps", "replicasets");
     pub const STATEFUL_SETS: Resource = Resource::fixed("apps", "statefulsets");
     pub const DAEMON_SETS: Resource = Resource::fixed("apps", "daemonsets");
+    pub const CONTROLLER_REVISIONS: Resource = Resource::fixed("apps", "controllerrevisions");
     pub const JOBS: Resource = Resource::fixed("batch", "jobs");
     pub const CRON_JOBS: Resource = Resource::fixed("batch", "cronjobs");
     pub const ENDPOINT_SLICES: Resource = Resource::fixed("discovery.k8s.io", "endpointslices");

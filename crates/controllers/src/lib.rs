@@ -7,6 +7,7 @@
 mod action;
 mod claim;
 mod conditions;
+mod cron_job;
 mod daemon_set;
 mod deployment;
 mod disruption;
@@ -19,6 +20,7 @@ mod pod;
 mod pods;
 mod read;
 mod replica_set;
+mod revisions;
 mod selector;
 mod stateful_set;
 mod task;

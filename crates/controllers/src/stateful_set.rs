@@ -1,7 +1,6 @@
 //! StatefulSet: pods with stable names, started in order and replaced from the last to the first.
 //!
-//! Pods below `partition` keep their version until they are deleted; one that comes back has the
-//! new version, since no history of templates is kept. Claimed volumes are empty directories: the
+//! Pods below `partition` keep the version that they had. Claimed volumes are empty directories: the
 //! embedded cluster has no persistent volumes, and says so in an Event.
 
 use std::collections::BTreeMap;
@@ -12,14 +11,13 @@ use serde_json::{Value, json};
 
 use crate::action::{Action, Outcome, Severity};
 use crate::claim::{Claimed, claim};
-use crate::hash::template_hash;
 use crate::key::{Key, Resource};
 use crate::pods::{self, Availability};
-use crate::read;
 use crate::selector::Selector;
 use crate::world::World;
+use crate::{read, revisions};
 
-const REVISION: &str = "controller-revision-hash";
+use revisions::HASH as REVISION;
 
 type ByOrdinal<'a> = BTreeMap<i64, &'a Arc<Value>>;
 
@@ -30,10 +28,14 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::from(actions);
     let numbered = owned.into_iter().filter_map(|pod| Some((ordinal(set, pod)?, pod)));
     let pods: ByOrdinal = numbered.collect();
-    let revision = revision(set);
-    status(set, &pods, &revision, now, &mut outcome);
+    let present = revisions::of(set);
+    let current = current_revision(set, &pods, &present.name);
+    status(set, &pods, &present.name, current, now, &mut outcome);
     if !read::deleting(set) {
-        step(set, &pods, &revision, now, &mut outcome);
+        revisions::record(world, set, &present, &[current], &mut outcome);
+        let stays = revisions::template(world, set, current).map(|template| (current, template));
+        let versions = Versions { new: &present.name, stays };
+        step(set, &pods, &versions, now, &mut outcome);
     }
     outcome
 }
@@ -43,9 +45,31 @@ fn ordinal(set: &Value, pod: &Value) -> Option<i64> {
     read::name(pod).strip_prefix(read::name(set))?.strip_prefix('-')?.parse().ok()
 }
 
-fn revision(set: &Value) -> String {
-    let template = set.pointer("/spec/template").unwrap_or(&Value::Null);
-    format!("{}-{}", read::name(set), template_hash(template, 0))
+/// The version that a new pod gets: the new one, or below the partition the one that stays.
+struct Versions<'a> {
+    new: &'a str,
+    stays: Option<(&'a str, &'a Value)>,
+}
+
+impl<'a> Versions<'a> {
+    fn of_pod(&self, set: &'a Value, number: i64) -> (&'a str, &'a Value) {
+        let new = (self.new, set.pointer("/spec/template").unwrap_or(&Value::Null));
+        if number < partition(set) { self.stays.unwrap_or(new) } else { new }
+    }
+}
+
+fn partition(set: &Value) -> i64 {
+    read::int(set, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or_default()
+}
+
+/// The version that a roll-out comes from; once it is complete, the present one.
+fn current_revision<'a>(set: &'a Value, pods: &ByOrdinal, present: &'a str) -> &'a str {
+    let before = read::text(set, "/status/currentRevision");
+    let updated =
+        |pod: &&Arc<Value>| pods::ready(pod) && read::label(pod, REVISION) == Some(present);
+    let desired = usize::try_from(read::replicas(set)).unwrap_or_default();
+    let complete = pods.len() == desired && pods.values().all(|pod| updated(pod));
+    if complete || before.is_empty() { present } else { before }
 }
 
 fn wanted(set: &Value) -> std::ops::Range<i64> {
@@ -54,7 +78,13 @@ fn wanted(set: &Value) -> std::ops::Range<i64> {
 }
 
 /// One step towards the wanted state; in order, a step waits for the one before it.
-fn step(set: &Arc<Value>, pods: &ByOrdinal, revision: &str, now: Timestamp, outcome: &mut Outcome) {
+fn step(
+    set: &Arc<Value>,
+    pods: &ByOrdinal,
+    versions: &Versions,
+    now: Timestamp,
+    outcome: &mut Outcome,
+) {
     let in_order = read::text(set, "/spec/podManagementPolicy") != "Parallel";
     let min_ready = read::int(set, "/spec/minReadySeconds").unwrap_or_default();
     let settled = |pod: &Value| {
@@ -62,7 +92,7 @@ fn step(set: &Arc<Value>, pods: &ByOrdinal, revision: &str, now: Timestamp, outc
     };
     for number in wanted(set) {
         match pods.get(&number) {
-            None => create(set, number, revision, outcome),
+            None => create(set, number, versions, outcome),
             Some(pod) if pods::finished(pod) && !read::deleting(pod) => {
                 outcome.push(pods::delete(pod));
             }
@@ -86,7 +116,7 @@ fn step(set: &Arc<Value>, pods: &ByOrdinal, revision: &str, now: Timestamp, outc
         }
     }
     if read::text(set, "/spec/updateStrategy/type") != "OnDelete" {
-        replace(set, pods, revision, settled, outcome);
+        replace(set, pods, versions.new, settled, outcome);
     }
 }
 
@@ -97,10 +127,8 @@ fn replace(
     settled: impl Fn(&Value) -> bool,
     outcome: &mut Outcome,
 ) {
-    let partition =
-        read::int(set, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or_default();
     let range = wanted(set);
-    for number in (range.start.max(partition)..range.end).rev() {
+    for number in (range.start.max(partition(set))..range.end).rev() {
         let Some(pod) = pods.get(&number) else { return };
         if read::deleting(pod) {
             return;
@@ -114,8 +142,8 @@ fn replace(
     }
 }
 
-fn create(set: &Arc<Value>, number: i64, revision: &str, outcome: &mut Outcome) {
-    let template = set.pointer("/spec/template").unwrap_or(&Value::Null);
+fn create(set: &Arc<Value>, number: i64, versions: &Versions, outcome: &mut Outcome) {
+    let (revision, template) = versions.of_pod(set, number);
     let mut pod = pods::from_template(set, template);
     let name = format!("{}-{number}", read::name(set));
     pod["metadata"]["name"] = json!(name);
@@ -141,7 +169,14 @@ fn create(set: &Arc<Value>, number: i64, revision: &str, outcome: &mut Outcome) 
     outcome.push(pods::create(set, pod));
 }
 
-fn status(set: &Value, pods: &ByOrdinal, revision: &str, now: Timestamp, outcome: &mut Outcome) {
+fn status(
+    set: &Value,
+    pods: &ByOrdinal,
+    revision: &str,
+    current: &str,
+    now: Timestamp,
+    outcome: &mut Outcome,
+) {
     let min_ready = read::int(set, "/spec/minReadySeconds").unwrap_or_default();
     let live: Vec<&Arc<Value>> = pods.values().copied().filter(|p| !pods::finished(p)).collect();
     let ready = live.iter().filter(|pod| pods::ready(pod)).count();
@@ -154,10 +189,6 @@ fn status(set: &Value, pods: &ByOrdinal, revision: &str, now: Timestamp, outcome
         }
     }
     let updated = live.iter().filter(|p| read::label(p, REVISION) == Some(revision)).count();
-    let desired = usize::try_from(read::replicas(set)).unwrap_or_default();
-    let complete = updated == desired && live.len() == desired && ready == desired;
-    let before = read::text(set, "/status/currentRevision");
-    let current = if complete || before.is_empty() { revision } else { before };
     let of_current = live.iter().filter(|p| read::label(p, REVISION) == Some(current)).count();
     let status = json!({
         "observedGeneration": read::generation(set),

@@ -9,8 +9,8 @@ use crate::key::{Key, Resource};
 use crate::selector::Selector;
 use crate::world::World;
 use crate::{
-    daemon_set, deployment, disruption, endpoints, job, namespace, pod, read, replica_set,
-    stateful_set,
+    cron_job, daemon_set, deployment, disruption, endpoints, job, namespace, pod, read,
+    replica_set, stateful_set,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,7 @@ pub enum Controller {
     StatefulSet,
     DaemonSet,
     Job,
+    CronJob,
     Endpoints,
     Pod,
     Namespace,
@@ -41,6 +42,7 @@ pub fn reconcile(world: &World, task: &Task, now: Timestamp) -> Outcome {
         Controller::StatefulSet => stateful_set::reconcile,
         Controller::DaemonSet => daemon_set::reconcile,
         Controller::Job => job::reconcile,
+        Controller::CronJob => cron_job::reconcile,
         Controller::Endpoints => endpoints::reconcile,
         Controller::Pod => pod::reconcile,
         Controller::Namespace => namespace::reconcile,
@@ -89,6 +91,7 @@ impl Controller {
             ("apps", "statefulsets") => Controller::StatefulSet,
             ("apps", "daemonsets") => Controller::DaemonSet,
             ("batch", "jobs") => Controller::Job,
+            ("batch", "cronjobs") => Controller::CronJob,
             ("", "services") => Controller::Endpoints,
             ("", "pods") => Controller::Pod,
             ("", "namespaces") => Controller::Namespace,

@@ -18,7 +18,9 @@ impl Sim {
         let image = spec["image"].take();
         spec["template"] = json!({"metadata": {"labels": {"app": "db"}},
             "spec": {"containers": [{"image": image}]}});
-        let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": spec,
+        let key = Key::new(Resource::STATEFUL_SETS, "default", "db");
+        let status = self.world.get(&key).map(|set| set["status"].clone());
+        let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": spec, "status": status,
             "metadata": {"namespace": "default", "name": "db", "uid": "s"}});
         self.put(&Resource::STATEFUL_SETS, set);
     }
@@ -35,6 +37,10 @@ impl Sim {
         let mut said = Vec::new();
         for action in reconcile(&self.world, &key, Timestamp::UNIX_EPOCH).actions {
             match action {
+                Action::Create { mut object, .. } if object["kind"] != "Pod" => {
+                    object["metadata"]["uid"] = object["metadata"]["name"].clone();
+                    self.put(&Resource::CONTROLLER_REVISIONS, object);
+                }
                 Action::Create { mut object, .. } => {
                     said.push(format!("+{}", read::name(&object)));
                     object["metadata"]["uid"] = object["metadata"]["name"].clone();
@@ -98,6 +104,16 @@ fn shrinks_and_replaces_from_the_end() {
     sim.put_set(json!({"replicas": 2, "image": "c",
         "updateStrategy": {"rollingUpdate": {"partition": 1}}}));
     assert_eq!(sim.settle(), ["-db-1", "+db-1"]);
+    // What is lost below the partition comes back as it was.
+    let key = Key::new(Resource::PODS, "default", "db-0");
+    let pod = sim.world.get(&key).unwrap().clone();
+    sim.world.observe_deleted(&Resource::PODS, &pod, sim.revision);
+    assert_eq!(sim.settle(), ["+db-0"]);
+    let image = |name: &str| {
+        let pod = sim.world.get(&Key::new(Resource::PODS, "default", name)).unwrap();
+        pod["spec"]["containers"][0]["image"].clone()
+    };
+    assert_eq!((image("db-0"), image("db-1")), (json!("b"), json!("c")));
 }
 
 #[test]

@@ -127,6 +127,7 @@ fn component(controller: Controller) -> &'static str {
         Controller::StatefulSet => "statefulset-controller",
         Controller::DaemonSet => "daemonset-controller",
         Controller::Job => "job-controller",
+        Controller::CronJob => "cronjob-controller",
         Controller::Endpoints => "endpoint-controller",
         Controller::Pod => "default-scheduler",
         Controller::Namespace => "namespace-controller",
