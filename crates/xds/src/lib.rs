@@ -7,7 +7,10 @@
 pub mod bootstrap;
 pub mod codec;
 mod message;
+mod references;
 pub mod schema;
+pub mod server;
 pub mod support;
 
 pub use codec::{Refusal, decode, encode, kind_of, to_json, type_url_of};
+pub use references::{endpoints_of, references};

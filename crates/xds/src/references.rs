@@ -1,0 +1,114 @@
+//! What a resource refers to: a configuration is complete when everything that is referred to is there.
+
+use ir::{
+    Action, CertificateSource, Cluster, Destination, Discovery, FilterChain, Forward, HttpManager,
+    Kind, Listener, Resource, ResourceKey, RouteConfig, RouteSource, Str, TcpDestination, Terminal,
+    TlsCommon, TracingProvider,
+};
+use std::collections::BTreeSet;
+
+/// The keys that this resource names, each once, sorted.
+pub fn references(resource: &Resource) -> Vec<ResourceKey> {
+    let mut found = Found::default();
+    match resource {
+        Resource::Cluster(c) => found.cluster(c),
+        Resource::Listener(l) => found.listener(l),
+        Resource::Route(r) => found.routes(r),
+        Resource::Endpoints(_) | Resource::Secret(_) => {}
+    }
+    found.0.into_iter().collect()
+}
+
+/// The name under which a cluster's endpoints are discovered.
+pub fn endpoints_of(cluster: &Cluster) -> Option<Str> {
+    match &cluster.discovery {
+        Discovery::Eds(service) if service.is_empty() => Some(cluster.name.clone()),
+        Discovery::Eds(service) => Some(service.clone()),
+        _ => None,
+    }
+}
+
+#[derive(Default)]
+struct Found(BTreeSet<ResourceKey>);
+
+impl Found {
+    fn add(&mut self, kind: Kind, name: &Str) {
+        if !name.is_empty() {
+            self.0.insert(ResourceKey { kind, name: name.clone() });
+        }
+    }
+
+    fn cluster(&mut self, c: &Cluster) {
+        if let Some(name) = endpoints_of(c) {
+            self.add(Kind::Endpoints, &name);
+        }
+        let matches = c.tls_matches.iter().filter_map(|m| m.tls.as_ref());
+        for tls in c.tls.iter().chain(matches) {
+            self.tls(&tls.common);
+        }
+    }
+
+    fn tls(&mut self, tls: &TlsCommon) {
+        for certificate in &tls.certificates {
+            if let CertificateSource::Sds(name) = certificate {
+                self.add(Kind::Secret, name);
+            }
+        }
+        if let Some(name) = tls.validation.as_ref().and_then(|v| v.roots_sds.as_ref()) {
+            self.add(Kind::Secret, name);
+        }
+    }
+
+    fn listener(&mut self, l: &Listener) {
+        l.chains.iter().chain(&l.default_chain).for_each(|c| self.chain(c));
+    }
+
+    fn chain(&mut self, c: &FilterChain) {
+        if let Some(tls) = &c.tls {
+            self.tls(&tls.common);
+        }
+        match &c.terminal {
+            Terminal::Http(m) => self.manager(m),
+            Terminal::Tcp(t) => match &t.to {
+                TcpDestination::Cluster(name) => self.add(Kind::Cluster, name),
+                TcpDestination::Weighted(list) => {
+                    list.iter().for_each(|c| self.add(Kind::Cluster, &c.name));
+                }
+            },
+            Terminal::Close => {}
+        }
+    }
+
+    fn manager(&mut self, m: &HttpManager) {
+        match &m.routes {
+            RouteSource::Inline(routes) => self.routes(routes),
+            RouteSource::Rds(name) => self.add(Kind::Route, name),
+        }
+        match m.tracing.as_ref().and_then(|t| t.provider.as_ref()) {
+            Some(TracingProvider::Zipkin { cluster, .. })
+            | Some(TracingProvider::OpenTelemetry { cluster, .. }) => {
+                self.add(Kind::Cluster, cluster)
+            }
+            None => {}
+        }
+    }
+
+    fn routes(&mut self, r: &RouteConfig) {
+        for route in r.virtual_hosts.iter().flat_map(|v| &v.routes) {
+            if let Action::Forward(forward) = &route.action {
+                self.forward(forward);
+            }
+        }
+    }
+
+    fn forward(&mut self, f: &Forward) {
+        match &f.to {
+            Destination::Cluster(name) => self.add(Kind::Cluster, name),
+            Destination::Weighted(list) => {
+                list.iter().for_each(|c| self.add(Kind::Cluster, &c.name))
+            }
+            Destination::ClusterHeader(_) => {}
+        }
+        f.mirrors.iter().for_each(|m| self.add(Kind::Cluster, &m.cluster));
+    }
+}

@@ -1,0 +1,181 @@
+//! The server's side of one discovery stream, without its I/O: what the client asks for, what it
+//! holds, and what it is told next. The same for both dialects; [`Request`] and [`Push`] translate.
+//!
+//! What goes out is decided by [`PushPlan`]: first what is new, then what uses it, then what nobody
+//! uses any more, each step once the one before is acknowledged.
+
+mod plan;
+mod request;
+mod watch;
+
+pub use plan::PushPlan;
+pub use request::{Ack, Push, Request, Subscription};
+
+use crate::codec;
+use bytes::Bytes;
+use ir::{Kind, Resource, ResourceKey, Str};
+use plan::View;
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher;
+use std::sync::Arc;
+use watch::Watch;
+
+/// One resource as it goes over the wire; shared by all clients that use it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    /// A hash of the bytes.
+    pub version: u64,
+    pub bytes: Bytes,
+    /// What it refers to.
+    pub needs: Arc<[ResourceKey]>,
+}
+
+impl Encoded {
+    pub fn of(resource: &Resource) -> Self {
+        let bytes = codec::encode(resource);
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&bytes);
+        let needs = crate::references::references(resource).into();
+        Self { version: hasher.finish(), bytes, needs }
+    }
+}
+
+/// What a client is to hold in the end.
+pub type Desired = HashMap<ResourceKey, Encoded>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Each response of clusters and listeners holds all of them.
+    StateOfTheWorld,
+    Delta,
+}
+
+/// What a request said about what was sent before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Acked(Kind),
+    /// The client keeps what it had, for this reason.
+    Nacked(Kind, String),
+    /// An answer to a push that a newer one has overtaken.
+    Stale(Kind),
+}
+
+/// How far a client is with one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub watched: bool,
+    pub sent_nonce: String,
+    pub acked_nonce: String,
+    /// The last refusal, until something of this kind is accepted.
+    pub error: Option<String>,
+    /// Resources that the client refused in the version it should have.
+    pub refused: Vec<Str>,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Session {
+    dialect: Dialect,
+    desired: Arc<Desired>,
+    watches: HashMap<Kind, Watch>,
+    next_nonce: u64,
+    /// Nothing happened since the last time there was nothing to send.
+    idle: bool,
+}
+
+impl Session {
+    pub fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            desired: Arc::default(),
+            watches: HashMap::new(),
+            next_nonce: 1,
+            idle: true,
+        }
+    }
+
+    /// Replaces what the client is to hold.
+    pub fn set_desired(&mut self, desired: Arc<Desired>) {
+        self.desired = desired;
+        self.idle = false;
+    }
+
+    /// Replaces one resource, or takes it away: the fast path of endpoints.
+    pub fn patch(&mut self, key: ResourceKey, encoded: Option<Encoded>) {
+        let desired = Arc::make_mut(&mut self.desired);
+        match encoded {
+            Some(encoded) => desired.insert(key, encoded),
+            None => desired.remove(&key),
+        };
+        self.idle = false;
+    }
+
+    pub fn receive(&mut self, request: Request) -> Option<Event> {
+        self.idle = false;
+        let kind = request.kind;
+        let watch = self.watches.entry(kind).or_default();
+        let event = request.ack.as_ref().map(|ack| watch.answered(kind, ack));
+        let overtaken = matches!(event, Some(Event::Stale(_)));
+        // Old answers of the state-of-the-world dialect carry old subscriptions, too.
+        if !(overtaken && self.dialect == Dialect::StateOfTheWorld) {
+            watch.subscribe(kind, request.subscription, &self.desired);
+        }
+        event
+    }
+
+    /// The next push, if one may go out now. Call until `None` after every change and request.
+    pub fn poll(&mut self) -> Option<Push> {
+        if self.idle {
+            return None;
+        }
+        let plan = PushPlan::of(&View { desired: &self.desired, watches: &self.watches });
+        let push = Kind::ALL.into_iter().find_map(|kind| self.push(kind, &plan));
+        self.idle = push.is_none();
+        push
+    }
+
+    fn push(&mut self, kind: Kind, plan: &PushPlan) -> Option<Push> {
+        let watch = self.watches.get_mut(&kind)?;
+        if watch.is_waiting() {
+            return None;
+        }
+        let set: Vec<Str> = plan.sets(kind);
+        let removed: Vec<Str> = plan.removals(kind);
+        if set.is_empty() && removed.is_empty() && !watch.must_answer() {
+            return None;
+        }
+        let nonce = self.next_nonce.to_string();
+        self.next_nonce += 1;
+        let push = watch.send(kind, self.dialect, &nonce, &set, removed, &self.desired);
+        if kind == Kind::Cluster {
+            self.renew_endpoints(&set);
+        }
+        Some(push)
+    }
+
+    /// A cluster that is replaced starts without endpoints, so they are sent again behind it.
+    fn renew_endpoints(&mut self, clusters: &[Str]) {
+        let Some(endpoints) = self.watches.get_mut(&Kind::Endpoints) else { return };
+        for name in clusters {
+            let key = ResourceKey { kind: Kind::Cluster, name: name.clone() };
+            let Some(cluster) = self.desired.get(&key) else { continue };
+            for need in cluster.needs.iter().filter(|k| k.kind == Kind::Endpoints) {
+                endpoints.forget(&need.name);
+            }
+        }
+    }
+
+    pub fn status(&self, kind: Kind) -> Status {
+        self.watches.get(&kind).map(|w| w.status(kind, &self.desired)).unwrap_or_default()
+    }
+
+    /// The client holds all that it should and asked for, and has said so.
+    pub fn is_synced(&self) -> bool {
+        let plan = PushPlan::of(&View { desired: &self.desired, watches: &self.watches });
+        plan.is_empty() && self.watches.values().all(|w| !w.is_waiting() && !w.must_answer())
+    }
+}
+
+#[cfg(test)]
+mod tests;

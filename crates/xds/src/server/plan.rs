@@ -1,0 +1,171 @@
+//! The push plan: what may be told now, so that no request fails that both the old and the new
+//! configuration could serve. It is computed anew from what the client holds, so a change in the
+//! middle of another, a refusal or a reconnect need no special case.
+//!
+//! - add: clusters, endpoints and secrets, at once.
+//! - switch: a listener or route, once the client has every cluster that it uses.
+//! - remove: a cluster, its endpoints or a route, once nothing that the client may be running uses it.
+
+use super::watch::{Told, Watch};
+use super::{Desired, Encoded};
+use ir::{Kind, ResourceKey, Str};
+use std::collections::{HashMap, HashSet};
+
+/// What may go out now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushPlan {
+    pub add: Vec<ResourceKey>,
+    pub switch: Vec<ResourceKey>,
+    pub remove: Vec<ResourceKey>,
+    /// Wait for what they use to be accepted.
+    pub held_back: Vec<ResourceKey>,
+}
+
+/// What there should be, and what there is.
+pub(super) struct View<'a> {
+    pub desired: &'a Desired,
+    pub watches: &'a HashMap<Kind, Watch>,
+}
+
+impl PushPlan {
+    pub(super) fn of(view: &View) -> Self {
+        let mut plan = Self::default();
+        for (key, encoded) in view.desired {
+            let Some(watch) = view.watches.get(&key.kind) else { continue };
+            if !watch.wants(&key.name) || !watch.lacks(&key.name, encoded.version) {
+                continue;
+            }
+            match key.kind {
+                Kind::Cluster | Kind::Endpoints | Kind::Secret => plan.add.push(key.clone()),
+                Kind::Listener | Kind::Route if view.may_use(encoded) => {
+                    plan.switch.push(key.clone())
+                }
+                Kind::Listener | Kind::Route => plan.held_back.push(key.clone()),
+            }
+        }
+        plan.remove = view.removable();
+        for list in [&mut plan.add, &mut plan.switch, &mut plan.remove, &mut plan.held_back] {
+            list.sort();
+        }
+        plan
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.switch.is_empty() && self.remove.is_empty()
+    }
+
+    /// Names of this kind to set.
+    pub(super) fn sets(&self, kind: Kind) -> Vec<Str> {
+        names(kind, self.add.iter().chain(&self.switch))
+    }
+
+    pub(super) fn removals(&self, kind: Kind) -> Vec<Str> {
+        names(kind, self.remove.iter())
+    }
+}
+
+fn names<'a>(kind: Kind, keys: impl Iterator<Item = &'a ResourceKey>) -> Vec<Str> {
+    keys.filter(|k| k.kind == kind).map(|k| k.name.clone()).collect()
+}
+
+impl View<'_> {
+    /// The client has accepted every cluster that this uses. A client that asks for clusters by name
+    /// asks because of its routes, so it is not kept waiting; neither does a route wait for a cluster
+    /// that there is not.
+    fn may_use(&self, encoded: &Encoded) -> bool {
+        let Some(clusters) = self.watches.get(&Kind::Cluster).filter(|w| w.is_wildcard()) else {
+            return true;
+        };
+        let wanted =
+            |key: &&ResourceKey| key.kind == Kind::Cluster && self.desired.contains_key(key);
+        encoded.needs.iter().filter(wanted).all(|key| {
+            let accepted = clusters.told_of(&key.name).is_some_and(Told::is_usable);
+            accepted && self.has_endpoints(key)
+        })
+    }
+
+    /// The endpoints that the client asked for because of this cluster have arrived.
+    fn has_endpoints(&self, cluster: &ResourceKey) -> bool {
+        let Some(watch) = self.watches.get(&Kind::Endpoints) else { return true };
+        let Some(encoded) = self.desired.get(cluster) else { return true };
+        encoded.needs.iter().filter(|k| k.kind == Kind::Endpoints && watch.wants(&k.name)).all(
+            |k| {
+                let absent = !self.desired.contains_key(k);
+                absent
+                    || watch
+                        .told_of(&k.name)
+                        .is_some_and(|t| t.held.is_some() || t.refused.is_some())
+            },
+        )
+    }
+
+    /// Names that the client holds, or asked for, and that there are not (any more).
+    fn removable(&self) -> Vec<ResourceKey> {
+        let users = self.users();
+        let mut list = Vec::new();
+        for (kind, watch) in self.watches {
+            let gone = |name: &Str| {
+                !self.desired.contains_key(&ResourceKey { kind: *kind, name: name.clone() })
+            };
+            let held = watch
+                .told()
+                .filter(|(n, t)| t.possible().next().is_some() && gone(n))
+                .map(|(n, _)| n);
+            let absent = watch.names().filter(|n| gone(n) && watch.lacks_absence(n));
+            let names: HashSet<&Str> = held.chain(absent).collect();
+            let keys = names.into_iter().map(|n| ResourceKey { kind: *kind, name: n.clone() });
+            list.extend(keys.filter(|key| users.allow_removal_of(key)));
+        }
+        list
+    }
+
+    /// All that the client may be running refers to.
+    fn users(&self) -> Users {
+        let mut users = Users::default();
+        for (kind, watch) in self.watches {
+            for (_, told) in watch.told() {
+                users.note(*kind, told);
+            }
+        }
+        // A client that resumes may run listeners and routes of which it has not spoken yet.
+        let resumed = self.watches.get(&Kind::Cluster).is_some_and(|w| w.resumed);
+        if resumed {
+            users.unknown_listeners |= !self.watches.contains_key(&Kind::Listener);
+            let unspoken = |k: &ResourceKey| {
+                let told = self.watches.get(&Kind::Route).and_then(|w| w.told_of(&k.name));
+                self.desired.contains_key(k) && told.is_none_or(|t| t.held.is_none())
+            };
+            users.unknown_routes |= users.used.iter().any(|k| k.kind == Kind::Route && unspoken(k));
+        }
+        users
+    }
+}
+
+#[derive(Default)]
+struct Users {
+    used: HashSet<ResourceKey>,
+    unknown_listeners: bool,
+    unknown_routes: bool,
+}
+
+impl Users {
+    fn note(&mut self, kind: Kind, told: &Told) {
+        for held in told.possible() {
+            match (&held.needs, kind) {
+                (Some(needs), _) => self.used.extend(needs.iter().cloned()),
+                (None, Kind::Listener) => self.unknown_listeners = true,
+                (None, Kind::Route) => self.unknown_routes = true,
+                (None, _) => {}
+            }
+        }
+    }
+
+    fn allow_removal_of(&self, key: &ResourceKey) -> bool {
+        let unknown = match key.kind {
+            Kind::Cluster => self.unknown_listeners || self.unknown_routes,
+            Kind::Route => self.unknown_listeners,
+            Kind::Listener | Kind::Endpoints | Kind::Secret => false,
+        };
+        !unknown && !self.used.contains(key)
+    }
+}

@@ -1,0 +1,302 @@
+//! What one client asked for and holds of one kind.
+
+use super::request::{Ack, Push, Subscription, version_of};
+use super::{Desired, Dialect, Encoded, Event, Status};
+use ir::{Kind, ResourceKey, Str};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The name that asks for everything.
+const WILDCARD: &str = "*";
+
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    wildcard: bool,
+    names: BTreeSet<Str>,
+    told: HashMap<Str, Told>,
+    in_flight: Option<InFlight>,
+    /// A request stands that wants a response even if it is empty.
+    must_answer: bool,
+    /// The client came back with what an earlier stream told it.
+    pub resumed: bool,
+    sent_nonce: String,
+    acked_nonce: String,
+    error: Option<String>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    nonce: String,
+    /// What the push set, or took away.
+    changes: Vec<(Str, Option<Encoded>)>,
+}
+
+/// What the client knows of one name.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Accepted; or held since an earlier stream.
+    pub held: Option<Held>,
+    /// Sent and not yet answered.
+    pub pending: Option<Held>,
+    /// The version that it refused.
+    pub refused: Option<u64>,
+    /// It was told that there is no such resource.
+    absent: bool,
+    /// What it holds must be sent again.
+    renew: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub version: u64,
+    /// `None` for what an earlier stream told.
+    body: Option<Encoded>,
+    /// `None` where it is not known.
+    pub needs: Option<Arc<[ResourceKey]>>,
+}
+
+impl Told {
+    /// All that the client may be running, whichever way its answer turns out.
+    pub fn possible(&self) -> impl Iterator<Item = &Held> {
+        self.held.iter().chain(&self.pending)
+    }
+
+    /// The client accepted some version, and was not told since that it is gone.
+    pub fn is_usable(&self) -> bool {
+        self.held.is_some() && !self.absent
+    }
+
+    fn latest(&self) -> Option<u64> {
+        self.pending.as_ref().or(self.held.as_ref()).map(|h| h.version)
+    }
+}
+
+fn has_wildcard(kind: Kind) -> bool {
+    matches!(kind, Kind::Cluster | Kind::Listener)
+}
+
+impl Watch {
+    pub fn is_waiting(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    pub fn must_answer(&self) -> bool {
+        self.must_answer
+    }
+
+    pub fn is_wildcard(&self) -> bool {
+        self.wildcard
+    }
+
+    pub fn wants(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &Str> {
+        self.names.iter()
+    }
+
+    pub fn told(&self) -> impl Iterator<Item = (&Str, &Told)> {
+        self.told.iter()
+    }
+
+    pub fn told_of(&self, name: &str) -> Option<&Told> {
+        self.told.get(name)
+    }
+
+    /// The client lacks this version, and has not refused it.
+    pub fn lacks(&self, name: &str, version: u64) -> bool {
+        match self.told.get(name) {
+            None => true,
+            Some(t) if t.refused == Some(version) => false,
+            Some(t) => t.absent || t.renew || t.latest() != Some(version),
+        }
+    }
+
+    /// The client asked for a name that there is not, and has not been told so.
+    pub fn lacks_absence(&self, name: &str) -> bool {
+        self.told.get(name).is_none_or(|t| !t.absent)
+    }
+
+    /// Sent again on the next occasion.
+    pub fn forget(&mut self, name: &str) {
+        if let Some(told) = self.told.get_mut(name) {
+            told.renew = true;
+        }
+    }
+
+    pub fn answered(&mut self, kind: Kind, ack: &Ack) -> Event {
+        match self.in_flight.take() {
+            Some(sent) if sent.nonce == ack.nonce => {
+                for (name, change) in sent.changes {
+                    self.settle(name, change, ack.error.is_none());
+                }
+            }
+            other => {
+                self.in_flight = other;
+                return Event::Stale(kind);
+            }
+        }
+        self.error.clone_from(&ack.error);
+        match &ack.error {
+            Some(error) => Event::Nacked(kind, error.clone()),
+            None => {
+                self.acked_nonce.clone_from(&ack.nonce);
+                Event::Acked(kind)
+            }
+        }
+    }
+
+    fn settle(&mut self, name: Str, change: Option<Encoded>, accepted: bool) {
+        let Some(told) = self.told.get_mut(&name) else { return };
+        let pending = told.pending.take();
+        match (change, accepted) {
+            (Some(_), true) => {
+                told.held = pending.or(told.held.take());
+                told.refused = None;
+            }
+            (Some(e), false) => told.refused = Some(e.version),
+            // A client cannot refuse to lose something.
+            (None, _) => {
+                told.held = None;
+                if !self.names.contains(&name) {
+                    self.told.remove(&name);
+                }
+            }
+        }
+    }
+
+    pub fn subscribe(&mut self, kind: Kind, subscription: Subscription, desired: &Desired) {
+        match subscription {
+            Subscription::Whole(names) => self.subscribe_whole(kind, names),
+            Subscription::Delta { subscribe, unsubscribe, holds } => {
+                self.subscribe_delta(kind, subscribe, unsubscribe, holds, desired);
+            }
+        }
+    }
+
+    fn subscribe_whole(&mut self, kind: Kind, names: Vec<Str>) {
+        let first = self.sent_nonce.is_empty() && self.names.is_empty() && !self.wildcard;
+        let wildcard = has_wildcard(kind)
+            && (names.is_empty() && (first || self.wildcard)
+                || names.iter().any(|n| &**n == WILDCARD));
+        let names: BTreeSet<Str> = names.into_iter().filter(|n| &**n != WILDCARD).collect();
+        if first || wildcard != self.wildcard || !names.is_subset(&self.names) {
+            self.must_answer = has_wildcard(kind);
+        }
+        self.told.retain(|n, _| wildcard || names.contains(n));
+        (self.wildcard, self.names) = (wildcard, names);
+    }
+
+    fn subscribe_delta(
+        &mut self,
+        kind: Kind,
+        subscribe: Vec<Str>,
+        unsubscribe: Vec<Str>,
+        holds: HashMap<Str, String>,
+        desired: &Desired,
+    ) {
+        let first = self.sent_nonce.is_empty() && self.names.is_empty() && !self.wildcard;
+        self.resumed |= !holds.is_empty();
+        for (name, version) in holds {
+            self.resume(kind, name, &version, desired);
+        }
+        if first && has_wildcard(kind) {
+            self.wildcard = subscribe.is_empty() || subscribe.iter().any(|n| &**n == WILDCARD);
+            self.must_answer = true;
+        }
+        for name in unsubscribe {
+            self.wildcard &= &*name != WILDCARD;
+            self.names.remove(&name);
+            if !self.wildcard {
+                self.told.remove(&name);
+            }
+        }
+        for name in subscribe {
+            if &*name == WILDCARD {
+                self.wildcard = true;
+                continue;
+            }
+            // Asking again is a wish to be told again, but not for what it says it holds.
+            if !self.names.insert(name.clone()) {
+                self.forget(&name);
+            }
+        }
+    }
+
+    /// Takes a client's word for what it holds.
+    fn resume(&mut self, kind: Kind, name: Str, version: &str, desired: &Desired) {
+        let Some(version) = version_of(version) else { return };
+        let key = ResourceKey { kind, name: name.clone() };
+        let body = desired.get(&key).filter(|e| e.version == version).cloned();
+        let needs = body.as_ref().map(|e| e.needs.clone());
+        self.told.entry(name).or_default().held = Some(Held { version, body, needs });
+    }
+
+    /// Puts a push together and remembers it until it is answered.
+    pub fn send(
+        &mut self,
+        kind: Kind,
+        dialect: Dialect,
+        nonce: &str,
+        set: &[Str],
+        removed: Vec<Str>,
+        desired: &Desired,
+    ) -> Push {
+        let mut changes = Vec::with_capacity(set.len() + removed.len());
+        for name in set {
+            let Some(encoded) = desired.get(&ResourceKey { kind, name: name.clone() }) else {
+                continue;
+            };
+            let told = self.told.entry(name.clone()).or_default();
+            let needs = Some(encoded.needs.clone());
+            told.pending =
+                Some(Held { version: encoded.version, body: Some(encoded.clone()), needs });
+            (told.absent, told.renew) = (false, false);
+            changes.push((name.clone(), Some(encoded.clone())));
+        }
+        for name in &removed {
+            let told = self.told.entry(name.clone()).or_default();
+            (told.pending, told.absent, told.refused) = (None, true, None);
+            changes.push((name.clone(), None));
+        }
+        let resources = match dialect {
+            Dialect::StateOfTheWorld if has_wildcard(kind) => self.everything(&removed),
+            _ => changes.iter().filter_map(|(n, e)| Some((n.clone(), e.clone()?))).collect(),
+        };
+        self.must_answer = false;
+        nonce.clone_into(&mut self.sent_nonce);
+        self.in_flight = Some(InFlight { nonce: nonce.to_owned(), changes });
+        Push { kind, nonce: nonce.to_owned(), resources, removed }
+    }
+
+    /// All that the client is to hold after this push, since what is absent is removed.
+    fn everything(&self, removed: &[Str]) -> Vec<(Str, Encoded)> {
+        let body = |t: &Told| t.pending.as_ref().or(t.held.as_ref()).and_then(|h| h.body.clone());
+        let mut all: Vec<_> = self
+            .told
+            .iter()
+            .filter(|(n, _)| !removed.contains(n))
+            .filter_map(|(n, t)| Some((n.clone(), body(t)?)))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    pub fn status(&self, kind: Kind, desired: &Desired) -> Status {
+        let refused = |(name, told): (&Str, &Told)| {
+            let key = ResourceKey { kind, name: name.clone() };
+            let version = desired.get(&key).map(|e| e.version);
+            (version.is_some() && told.refused == version).then(|| name.clone())
+        };
+        let mut refused: Vec<Str> = self.told.iter().filter_map(refused).collect();
+        refused.sort();
+        Status {
+            watched: true,
+            sent_nonce: self.sent_nonce.clone(),
+            acked_nonce: self.acked_nonce.clone(),
+            error: self.error.clone(),
+            refused,
+        }
+    }
+}
