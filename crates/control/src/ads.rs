@@ -1,0 +1,90 @@
+//! Aggregated discovery: one task per stream. A session decides what to say; this file gives it the
+//! requests of its proxy and the worlds that come, and remembers who holds what.
+
+mod book;
+mod dialect;
+mod plan;
+mod secrets;
+mod stream;
+
+use crate::Options;
+use crate::discovery::Caller;
+use crate::grpc::Answers;
+use crate::metrics::Metrics;
+use crate::world::World;
+use book::Book;
+use plan::Planner;
+use proto::discovery::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tonic::{Status, Streaming};
+
+#[cfg(test)]
+pub(crate) use book::Applied;
+pub(crate) use book::Standing;
+
+/// All streams of this control plane.
+#[derive(Clone)]
+pub(crate) struct Ads(Arc<Shared>);
+
+pub(crate) struct Shared {
+    worlds: watch::Receiver<Option<World>>,
+    planner: Planner,
+    book: Book,
+    metrics: Arc<Metrics>,
+    options: Options,
+    stop: watch::Receiver<bool>,
+}
+
+impl Ads {
+    pub fn new(
+        worlds: watch::Receiver<Option<World>>,
+        metrics: Arc<Metrics>,
+        options: Options,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let (planner, book) = (Planner::default(), Book::default());
+        Self(Arc::new(Shared { worlds, planner, book, metrics, options, stop }))
+    }
+
+    pub fn state_of_the_world(
+        &self,
+        caller: Caller,
+        requests: Streaming<DiscoveryRequest>,
+    ) -> Result<Answers<DiscoveryResponse>, Status> {
+        Ok(stream::run::<dialect::StateOfTheWorld>(self.0.clone(), caller, requests))
+    }
+
+    pub fn delta(
+        &self,
+        caller: Caller,
+        requests: Streaming<DeltaDiscoveryRequest>,
+    ) -> Result<Answers<DeltaDiscoveryResponse>, Status> {
+        Ok(stream::run::<dialect::Delta>(self.0.clone(), caller, requests))
+    }
+
+    pub fn syncz(&self) -> Value {
+        self.0.book.syncz()
+    }
+
+    pub fn connections(&self) -> Value {
+        self.0.book.connections()
+    }
+
+    pub fn config_dump(&self, proxy: &str) -> Option<Value> {
+        self.0.book.config_dump(proxy)
+    }
+
+    /// What every connected proxy serves, for the status of objects.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.0.book.standings()
+    }
+
+    /// Rings when any proxy's standing changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.book.changes()
+    }
+}

@@ -1,0 +1,211 @@
+//! Who is connected, what each was sent and has acknowledged: for debug pages and for the status of
+//! objects.
+
+use compile::Proxy;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use xds::server::{Desired, Status};
+
+/// All open streams.
+pub(crate) struct Book {
+    entries: Mutex<BTreeMap<u64, Entry>>,
+    next: AtomicU64,
+    changed: watch::Sender<u64>,
+}
+
+struct Entry {
+    proxy: Proxy,
+    cluster_id: String,
+    version: String,
+    /// The protocol: `delta` or `sotw`.
+    dialect: &'static str,
+    /// By type: nonces last sent and last acknowledged, and the last refusal.
+    sync: Vec<(ir::Kind, Status)>,
+    resources: Arc<Desired>,
+    applied: Applied,
+}
+
+/// How far a proxy has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// The revision of the configuration that it was last told.
+    pub told: u64,
+    /// The newest revision that it holds whole.
+    pub acked: u64,
+    /// Why a newer one is held back.
+    pub waits_for: Vec<String>,
+}
+
+/// A proxy and how far it has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub name: String,
+    pub applied: Applied,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        let entries = Mutex::default();
+        Self { entries, next: AtomicU64::new(1), changed: watch::Sender::new(0) }
+    }
+}
+
+/// An open stream; closing it takes it off the book.
+pub(crate) struct Page<'a> {
+    book: &'a Book,
+    pub id: u64,
+}
+
+impl Drop for Page<'_> {
+    fn drop(&mut self) {
+        self.book.lock().remove(&self.id);
+        self.book.ring();
+    }
+}
+
+impl Book {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub fn open(&self, proxy: &Proxy, metadata: &Value, dialect: &'static str) -> Page<'_> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+        let entry = Entry {
+            proxy: proxy.clone(),
+            cluster_id: text("CLUSTER_ID"),
+            version: text("ISTIO_VERSION"),
+            dialect,
+            sync: Vec::new(),
+            resources: Arc::default(),
+            applied: Applied::default(),
+        };
+        self.lock().insert(id, entry);
+        self.ring();
+        Page { book: self, id }
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub fn standings(&self) -> Vec<Standing> {
+        let entries = self.lock();
+        let standing =
+            |e: &Entry| Standing { name: e.proxy.name.clone(), applied: e.applied.clone() };
+        entries.values().map(standing).collect()
+    }
+
+    /// As `istioctl proxy-status` reads it.
+    pub fn syncz(&self) -> Value {
+        let entries = self.lock();
+        let row = |e: &Entry| {
+            let mut row = Map::new();
+            row.insert("proxy".into(), e.proxy.name.as_str().into());
+            row.insert("cluster_id".into(), e.cluster_id.as_str().into());
+            row.insert("istio_version".into(), e.version.as_str().into());
+            row.insert("proxy_type".into(), format!("{:?}", e.proxy.kind).to_lowercase().into());
+            for (kind, status) in e.sync.iter().filter(|(_, s)| s.watched) {
+                let name = name_of(*kind);
+                row.insert(format!("{name}_sent"), status.sent_nonce.as_str().into());
+                row.insert(format!("{name}_acked"), status.acked_nonce.as_str().into());
+            }
+            Value::Object(row)
+        };
+        entries.values().map(row).collect()
+    }
+
+    pub fn connections(&self) -> Value {
+        let entries = self.lock();
+        let row = |(id, e): (&u64, &Entry)| {
+            let refusals: BTreeMap<_, _> =
+                e.sync.iter().filter_map(|(k, s)| Some((name_of(*k), s.error.as_ref()?))).collect();
+            json!({"connectionId": format!("{}-{id}", e.proxy.id), "protocol": e.dialect,
+                "told": e.applied.told, "acked": e.applied.acked,
+                "waitsFor": e.applied.waits_for, "refused": refusals})
+        };
+        entries.iter().map(row).collect()
+    }
+
+    /// What a proxy is to hold, resource by resource, as Envoy prints it.
+    pub fn config_dump(&self, proxy: &str) -> Option<Value> {
+        let resources = {
+            let entries = self.lock();
+            let found = entries.values().find(|e| e.proxy.name == proxy || e.proxy.id == proxy)?;
+            found.resources.clone()
+        };
+        let mut by_type: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (key, encoded) in &*resources {
+            // Keys travel only to the proxy that they are for.
+            if key.kind == ir::Kind::Secret {
+                continue;
+            }
+            let url = xds::type_url_of(key.kind);
+            let json = xds::to_json(&url, &encoded.bytes);
+            by_type.entry(url).or_default().extend(json);
+        }
+        let configs: Vec<Value> = by_type
+            .into_iter()
+            .map(|(url, resources)| json!({"@type": url, "resources": resources}))
+            .collect();
+        Some(json!({"configs": configs}))
+    }
+}
+
+impl Page<'_> {
+    fn with(&self, f: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.book.lock().get_mut(&self.id) {
+            f(entry);
+        }
+    }
+
+    /// What the proxy is to hold.
+    pub fn resources(&self, resources: Arc<Desired>) {
+        self.with(|e| e.resources = resources);
+    }
+
+    /// How far it has come.
+    pub fn progress(&self, sync: Vec<(ir::Kind, Status)>, applied: Applied) {
+        let mut changed = false;
+        self.with(|e| {
+            changed = e.applied != applied;
+            (e.sync, e.applied) = (sync, applied);
+        });
+        if changed {
+            self.book.ring();
+        }
+    }
+}
+
+/// As syncz names the types.
+fn name_of(kind: ir::Kind) -> &'static str {
+    match kind {
+        ir::Kind::Cluster => "cluster",
+        ir::Kind::Endpoints => "endpoint",
+        ir::Kind::Listener => "listener",
+        ir::Kind::Route => "route",
+        ir::Kind::Secret => "secret",
+    }
+}
+
+/// As metrics name the types.
+pub(crate) fn short(kind: ir::Kind) -> &'static str {
+    match kind {
+        ir::Kind::Cluster => "cds",
+        ir::Kind::Endpoints => "eds",
+        ir::Kind::Listener => "lds",
+        ir::Kind::Route => "rds",
+        ir::Kind::Secret => "sds",
+    }
+}

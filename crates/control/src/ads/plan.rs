@@ -1,0 +1,124 @@
+//! From a world to what one proxy is to hold: compile, let the settling rule judge, encode. What is
+//! alike for several proxies is compiled and encoded once.
+
+use crate::settle::{Settle, Verdict};
+use crate::world::World;
+use base::Instant;
+use compile::{Compiled, Compiler, Proxy, ProxyKind};
+use ir::Resource;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use xds::server::{Desired, Encoded};
+
+/// What a proxy is to hold, and why.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    pub resources: Arc<Desired>,
+    /// A change waits for its other half until this time.
+    pub held_until: Option<Instant>,
+    /// What the change lacks; empty unless it is held.
+    pub waits_for: Vec<String>,
+}
+
+/// Shared by all connections.
+#[derive(Default)]
+pub(crate) struct Planner(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    compiler: Compiler,
+    encoded: Cache,
+}
+
+impl Planner {
+    pub fn plan(
+        &self,
+        world: &World,
+        proxy: &Proxy,
+        settle: &mut Settle,
+        patience: Duration,
+        now: Instant,
+    ) -> Planned {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { compiler, encoded } = &mut *inner;
+        let mut compiled = compiler.compile(&world.snapshot, proxy);
+        let (mut held_until, mut waits_for) = (None, Vec::new());
+        match settle.judge(&world.snapshot, &compiled.missing, patience, now) {
+            Verdict::Serve => {}
+            Verdict::Hold { instead, until } => {
+                waits_for = compiled.missing.iter().map(lack).collect();
+                held_until = Some(until);
+                compiled = compiler.compile(&instead, proxy);
+            }
+        }
+        let mut resources: Desired = all(&compiled).map(|r| (r.key(), encoded.get(&r))).collect();
+        if proxy.kind == ProxyKind::Router {
+            for secret in super::secrets::of_namespace(world, &proxy.namespace) {
+                resources.insert(secret.key(), Encoded::of(&secret));
+            }
+        }
+        Planned { resources: Arc::new(resources), held_until, waits_for }
+    }
+}
+
+/// As people read it: `reviews.default.svc.cluster.local subset v4`.
+fn lack(missing: &compile::Missing) -> String {
+    match &missing.subset {
+        Some(subset) => format!("{} subset {subset}", missing.host),
+        None => missing.host.to_string(),
+    }
+}
+
+fn all(compiled: &Compiled) -> impl Iterator<Item = Resource> {
+    let c = &compiled.config;
+    let clusters = c.clusters.iter().cloned().map(Resource::Cluster);
+    let endpoints = c.endpoints.iter().cloned().map(Resource::Endpoints);
+    let listeners = c.listeners.iter().cloned().map(Resource::Listener);
+    let routes = c.routes.iter().cloned().map(Resource::Route);
+    let secrets = c.secrets.iter().cloned().map(Resource::Secret);
+    clusters.chain(endpoints).chain(listeners).chain(routes).chain(secrets)
+}
+
+/// Encodings by the address of what was encoded. An entry holds its resource, so an address cannot
+/// come to mean another one; entries that nobody else holds are dropped when the cache has doubled.
+#[derive(Default)]
+struct Cache {
+    entries: HashMap<usize, (Resource, Encoded)>,
+    swept: usize,
+}
+
+impl Cache {
+    fn get(&mut self, resource: &Resource) -> Encoded {
+        if let Some((_, encoded)) = self.entries.get(&address(resource)) {
+            return encoded.clone();
+        }
+        if self.entries.len() > 2 * self.swept.max(1024) {
+            self.entries.retain(|_, (resource, _)| holders(resource) > 1);
+            self.swept = self.entries.len();
+        }
+        let encoded = Encoded::of(resource);
+        self.entries.insert(address(resource), (resource.clone(), encoded.clone()));
+        encoded
+    }
+}
+
+fn address(resource: &Resource) -> usize {
+    match resource {
+        Resource::Cluster(r) => Arc::as_ptr(r) as usize,
+        Resource::Endpoints(r) => Arc::as_ptr(r) as usize,
+        Resource::Listener(r) => Arc::as_ptr(r) as usize,
+        Resource::Route(r) => Arc::as_ptr(r) as usize,
+        Resource::Secret(r) => Arc::as_ptr(r) as usize,
+    }
+}
+
+fn holders(resource: &Resource) -> usize {
+    match resource {
+        Resource::Cluster(r) => Arc::strong_count(r),
+        Resource::Endpoints(r) => Arc::strong_count(r),
+        Resource::Listener(r) => Arc::strong_count(r),
+        Resource::Route(r) => Arc::strong_count(r),
+        Resource::Secret(r) => Arc::strong_count(r),
+    }
+}

@@ -1,0 +1,212 @@
+//! One stream: admit the proxy, then answer its requests and tell it what changes, until either side
+//! ends. What is said is the session's decision; here is the waiting.
+
+use super::Shared;
+use super::book::{Applied, Page, short};
+use super::dialect::Dialect;
+use crate::discovery::Caller;
+use crate::env::SystemEnv;
+use crate::grpc::Answers;
+use crate::node;
+use crate::settle::Settle;
+use crate::world::World;
+use base::{Env, Instant};
+use compile::Proxy;
+use proto::discovery::ControlPlane;
+use serde_json::Value;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tonic::{Status, Streaming};
+use xds::server::{Event, Session};
+
+/// Messages that wait for a slow proxy; then its stream waits, and later worlds replace earlier ones.
+const QUEUE: usize = 16;
+
+/// Serves a stream in a task of its own; the task ends when the proxy goes.
+pub(super) fn run<D: Dialect>(
+    shared: Arc<Shared>,
+    caller: Caller,
+    requests: Streaming<D::Request>,
+) -> Answers<D::Response> {
+    let (out, answers) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        if let Err(status) = converse::<D>(&shared, caller, requests, &out).await {
+            tracing::info!(%status, "a discovery stream is refused");
+            let _ = out.send(Err(status)).await;
+        }
+    });
+    Answers(answers)
+}
+
+async fn converse<D: Dialect>(
+    shared: &Shared,
+    caller: Caller,
+    mut requests: Streaming<D::Request>,
+    out: &mpsc::Sender<Result<D::Response, Status>>,
+) -> Result<(), Status> {
+    let Some(first) = requests.message().await? else { return Ok(()) };
+    let (proxy, metadata) = admit(&caller, &first, D::node)?;
+    let mut worlds = shared.worlds.clone();
+    let mut stop = shared.stop.clone();
+    tokio::select! {
+        found = worlds.wait_for(Option::is_some) => drop(found.map_err(|_| leaving())?),
+        _ = stop.wait_for(|s| *s) => return Err(leaving()),
+    }
+    let page = shared.book.open(&proxy, &metadata, D::NAME);
+    shared.gauge_connections();
+    let mut talk = Talk::<D> {
+        shared,
+        session: Session::new(D::OF_SESSION),
+        sender: sender(&shared.options.pod_name),
+        settle: Settle::default(),
+        held_until: None,
+        applied: Applied::default(),
+        page,
+        proxy,
+        dialect: PhantomData,
+    };
+    talk.world(&mut worlds);
+    let mut answers = talk.request(first);
+    loop {
+        for answer in answers {
+            if out.send(Ok(answer)).await.is_err() {
+                return Ok(());
+            }
+        }
+        answers = tokio::select! {
+            biased;
+            _ = stop.wait_for(|s| *s) => return Ok(()),
+            request = requests.message() => match request {
+                Ok(Some(request)) => talk.request(request),
+                Ok(None) | Err(_) => return Ok(()),
+            },
+            changed = worlds.changed() => match changed {
+                Ok(()) => talk.world(&mut worlds),
+                Err(_) => return Ok(()),
+            },
+            () = until(talk.held_until) => talk.world(&mut worlds),
+        };
+    }
+}
+
+fn leaving() -> Status {
+    Status::unavailable("the control plane is going down; connect again")
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep(time.since(SystemEnv::default().now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Who the proxy says it is, if its credentials allow that.
+fn admit<R>(
+    caller: &Caller,
+    first: &R,
+    node: fn(&R) -> Option<&proto::discovery::Node>,
+) -> Result<(Proxy, Value), Status> {
+    let node =
+        node(first).ok_or_else(|| Status::invalid_argument("the first request carries no node"))?;
+    let metadata = node::metadata(node);
+    let proxy =
+        Proxy::parse(&node.id, &metadata).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    match caller {
+        Caller::Known(id) if *id.namespace != *proxy.namespace => Err(Status::permission_denied(
+            format!("{id} may not ask for a proxy in namespace {}", proxy.namespace),
+        )),
+        _ => Ok((proxy, metadata)),
+    }
+}
+
+/// The state of one conversation.
+struct Talk<'a, D> {
+    shared: &'a Shared,
+    proxy: Proxy,
+    session: Session,
+    sender: ControlPlane,
+    settle: Settle,
+    held_until: Option<Instant>,
+    applied: Applied,
+    page: Page<'a>,
+    dialect: PhantomData<D>,
+}
+
+impl<D: Dialect> Talk<'_, D> {
+    /// Plans for the newest world.
+    fn world(&mut self, worlds: &mut watch::Receiver<Option<World>>) -> Vec<D::Response> {
+        let Some(world) = worlds.borrow_and_update().clone() else { return Vec::new() };
+        let now = SystemEnv::default().now();
+        let patience = self.shared.options.settle;
+        let plan = self.shared.planner.plan(&world, &self.proxy, &mut self.settle, patience, now);
+        self.held_until = plan.held_until;
+        if plan.held_until.is_none() {
+            self.applied.told = world.sequence;
+        }
+        self.applied.waits_for = plan.waits_for;
+        self.session.set_desired(plan.resources.clone());
+        self.page.resources(plan.resources);
+        self.answers()
+    }
+
+    fn request(&mut self, request: D::Request) -> Vec<D::Response> {
+        let Some(request) = D::read(request) else { return Vec::new() };
+        match self.session.receive(request) {
+            Some(Event::Nacked(kind, why)) => {
+                let kind = short(kind);
+                self.shared.metrics.count("pilot_total_xds_rejects", &[("type", kind)]);
+                tracing::warn!(proxy = %self.proxy.name, kind, why, "configuration refused");
+            }
+            Some(Event::Stale(kind)) => {
+                let kind = short(kind);
+                self.shared.metrics.count("pilot_xds_expired_nonce", &[("type", kind)]);
+            }
+            Some(Event::Acked(_)) | None => {}
+        }
+        self.answers()
+    }
+
+    /// All that may go out now.
+    fn answers(&mut self) -> Vec<D::Response> {
+        let mut answers = Vec::new();
+        while let Some(push) = self.session.poll() {
+            self.shared.metrics.count("pilot_xds_pushes", &[("type", short(push.kind))]);
+            answers.push(D::write(push, &self.sender));
+        }
+        if self.session.is_synced() {
+            self.applied.acked = self.applied.told;
+        }
+        let sync = ir::Kind::ALL.into_iter().map(|k| (k, self.session.status(k))).collect();
+        self.page.progress(sync, self.applied.clone());
+        answers
+    }
+}
+
+fn sender(pod: &str) -> ControlPlane {
+    let identifier = serde_json::json!({"Component": "istiod", "ID": pod,
+        "Info": {"version": env!("CARGO_PKG_VERSION")}});
+    ControlPlane { identifier: identifier.to_string() }
+}
+
+impl Shared {
+    fn gauge_connections(&self) {
+        self.metrics.gauge(
+            "pilot_xds",
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            self.book.len() as f64,
+        );
+    }
+}
+
+impl<D> Drop for Talk<'_, D> {
+    fn drop(&mut self) {
+        // The page goes after this, so it still counts itself.
+        let rest = self.shared.book.len().saturating_sub(1);
+        self.shared.metrics.gauge(
+            "pilot_xds",
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            rest as f64,
+        );
+    }
+}

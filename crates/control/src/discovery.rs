@@ -1,0 +1,129 @@
+//! The discovery port: who calls is established first, then the method decides which of the two
+//! services answers, ADS or certificates.
+
+use crate::ads::Ads;
+use crate::env::SystemEnv;
+use crate::grpc;
+use crate::listen::{Body, Peer, Serve};
+use crate::metrics::Metrics;
+use base::{Env, SpiffeId};
+use ca::{AuthError, IssueError, Lifetimes, Names, Signer, TokenAuthenticator};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use proto::ca::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
+use proto::discovery::{DELTA, STREAM};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::Status;
+
+/// Serves discovery and certificates on one port.
+#[derive(Clone)]
+pub(crate) struct Discovery {
+    pub ads: Ads,
+    pub authority: Arc<dyn Signer>,
+    pub tokens: Arc<dyn TokenAuthenticator>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Who is at the other end of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Known(SpiffeId),
+    /// On the plaintext port nobody is asked.
+    Trusted,
+}
+
+impl Serve for Discovery {
+    async fn serve(self, peer: Peer, request: http::Request<Incoming>) -> http::Response<Body> {
+        let response = match request.uri().path() {
+            STREAM => {
+                grpc::streaming(request, |r| Box::pin(self.state_of_the_world(peer, r))).await
+            }
+            DELTA => grpc::streaming(request, |r| Box::pin(self.delta(peer, r))).await,
+            CREATE_CERTIFICATE => {
+                grpc::unary(request, |r| Box::pin(self.certificate(peer, r))).await
+            }
+            other => grpc::unimplemented(other),
+        };
+        response.map(|body| body.map_err(Into::into).boxed_unsync())
+    }
+}
+
+impl Discovery {
+    /// A certificate that was verified in the handshake, else the token; without TLS, trust.
+    async fn caller<T>(&self, peer: &Peer, r: &tonic::Request<T>) -> Result<Caller, Status> {
+        if let Some(id) = &peer.identity {
+            return Ok(Caller::Known(id.clone()));
+        }
+        match grpc::bearer(r) {
+            Some(token) => match self.tokens.authenticate(&token).await {
+                Ok(caller) => Ok(Caller::Known(caller.identity)),
+                Err(error) => Err(self.refusal(error)),
+            },
+            None if !peer.tls => Ok(Caller::Trusted),
+            None => Err(self.refusal(AuthError::Missing)),
+        }
+    }
+
+    fn refusal(&self, error: AuthError) -> Status {
+        self.metrics.count("citadel_server_authentication_failure_count", &[]);
+        match error {
+            AuthError::Unavailable(_) => Status::unavailable(error.to_string()),
+            _ => Status::unauthenticated(error.to_string()),
+        }
+    }
+
+    async fn state_of_the_world(
+        self,
+        peer: Peer,
+        r: tonic::Request<tonic::Streaming<proto::discovery::DiscoveryRequest>>,
+    ) -> Result<grpc::Answers<proto::discovery::DiscoveryResponse>, Status> {
+        let caller = self.caller(&peer, &r).await?;
+        self.ads.state_of_the_world(caller, r.into_inner())
+    }
+
+    async fn delta(
+        self,
+        peer: Peer,
+        r: tonic::Request<tonic::Streaming<proto::discovery::DeltaDiscoveryRequest>>,
+    ) -> Result<grpc::Answers<proto::discovery::DeltaDiscoveryResponse>, Status> {
+        let caller = self.caller(&peer, &r).await?;
+        self.ads.delta(caller, r.into_inner())
+    }
+
+    async fn certificate(
+        self,
+        peer: Peer,
+        r: tonic::Request<IstioCertificateRequest>,
+    ) -> Result<IstioCertificateResponse, Status> {
+        self.metrics.count("citadel_server_csr_count", &[]);
+        let Caller::Known(identity) = self.caller(&peer, &r).await? else {
+            return Err(self.refusal(AuthError::Missing));
+        };
+        let asked = r.get_ref();
+        let validity =
+            Duration::from_secs(u64::try_from(asked.validity_duration).unwrap_or_default());
+        let issued = ca::issue(
+            &*self.authority,
+            &asked.csr,
+            &Names::Workload(identity),
+            validity,
+            Lifetimes::default(),
+            SystemEnv::default().wall(),
+        );
+        match issued {
+            Ok(issued) => {
+                self.metrics.count("citadel_server_success_cert_issuance_count", &[]);
+                Ok(IstioCertificateResponse { cert_chain: issued.chain })
+            }
+            Err(error @ IssueError::Request(_)) => {
+                self.metrics.count("citadel_server_csr_parsing_err_count", &[]);
+                Err(Status::invalid_argument(error.to_string()))
+            }
+            Err(error) => {
+                self.metrics.count("citadel_server_csr_sign_err_count", &[]);
+                Err(Status::invalid_argument(error.to_string()))
+            }
+        }
+    }
+}

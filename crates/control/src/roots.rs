@@ -1,0 +1,233 @@
+//! Trust: the root is read from its Secret or made once, its certificate is put where proxies and
+//! the cluster's API look for it, and the control plane's own certificate is signed by it.
+
+use crate::env::SystemEnv;
+use crate::world::World;
+use crate::{Options, StartError};
+use base::Env;
+use ca::{Names, SelfSigned, Signer};
+use k8s::{Client, Resource};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tls::{Credential, CredentialSource};
+use tokio::sync::watch;
+
+const SECRET: &str = "istio-ca-secret";
+const CONFIG_MAP: &str = "istio-ca-root-cert";
+/// The control plane's own certificate is renewed well before a proxy's would be.
+const SERVING_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The root of this installation. Whoever writes the Secret first has made it; the others read.
+pub(crate) async fn load(client: &Client, options: &Options) -> Result<SelfSigned, StartError> {
+    let namespace = Some(options.namespace.as_str());
+    for _ in 0..3 {
+        if let Some(secret) = client.get(&Resource::SECRET, namespace, SECRET).await? {
+            return Ok(SelfSigned::from_secret(&secret["data"])?);
+        }
+        let root = SelfSigned::generate(
+            &trust_domain(client, options).await?,
+            SystemEnv::default().wall(),
+        )?;
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET, "namespace": options.namespace},
+            "type": "istio.io/ca-root",
+            "data": root.to_secret()});
+        match client.create(&Resource::SECRET, secret).await {
+            Ok(_) => return Ok(root),
+            Err(e) if e.is_conflict() => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Err(StartError::RootContested)
+}
+
+/// The mesh's trust domain, which later changes of the ConfigMap do not change for a running mesh.
+pub(crate) async fn trust_domain(client: &Client, options: &Options) -> Result<String, StartError> {
+    let namespace = Some(options.namespace.as_str());
+    let map = client.get(&Resource::CONFIG_MAP, namespace, "istio").await?.unwrap_or_default();
+    let mesh: Value = serde_yaml_ng::from_str(map["data"]["mesh"].as_str().unwrap_or_default())
+        .unwrap_or_default();
+    let domain = mesh["trustDomain"].as_str().filter(|d| !d.is_empty());
+    Ok(domain.unwrap_or(&options.cluster_domain).to_owned())
+}
+
+/// A certificate for the control plane's own servers.
+pub(crate) fn serving(root: &dyn Signer, options: &Options) -> Result<Credential, StartError> {
+    let names = Names::Server(options.dns_names());
+    let nobody = base::SpiffeId::new("cluster.local", &options.namespace, "istiod");
+    let (csr, key) = tls::request(&nobody)?;
+    let lifetimes = ca::Lifetimes::default();
+    let now = SystemEnv::default().wall();
+    let issued = ca::issue(root, &csr, &names, SERVING_LIFE, lifetimes, now)?;
+    Ok(Credential::from_pem(&issued.chain.concat(), &key)?)
+}
+
+/// Renews the serving certificate at half of its life, for ever.
+pub(crate) async fn keep_serving(
+    root: std::sync::Arc<SelfSigned>,
+    options: Options,
+    source: CredentialSource,
+) {
+    loop {
+        tokio::time::sleep(SERVING_LIFE / 2).await;
+        match serving(&*root, &options) {
+            Ok(credential) => source.replace(credential),
+            Err(error) => {
+                tracing::error!(%error, "the control plane's certificate was not renewed")
+            }
+        }
+    }
+}
+
+/// Keeps the root certificate in every namespace, and looks again from time to time since anybody
+/// may delete it.
+pub(crate) async fn distribute(
+    client: Client,
+    root_pem: String,
+    mut worlds: watch::Receiver<Option<World>>,
+) {
+    const LOOK_AGAIN: Duration = Duration::from_secs(60);
+    let mut done: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let wanted: BTreeSet<String> = match &*worlds.borrow_and_update() {
+            Some(world) => world.facts.meshed_namespaces().into_iter().map(str::to_owned).collect(),
+            None => BTreeSet::new(),
+        };
+        done.retain(|n| wanted.contains(n));
+        let mut all = true;
+        for namespace in wanted.difference(&done.clone()) {
+            match put_root(&client, namespace, &root_pem).await {
+                Ok(()) => drop(done.insert(namespace.clone())),
+                Err(error) => {
+                    all = false;
+                    tracing::warn!(%error, "the root certificate was not written");
+                }
+            }
+        }
+        let pause = if all { LOOK_AGAIN } else { Duration::from_secs(1) };
+        tokio::select! {
+            changed = worlds.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => if all { done.clear() },
+        }
+    }
+}
+
+async fn put_root(client: &Client, namespace: &str, root_pem: &str) -> Result<(), k8s::Error> {
+    let r = &Resource::CONFIG_MAP;
+    let data = json!({"root-cert.pem": root_pem});
+    match client.get(r, Some(namespace), CONFIG_MAP).await? {
+        Some(map) if map["data"]["root-cert.pem"] == root_pem => Ok(()),
+        Some(_) => {
+            let patch = json!({"data": data});
+            client.merge_patch(r, Some(namespace), CONFIG_MAP, None, &patch).await
+        }
+        None => {
+            let map = json!({
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": CONFIG_MAP, "namespace": namespace,
+                    "labels": {"istio.io/config": "true"}},
+                "data": data});
+            match client.create(r, map).await {
+                Err(e) if !e.is_conflict() && !e.is_not_found() => Err(e),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+/// Keeps the bundle right in the webhook configurations of this revision, and lets validation
+/// refuse once it can answer.
+pub(crate) async fn patch_webhooks(client: Client, options: Options, root_pem: String) {
+    const LOOK_AGAIN: Duration = Duration::from_secs(30);
+    loop {
+        let mut all = true;
+        for r in [&Resource::MUTATING_WEBHOOK, &Resource::VALIDATING_WEBHOOK] {
+            if let Err(error) = patch_kind(&client, r, &options, &root_pem).await {
+                all = false;
+                tracing::warn!(%error, "webhooks do not know the root yet");
+            }
+        }
+        tokio::time::sleep(if all { LOOK_AGAIN } else { Duration::from_secs(1) }).await;
+    }
+}
+
+async fn patch_kind(
+    client: &Client,
+    r: &Resource,
+    options: &Options,
+    root_pem: &str,
+) -> Result<(), k8s::Error> {
+    for config in client.list(r).await? {
+        let Some(webhooks) = with_bundle(&config, options, root_pem) else { continue };
+        let name = config["metadata"]["name"].as_str().unwrap_or_default();
+        // The version makes the patch fail where somebody else wrote in between.
+        let patch = json!({
+            "metadata": {"resourceVersion": config["metadata"]["resourceVersion"]},
+            "webhooks": webhooks});
+        match client.merge_patch(r, None, name, None, &patch).await {
+            Err(e) if !e.is_conflict() => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The webhooks of `config` that lead to us, corrected; `None` when nothing is to be done.
+fn with_bundle(config: &Value, options: &Options, root_pem: &str) -> Option<Value> {
+    use base64::Engine;
+    let bundle = base64::engine::general_purpose::STANDARD.encode(root_pem);
+    let mut webhooks = config["webhooks"].clone();
+    let mut changed = false;
+    let mut set = |slot: &mut Value, value: &str| {
+        if *slot != value {
+            *slot = value.into();
+            changed = true;
+        }
+    };
+    for hook in webhooks.as_array_mut()? {
+        let service = &hook["clientConfig"]["service"];
+        let ours = service["namespace"] == options.namespace
+            && service["name"].as_str().is_some_and(|n| n.starts_with("istiod"));
+        let revision = &config["metadata"]["labels"]["istio.io/rev"];
+        if !ours || revision.as_str().is_some_and(|r| r != options.revision) {
+            continue;
+        }
+        set(&mut hook["clientConfig"]["caBundle"], &bundle);
+        if config["kind"] == "ValidatingWebhookConfiguration" {
+            set(&mut hook["failurePolicy"], "Fail");
+        }
+    }
+    changed.then_some(webhooks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(kind: &str, namespace: &str, revision: &str) -> Value {
+        json!({"kind": kind, "metadata": {"name": "x", "labels": {"istio.io/rev": revision}},
+            "webhooks": [{"name": "a", "failurePolicy": "Ignore",
+                "clientConfig": {"service": {"name": "istiod", "namespace": namespace}}}]})
+    }
+
+    #[test]
+    fn our_webhooks_get_the_root_once_and_others_are_left_alone() {
+        let options = Options::from_env(|_| None);
+        let kind = "ValidatingWebhookConfiguration";
+        let mut ours = config(kind, "istio-system", "default");
+        let fixed = with_bundle(&ours, &options, "root").unwrap();
+        assert_eq!(fixed[0]["clientConfig"]["caBundle"], "cm9vdA==");
+        assert_eq!(fixed[0]["failurePolicy"], "Fail");
+        ours["webhooks"] = fixed;
+        assert_eq!(with_bundle(&ours, &options, "root"), None);
+        assert!(with_bundle(&ours, &options, "another root").is_some());
+        assert_eq!(with_bundle(&config(kind, "elsewhere", "default"), &options, "root"), None);
+        assert_eq!(with_bundle(&config(kind, "istio-system", "canary"), &options, "root"), None);
+        let injector = config("MutatingWebhookConfiguration", "istio-system", "default");
+        assert_eq!(with_bundle(&injector, &options, "root").unwrap()[0]["failurePolicy"], "Ignore");
+    }
+}

@@ -1,0 +1,136 @@
+//! Starting in order: the cluster, the root, the watches, then the doors; and ending, streams first.
+
+use crate::ads::Ads;
+use crate::debug::Debug;
+use crate::discovery::Discovery;
+use crate::http::{Monitoring, Ready, Webhooks};
+use crate::listen::{self, Serve};
+use crate::metrics::Metrics;
+use crate::tokens::ClusterTokens;
+use crate::world::{self, Loader, World};
+use crate::{Options, roots, status};
+use ca::{RootError, SelfSigned, Signer, TokenAuthenticator};
+use k8s::Client;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tls::{ClientAuth, CredentialSource, Trust, TrustSource};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Cluster(#[from] k8s::Error),
+    #[error("{0}")]
+    Root(#[from] RootError),
+    #[error(
+        "Secret istio-ca-secret appears and disappears; is another control plane fighting for it?"
+    )]
+    RootContested,
+    #[error("{0}")]
+    Issue(#[from] ca::IssueError),
+    #[error("{0}")]
+    Tls(#[from] tls::TlsError),
+    #[error("{address} cannot be listened on: {error}")]
+    Listen { address: SocketAddr, error: std::io::Error },
+}
+
+/// Runs until `stop` completes, then drains.
+pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    let client = Client::connect().await?;
+    let root = Arc::new(roots::load(&client, &options).await?);
+    let trust_domain = roots::trust_domain(&client, &options).await?;
+    let serving = CredentialSource::new(roots::serving(&*root, &options)?);
+
+    let expected = world::resources();
+    let (changes, watches) = k8s::watch(&client, &expected);
+    let (publish, worlds) = watch::channel(None);
+    let loader = Loader::new(&options.cluster_domain, &options.namespace, &expected);
+    let (stopping, stopped) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let ads = Ads::new(worlds.clone(), metrics.clone(), options.clone(), stopped.clone());
+    let tokens: Arc<dyn TokenAuthenticator> =
+        Arc::new(ClusterTokens { client: client.clone(), trust_domain });
+
+    let mut background = JoinSet::new();
+    background.spawn(world::run(loader, changes, metrics.clone(), publish));
+    background.spawn(roots::keep_serving(root.clone(), options.clone(), serving.clone()));
+    let root_pem = root.root_pem().to_owned();
+    background.spawn(roots::distribute(client.clone(), root_pem.clone(), worlds.clone()));
+    background.spawn(roots::patch_webhooks(client.clone(), options.clone(), root_pem));
+    background.spawn(status::write(client, worlds.clone(), ads.clone()));
+
+    let doors = Doors { options, root, tokens, serving, worlds, ads, metrics, stop: stopped };
+    let open = doors.open().await?;
+    tracing::info!("the control plane serves");
+    stop.await;
+    stopping.send_replace(true);
+    open.join_all().await;
+    drop((background, watches));
+    Ok(())
+}
+
+/// Everything that the servers share.
+struct Doors {
+    options: Options,
+    root: Arc<SelfSigned>,
+    tokens: Arc<dyn TokenAuthenticator>,
+    serving: CredentialSource,
+    worlds: watch::Receiver<Option<World>>,
+    ads: Ads,
+    metrics: Arc<Metrics>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Doors {
+    async fn open(self) -> Result<JoinSet<()>, StartError> {
+        let mut open = JoinSet::new();
+        let debug = Debug {
+            worlds: self.worlds.clone(),
+            ads: self.ads.clone(),
+            tokens: self.tokens.clone(),
+            namespace: self.options.namespace.as_str().into(),
+        };
+        let discovery = Discovery {
+            ads: self.ads.clone(),
+            authority: self.root.clone(),
+            tokens: self.tokens.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let webhooks = Webhooks {
+            worlds: self.worlds.clone(),
+            revision: self.options.revision.as_str().into(),
+            metrics: self.metrics.clone(),
+        };
+        let monitoring = Monitoring { metrics: self.metrics.clone(), debug: debug.clone() };
+        let ready = Ready { worlds: self.worlds.clone(), debug };
+        let trust = TrustSource::new(Trust::from_pem(self.root.root_pem())?);
+        let secure =
+            tls::server_config(self.serving.clone(), ClientAuth::Optional(trust), &[b"h2"])?;
+        let https =
+            tls::server_config(self.serving.clone(), ClientAuth::None, &[b"h2", b"http/1.1"])?;
+        if let Some(address) = self.options.plaintext {
+            self.door(&mut open, address, None, discovery.clone()).await?;
+        }
+        self.door(&mut open, self.options.secure, Some(secure), discovery).await?;
+        self.door(&mut open, self.options.webhooks, Some(https), webhooks).await?;
+        self.door(&mut open, self.options.monitoring, None, monitoring).await?;
+        self.door(&mut open, self.options.ready, None, ready).await?;
+        Ok(open)
+    }
+
+    async fn door<S: Serve + Sync>(
+        &self,
+        open: &mut JoinSet<()>,
+        address: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        service: S,
+    ) -> Result<(), StartError> {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| StartError::Listen { address, error })?;
+        open.spawn(listen::serve(listener, tls, service, self.stop.clone()));
+        Ok(())
+    }
+}

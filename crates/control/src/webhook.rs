@@ -1,0 +1,85 @@
+//! The admission webhooks: `/inject` makes pods members, `/validate` refuses configuration that
+//! could only be misunderstood. Both are pure functions over the review; HTTP is around them.
+
+use crate::metrics::Metrics;
+use crate::world::World;
+use base::{Finding, Level};
+use base64::Engine;
+use inject::{Context, Decision};
+use serde_json::{Value, json};
+
+/// Answers an injection review.
+pub(crate) fn inject(review: &Value, world: &World, revision: &str, metrics: &Metrics) -> Value {
+    metrics.count("sidecar_injection_requests_total", &[]);
+    let request = &review["request"];
+    let pod = &request["object"];
+    let namespace = request["namespace"].as_str().unwrap_or_default();
+    let facts = &world.facts;
+    let none = std::collections::BTreeMap::new();
+    let ctx = Context {
+        namespace,
+        namespace_labels: Some(facts.namespaces.get(namespace).unwrap_or(&none)),
+        mesh: &facts.mesh,
+        values: &facts.injection,
+        revision,
+        owner: None,
+    };
+    match inject::inject(pod, &ctx) {
+        Decision::Skip(_) => {
+            metrics.count("sidecar_injection_skip_total", &[]);
+            allowed(review)
+        }
+        Decision::Patch(ops) => {
+            metrics.count("sidecar_injection_success_total", &[]);
+            patched(review, &ops)
+        }
+        Decision::Refuse(findings) => {
+            metrics.count("sidecar_injection_failure_total", &[]);
+            denied(review, &findings)
+        }
+    }
+}
+
+/// Answers a validation review.
+pub(crate) fn validate(review: &Value, metrics: &Metrics) -> Value {
+    let findings = crate::validate::findings(&review["request"]["object"]);
+    let refused: Vec<Finding> =
+        findings.iter().filter(|f| f.level == Level::Error).cloned().collect();
+    if !refused.is_empty() {
+        metrics.count("galley_validation_failed", &[]);
+        return denied(review, &refused);
+    }
+    metrics.count("galley_validation_passed", &[]);
+    let warnings: Vec<String> =
+        findings.iter().filter(|f| f.level == Level::Warning).map(Finding::to_string).collect();
+    let mut answer = allowed(review);
+    if !warnings.is_empty() {
+        answer["response"]["warnings"] = warnings.into();
+    }
+    answer
+}
+
+fn allowed(review: &Value) -> Value {
+    answer(review, json!({"allowed": true}))
+}
+
+fn patched(review: &Value, ops: &[inject::JsonPatchOp]) -> Value {
+    let text = serde_json::to_vec(ops).unwrap_or_default();
+    let patch = base64::engine::general_purpose::STANDARD.encode(text);
+    answer(review, json!({"allowed": true, "patchType": "JSONPatch", "patch": patch}))
+}
+
+fn denied(review: &Value, findings: &[Finding]) -> Value {
+    let why: Vec<String> = findings.iter().map(Finding::to_string).collect();
+    answer(
+        review,
+        json!({"allowed": false, "status": {
+        "code": 400, "reason": "BadRequest", "message": why.join("; ")}}),
+    )
+}
+
+fn answer(review: &Value, mut response: Value) -> Value {
+    response["uid"] = review["request"]["uid"].clone();
+    let version = review["apiVersion"].as_str().unwrap_or("admission.k8s.io/v1");
+    json!({"apiVersion": version, "kind": "AdmissionReview", "response": response})
+}
