@@ -1,36 +1,128 @@
-//! Commands of the embedded cluster and of the control plane, and the hidden ones that its own
-//! processes are started with.
+//! Commands of the embedded cluster, and the hidden ones that its own processes are started with.
+//! Those must begin with one thread, so nothing here starts a runtime before it is needed.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Subcommand;
 
 use crate::cli::Global;
-use crate::state;
-use clap::Subcommand;
-use std::process::ExitCode;
+use crate::{holder, state, up};
 
 #[derive(Subcommand)]
 pub enum ClusterCommand {
+    /// Start the cluster on this machine, or go on with the one that was there
+    Up,
+    /// End the cluster on this machine
+    Down {
+        /// Remove its state as well: objects, logs, credentials
+        #[arg(long)]
+        purge: bool,
+    },
     /// Whether the mesh on this machine runs, and where to reach it
     Status {
         /// Print JSON
         #[arg(short, long)]
         output: Option<String>,
     },
+    /// Which local programs stand for container images
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+    /// Holds the node's namespaces and the host's sockets
+    #[command(hide = true)]
+    Holder,
+    /// Runs the API server, the controllers and the pod runner
+    #[command(hide = true)]
+    Cluster { api_url: String },
+    /// Holds the namespaces of a pod and starts its containers
+    #[command(hide = true)]
+    Shim { directory: PathBuf },
+    /// Tries whether this machine lets us make what a pod needs
+    #[command(hide = true)]
+    Probe,
+}
+
+#[derive(Subcommand)]
+pub enum ImageCommand {
+    /// Run PROGRAM wherever a pod names IMAGE
+    Map {
+        image: String,
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        program: Vec<String>,
+    },
+    /// Forget the program for IMAGE
+    Unmap { image: String },
+    /// List the programs that were named with `image map`
+    List,
 }
 
 pub fn run(command: ClusterCommand, global: &Global) -> ExitCode {
-    let dir = state::directory(global.state.as_deref());
-    match command {
-        ClusterCommand::Status { output } => status(&dir, output.as_deref()),
+    match answer(command, global) {
+        Ok(code) => code,
+        Err(e) => crate::cli::fail(&e),
     }
 }
 
-fn status(dir: &std::path::Path, output: Option<&str>) -> ExitCode {
-    let text = std::fs::read_to_string(dir.join("state.json"))
-        .unwrap_or_else(|_| "{\"state\":\"down\"}".into());
-    if output == Some("json") {
-        println!("{}", text.trim());
-        return ExitCode::SUCCESS;
+fn answer(command: ClusterCommand, global: &Global) -> anyhow::Result<ExitCode> {
+    let dir = state::directory(global.state.as_deref());
+    match command {
+        ClusterCommand::Up => up::up(&dir)?,
+        ClusterCommand::Down { purge } => up::down(&dir, purge)?,
+        ClusterCommand::Status { output } => return up::status(&dir, output.as_deref()),
+        ClusterCommand::Image { command } => image(&dir, command)?,
+        ClusterCommand::Holder => holder::run(&dir)?,
+        ClusterCommand::Cluster { api_url } => crate::cluster::run(&dir, api_url)?,
+        ClusterCommand::Shim { directory } => runner::shim::main(&directory)?,
+        ClusterCommand::Probe => runner::up::probe().map_err(anyhow::Error::msg)?,
     }
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    println!("state: {}", value["state"].as_str().unwrap_or("unknown"));
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
+}
+
+fn image(dir: &Path, command: ImageCommand) -> anyhow::Result<()> {
+    let file = dir.join("images.json");
+    let text = std::fs::read(&file).unwrap_or_else(|_| b"{}".to_vec());
+    let mut images: runner::images::UserImages =
+        serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    match command {
+        ImageCommand::Map { image, program } => {
+            images.0.insert(runner::images::short_name(&image).to_owned(), program);
+        }
+        ImageCommand::Unmap { image } => {
+            images.0.remove(runner::images::short_name(&image));
+        }
+        ImageCommand::List => {
+            for (image, program) in &images.0 {
+                println!("{image}\t{}", program.join(" "));
+            }
+            return Ok(());
+        }
+    }
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    std::fs::write(&file, serde_json::to_vec_pretty(&images)?)
+        .with_context(|| file.display().to_string())
+}
+
+/// This program with arguments, as the command of another of its processes.
+pub fn ourselves(args: &[&str], dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let exe = std::env::current_exe().context("finding this program")?;
+    let mut command = vec![exe, "--state".into(), dir.to_owned()];
+    command.extend(args.iter().map(PathBuf::from));
+    Ok(command)
+}
+
+/// A line for each long step, with the time since the beginning.
+pub struct Progress(Instant);
+
+impl Progress {
+    pub fn start() -> Self {
+        Progress(Instant::now())
+    }
+
+    pub fn say(&self, what: &str) {
+        eprintln!("[{:5.1} s] {what}", self.0.elapsed().as_secs_f64());
+    }
 }

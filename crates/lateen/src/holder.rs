@@ -1,0 +1,13 @@
+//! The entry of the holder process; what it does is in `runner::holder`.
+
+use std::path::Path;
+
+use crate::cluster_cli::ourselves;
+
+/// Runs until it is told to stop. Called with one thread.
+pub fn run(dir: &Path) -> anyhow::Result<()> {
+    crate::cluster::log_to_stderr();
+    let cluster_command = ourselves(&["cluster"], dir)?;
+    let config = runner::holder::Config { state: dir.to_owned(), cluster_command };
+    Ok(runner::holder::main(config)?)
+}
