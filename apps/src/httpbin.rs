@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::flags::{Flags, pod_name};
 use crate::web::{self, Call, Reply};
+use crate::websocket;
 use describe::Describe;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +41,26 @@ pub async fn run(flags: &Flags, flavour: Flavour) -> anyhow::Result<()> {
         },
     };
     let listener = web::listen(port).await?;
-    web::serve(listener, move |call| async move {
-        let mut reply = answer(&call, flavour).await;
-        cross_origin(&call, &mut reply);
-        if flavour == Flavour::Python {
-            web::set(&mut reply, "server", "gunicorn/19.9.0");
+    web::serve_raw(listener, move |request, peer| async move {
+        if request.uri().path() == "/websocket/echo" {
+            return websocket::upgrade(request);
         }
-        reply
+        match web::whole(request, peer).await {
+            Ok(call) => dressed(&call, flavour).await,
+            Err(reply) => reply,
+        }
     })
     .await
+}
+
+/// The answer with the headers that all answers have.
+async fn dressed(call: &Call, flavour: Flavour) -> Reply {
+    let mut reply = answer(call, flavour).await;
+    cross_origin(call, &mut reply);
+    if flavour == Flavour::Python {
+        web::set(&mut reply, "server", "gunicorn/19.9.0");
+    }
+    reply
 }
 
 async fn answer(call: &Call, flavour: Flavour) -> Reply {

@@ -175,26 +175,33 @@ where
     serve_raw(listener, move |request, peer| {
         let handler = handler.clone();
         async move {
-            let (head, body) = request.into_parts();
-            let body = match Limited::new(body, LARGEST_BODY).collect().await {
-                Ok(body) => body.to_bytes(),
-                Err(error) => {
-                    let message = format!("the request's body cannot be read: {error}\n");
-                    return text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", message);
-                }
-            };
-            let call = Call {
-                method: head.method,
-                path: head.uri.path().to_owned(),
-                query: head.uri.query().unwrap_or_default().to_owned(),
-                headers: head.headers,
-                peer,
-                body,
-            };
-            handler(call).await
+            match whole(request, peer).await {
+                Ok(call) => handler(call).await,
+                Err(reply) => reply,
+            }
         }
     })
     .await
+}
+
+/// Reads a request to its end, or says why not.
+pub async fn whole(request: Request<Incoming>, peer: IpAddr) -> Result<Call, Reply> {
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, LARGEST_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            let message = format!("the request's body cannot be read: {error}\n");
+            return Err(text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", message));
+        }
+    };
+    Ok(Call {
+        method: head.method,
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers,
+        peer,
+        body,
+    })
 }
 
 /// Serves requests whose bodies the handler reads itself; HTTP/1.1 and HTTP/2 on the same port.

@@ -26,7 +26,8 @@ pub async fn run(flags: &Flags) -> anyhow::Result<()> {
     .await
 }
 
-fn upgrade(mut request: Request<Incoming>) -> Reply {
+/// Answers a WebSocket's handshake and sends back what then comes.
+pub fn upgrade(mut request: Request<Incoming>) -> Reply {
     let Some(key) = request.headers().get("sec-websocket-key") else {
         let message = "this is a WebSocket: connect with `Upgrade: websocket`\n";
         return web::text(StatusCode::UPGRADE_REQUIRED, "text/plain", message);

@@ -81,11 +81,14 @@ async fn a_websocket_sends_everything_back() {
     use futures::{SinkExt, StreamExt};
     let demo = Program::start("websocket-demo", &[]);
     assert!(demo.get("/", "").body.contains("<title>WebSocket echo</title>"));
-    let url = format!("ws://127.0.0.1:{}/ws", demo.port);
-    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-    socket.send("hello".into()).await.unwrap();
-    assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap(), "hello");
-    assert_eq!(demo.get("/ws", "").status, 426);
+    let httpbin = Program::start("go-httpbin", &[]);
+    for (program, path) in [(&demo, "/ws"), (&httpbin, "/websocket/echo")] {
+        let url = format!("ws://127.0.0.1:{}{path}", program.port);
+        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        socket.send("hello".into()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap().into_text().unwrap(), "hello");
+        assert_eq!(program.get(path, "").status, 426);
+    }
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn programs_are_small() {
     for app in ["productpage", "reviews", "httpbin"] {
         let program = Program::start(app, &[]);
         program.get("/health", "");
-        let limit = if cfg!(debug_assertions) { 16 << 10 } else { 4 << 10 };
+        let limit = if cfg!(debug_assertions) { 16 << 10 } else { 4608 };
         let memory = program.memory();
         assert!(memory <= limit, "{app} holds {memory} KiB");
     }

@@ -68,7 +68,7 @@ fn current_revision<'a>(set: &'a Value, pods: &ByOrdinal, present: &'a str) -> &
     let updated =
         |pod: &&Arc<Value>| pods::ready(pod) && read::label(pod, REVISION) == Some(present);
     let desired = usize::try_from(read::replicas(set)).unwrap_or_default();
-    let complete = pods.len() == desired && pods.values().all(|pod| updated(pod));
+    let complete = pods.len() == desired && pods.values().all(updated);
     if complete || before.is_empty() { present } else { before }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use controllers::Task;
 
 const FIRST_WAIT: Duration = Duration::from_millis(20);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub struct Queue {
