@@ -24,3 +24,6 @@ mod world;
 
 pub use options::Options;
 pub use start::{StartError, run};
+
+#[cfg(test)]
+mod tests;
