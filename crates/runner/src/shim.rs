@@ -11,6 +11,7 @@ mod root;
 mod sandbox;
 mod serve;
 
+use std::io::{Read, Write};
 use std::path::Path;
 
 use protocol::Sandbox;
@@ -53,8 +54,20 @@ pub fn main(directory: &Path) -> Result<(), ShimError> {
     let sandbox: Sandbox = serde_json::from_slice(&text)
         .map_err(|e| ShimError::Format(file.display().to_string(), e))?;
     let ready = sandbox::enter(directory, &sandbox)?;
+    let (recorded, record) = std::io::pipe().or_while("starting the pod's first process")?;
     match net::process::fork().or_while("starting the pod's first process")? {
-        net::process::Forked::Parent(pid) => sandbox::record(directory, &ready, pid),
-        net::process::Forked::Child => serve::forever(ready),
+        net::process::Forked::Parent(pid) => {
+            drop(recorded);
+            sandbox::record(directory, &ready, pid)?;
+            (&record).write_all(&[1]).or_while("starting the pod's first process")
+        }
+        net::process::Forked::Child => {
+            drop(record);
+            // Until it is written down who we are nobody could find us, or end us.
+            match (&recorded).read_exact(&mut [0]) {
+                Ok(()) => serve::forever(ready),
+                Err(_) => std::process::exit(1),
+            }
+        }
     }
 }

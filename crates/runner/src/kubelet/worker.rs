@@ -263,7 +263,9 @@ impl Worker {
         let command = self.shared.config.shim_command.clone();
         let made = Shim::create(&command, &places.pod, &sandbox).await;
         match made.and_then(|shim| Ok((shim.watch()?, shim))) {
-            Ok((watch, shim)) => {
+            Ok((mut watch, shim)) => {
+                // The first answer tells what runs now: nothing.
+                watch.next().await;
                 self.shim = Some((shim, watch));
                 self.ips = sandbox.ips;
             }
@@ -329,9 +331,15 @@ impl Worker {
         match shim.start(start).await {
             Ok(()) => {
                 // The change is known before the next look, so nothing is started twice.
-                if let Some(all) = watch.next().await {
-                    self.take_containers(all);
+                let runs = |c: &ShimContainer| c.name == name && c.attempt == attempt;
+                let mut known = None;
+                while let Some(all) = watch.next().await {
+                    if all.iter().any(runs) {
+                        known = Some(all);
+                        break;
+                    }
                 }
+                self.take_containers(known.unwrap_or_default());
                 self.seen.entry(name.to_owned()).or_default().failed = None;
                 self.note("Normal", "Created", &format!("Created container: {name}"));
                 self.note("Normal", "Started", &format!("Started container {name}"));
