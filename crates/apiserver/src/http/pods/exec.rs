@@ -8,7 +8,9 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::socket::{self, Socket};
 use crate::core::Target;
@@ -92,7 +94,9 @@ async fn write(
     let status = serde_json::to_vec(&status).unwrap_or_default();
     // A peer that has gone needs no status.
     let _ = sink.send(message(ERROR, &status)).await;
-    let _ = sink.close().await;
+    // Without a code clients take the end for an accident.
+    let normal = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
+    let _ = sink.send(Message::Close(Some(normal))).await;
 }
 
 fn message(channel: u8, bytes: &[u8]) -> Message {
