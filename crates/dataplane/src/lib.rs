@@ -1,1 +1,39 @@
 //! accept -> detect -> identify -> admit -> route -> filter -> pick -> forward -> record.
+//!
+//! A [`Proxy`] runs a configuration ([`ir::Config`]) on a few workers, each a thread with its own
+//! connections, pools and counters. Each step of a connection or request is the file of its name and
+//! takes what the step before gives (`Accepted`, `Detected`, `Identified`, `Admitted`, `Routed`,
+//! `Filtered`, `Picked`), so nothing can be skipped. What is decided is decided in `policy`; here
+//! bytes are moved.
+
+mod accept;
+pub mod admin;
+mod admit;
+mod alarm;
+mod buffer;
+mod detect;
+mod env;
+mod exchange;
+mod filter;
+mod forward;
+mod h1;
+mod h2;
+mod http;
+mod identify;
+mod io;
+mod pick;
+mod pool;
+mod proxy;
+mod record;
+mod replay;
+mod reply;
+mod route;
+mod runtime;
+mod stream;
+mod tcp;
+mod view;
+mod worker;
+
+pub use proxy::{Options, Proxy};
+pub use runtime::Runtime;
+pub use worker::Limits;

@@ -172,11 +172,12 @@ impl<'t> Forwarding<'t> {
         }
     }
 
-    /// Whether the host becomes that of the endpoint, and whether the old one is kept in
-    /// `x-forwarded-host`.
-    pub fn host_from_endpoint(&self) -> Option<bool> {
+    /// Takes the host from the chosen endpoint, if the route says so.
+    pub fn rewrite_host(&self, request: &mut Request, endpoint: &str) {
         let rewrites = &self.rule.rewrites;
-        matches!(rewrites.host, HostFrom::Endpoint).then_some(rewrites.forwarded_host)
+        if matches!(rewrites.host, HostFrom::Endpoint) && !endpoint.is_empty() {
+            set_host(request, endpoint.as_bytes(), rewrites.forwarded_host);
+        }
     }
 
     /// The cluster's name where [`Target::Header`] says that a header holds it.

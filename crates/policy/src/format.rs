@@ -8,7 +8,7 @@ mod time;
 use crate::Flags;
 use base::{Finding, Instant, WallTime};
 use command::Command;
-pub(crate) use command::number;
+pub use command::number;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use wire::{Head, RequestHead, Version};
 
 pub use json::JsonTemplate;
+pub use time::http_date;
 
 /// A shared name, or none yet.
 pub type Text = Option<ir::Str>;

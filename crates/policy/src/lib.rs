@@ -25,4 +25,4 @@ pub use decide::{Decision, Forwarding, NoTrace, Redirection, Target, Trace};
 pub use flags::{Flag, Flags};
 pub use format::{Info, Stream, Template};
 pub use rewrite::HostFrom;
-pub use table::{Route, RouteTable, VirtualHost};
+pub use table::{FilterRule, ForwardRule, MirrorRule, Part, Route, RouteTable, VirtualHost};

@@ -85,6 +85,32 @@ impl TimeFormat {
     }
 }
 
+/// The date of an HTTP header: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(time: WallTime) -> [u8; 29] {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = time.0 / 1_000_000_000;
+    let days = seconds / 86_400;
+    let (year, month, day) = civil(days);
+    let mut out = Vec::with_capacity(29);
+    out.extend_from_slice(DAYS[(days % 7) as usize].as_bytes());
+    out.extend_from_slice(b", ");
+    padded(day, 2, &mut out);
+    out.push(b' ');
+    out.extend_from_slice(MONTHS[month as usize - 1].as_bytes());
+    out.push(b' ');
+    padded(year, 4, &mut out);
+    for (separator, n) in
+        [(b' ', seconds / 3600 % 24), (b':', seconds / 60 % 60), (b':', seconds % 60)]
+    {
+        out.push(separator);
+        padded(n, 2, &mut out);
+    }
+    out.extend_from_slice(b" GMT");
+    out.try_into().unwrap_or([b' '; 29])
+}
+
 fn padded(mut n: u64, width: usize, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + width, b'0');
@@ -111,6 +137,13 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_of_headers() {
+        let date = |seconds: u64| http_date(WallTime(seconds * 1_000_000_000));
+        assert_eq!(&date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&date(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
+    }
 
     #[test]
     fn times_are_written_as_asked() {

@@ -1,0 +1,134 @@
+//! Step: detect. Where a connection was meant for, and what it speaks, as far as the listener wants
+//! to know. Ports with a declared protocol never wait.
+
+use crate::accept::Accepted;
+use crate::buffer::Buffer;
+use crate::runtime::ListenerRt;
+use ir::{Address, Inspector};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::detect::{ENOUGH, Protocol, Wanted};
+use wire::proxy_protocol::{self, Preamble};
+
+/// A connection whose first bytes were looked at; they are in `prefix`.
+#[derive(Debug)]
+pub struct Detected {
+    pub accepted: Accepted,
+    /// The listener of the original destination, where there is one.
+    pub listener: Arc<ListenerRt>,
+    pub prefix: Buffer,
+    /// `None`: it was not looked for, or the client was silent for too long.
+    pub protocol: Option<Protocol>,
+    /// The client and the destination, behind redirection and the PROXY protocol.
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// `None`: the connection is closed.
+pub async fn detect(accepted: Accepted) -> Option<Detected> {
+    let destination = accepted.original.unwrap_or(accepted.local);
+    let mut detected = Detected {
+        listener: listener_of(&accepted, destination),
+        prefix: Buffer::default(),
+        protocol: None,
+        source: accepted.remote,
+        destination,
+        accepted,
+    };
+    let filters = detected.listener.config.filters.clone();
+    let port = destination.port();
+    let wants = |i: &Option<Inspector>| i.as_ref().is_some_and(|i| looks_at(i, port));
+    let wanted =
+        Wanted { tls: wants(&filters.tls_inspector), http: wants(&filters.http_inspector) };
+    if !filters.proxy_protocol && !wanted.tls && !wanted.http {
+        return Some(detected);
+    }
+    let look = async {
+        if filters.proxy_protocol {
+            preamble(&mut detected).await?;
+        }
+        if wanted.tls || wanted.http {
+            detected.protocol = Some(first_bytes(&mut detected, wanted).await?);
+        }
+        Some(())
+    };
+    let timeout = filters.timeout.unwrap_or(TIMEOUT);
+    let seen = if timeout.is_zero() {
+        look.await
+    } else {
+        match tokio::time::timeout(timeout, look).await {
+            Ok(seen) => seen,
+            Err(_) => filters.continue_on_timeout.then_some(()),
+        }
+    };
+    seen.map(|()| detected)
+}
+
+/// Half-open ranges of ports are left alone.
+fn looks_at(inspector: &Inspector, port: u16) -> bool {
+    !inspector.disabled_ports.iter().any(|(start, end)| (*start..*end).contains(&port))
+}
+
+/// The listener that a redirected connection belongs to: that of its destination, or else the one
+/// that accepted it.
+fn listener_of(accepted: &Accepted, destination: SocketAddr) -> Arc<ListenerRt> {
+    let own = &accepted.listener;
+    if !own.config.use_original_dst || accepted.original.is_none() {
+        return own.clone();
+    }
+    let listeners = &accepted.view.runtime.by_address;
+    let any = match destination {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let exact = listeners.get(&Address::Ip(destination));
+    let found =
+        exact.or_else(|| listeners.get(&Address::Ip(SocketAddr::new(any, destination.port()))));
+    found.unwrap_or(own).clone()
+}
+
+async fn preamble(detected: &mut Detected) -> Option<()> {
+    loop {
+        match proxy_protocol::parse(detected.prefix.unread()) {
+            Ok(Some((preamble, len))) => {
+                detected.prefix.consume(len);
+                if let Preamble::Proxied { source, destination } = preamble {
+                    detected.source = source;
+                    detected.destination = destination;
+                }
+                return Some(());
+            }
+            Ok(None) => read_more(detected).await?,
+            Err(e) => {
+                tracing::debug!("{}: {e}", detected.source);
+                return None;
+            }
+        }
+    }
+}
+
+async fn first_bytes(detected: &mut Detected, wanted: Wanted) -> Option<Protocol> {
+    loop {
+        if let Some(protocol) = wire::detect::detect(detected.prefix.unread(), wanted) {
+            return Some(protocol);
+        }
+        if detected.prefix.unread().len() >= ENOUGH {
+            return Some(Protocol::Other);
+        }
+        if read_more(detected).await.is_none() {
+            // The client has said all it has to say.
+            return (!detected.prefix.is_empty()).then_some(Protocol::Other);
+        }
+    }
+}
+
+/// `None` at the end.
+async fn read_more(detected: &mut Detected) -> Option<()> {
+    let (io, prefix) = (&detected.accepted.io, &mut detected.prefix);
+    let read = poll_fn(|cx| prefix.poll_fill(io, cx, ENOUGH + 1)).await;
+    matches!(read, Ok(n) if n > 0).then_some(())
+}

@@ -1,0 +1,150 @@
+//! One request from its head to its end: the steps route, filter and forward, or a local answer. The
+//! same for every protocol a client may speak.
+
+use crate::alarm::Alarm;
+use crate::filter::filter;
+use crate::forward::{Downstream, Ending, Job, answer, forward};
+use crate::record::{Client, Record};
+use crate::reply::Reply;
+use crate::route;
+use crate::runtime::{BoundTable, ManagerRt, Routes};
+use crate::view::View;
+use policy::edge::Via;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use wire::h1::{Body, Framing};
+use wire::{RequestHead, Version};
+
+/// What one request runs under.
+pub struct Run<'a> {
+    pub view: &'a View,
+    pub manager: &'a ManagerRt,
+    pub client: &'a Client,
+    pub original: Option<std::net::SocketAddr>,
+    pub framing: Framing,
+}
+
+impl Run<'_> {
+    pub async fn request<D: Downstream>(
+        &self,
+        record: &mut Record,
+        down: &mut D,
+        alarm: &mut Alarm,
+    ) -> Ending {
+        match self.forward(record, down, alarm).await {
+            Ok(ending) => ending,
+            Err(local) => {
+                // Borrowed bodies and header rules live as long as the view, so it is sent here.
+                match reply(down, *local, self.manager, record).await {
+                    Ok(()) => Ending::Done,
+                    Err(_) => Ending::Broken,
+                }
+            }
+        }
+    }
+
+    async fn forward<D: Downstream>(
+        &self,
+        record: &mut Record,
+        down: &mut D,
+        alarm: &mut Alarm,
+    ) -> Result<Ending, Box<Reply<'_>>> {
+        let manager = self.manager;
+        if record.heads.request.version == Version::Http10 && !manager.config.http1.accept_http_10 {
+            let reply = Reply::new(426, "low_version").text("Upgrade Required");
+            return Err(Box::new(reply.closing()));
+        }
+        let ip = |shown: &policy::format::Shown| {
+            shown.address.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |a| a.ip())
+        };
+        let via = Via {
+            remote: ip(&self.client.ends.remote),
+            local: ip(&self.client.ends.local),
+            tls: self.client.peer.as_ref().is_some_and(|p| p.tls_version.is_some()),
+            peer: self.client.peer.as_deref().filter(|p| !p.certificate_hash.is_empty()),
+        };
+        route::prepare(manager, &via, record)?;
+        let table: Option<&BoundTable> = match &manager.routes {
+            Routes::Inline(table) => Some(table),
+            Routes::Named(name) => self.view.runtime.tables.get(name).map(Arc::as_ref),
+        };
+        let routed = route::route(self.view, table, record)?;
+        let wishes = self.framing.upgrade || record.heads.request.method() == b"CONNECT";
+        if wishes && !route::may_upgrade(manager, &routed.forwarding, record) {
+            return Err(Box::new(Reply::new(403, "upgrade_failed")));
+        }
+        let filtered = filter(manager, routed, record).await?;
+        let job = Job {
+            filtered: &filtered,
+            manager,
+            body: self.framing.body,
+            upgrade: wishes,
+            original: self.original,
+        };
+        Ok(forward(&job, record, down, alarm).await)
+    }
+}
+
+/// Sends a local answer to its end.
+pub async fn reply<D: Downstream>(
+    down: &mut D,
+    reply: Reply<'_>,
+    manager: &ManagerRt,
+    record: &mut Record,
+) -> io::Result<()> {
+    if reply.close {
+        down.close();
+    }
+    if let Some(flag) = reply.flag {
+        record.stream.flags.set(flag);
+    }
+    record.stream.details = reply.details;
+    let head_only = record.has_request && record.heads.request.method() == b"HEAD";
+    let response = &mut record.heads.response;
+    response.clear();
+    response.status = reply.status;
+    for (name, value) in &reply.headers {
+        response.fields.push(name.as_bytes(), value);
+    }
+    if !reply.body.is_empty() {
+        response.fields.push(b"content-length", reply.body.len().to_string().as_bytes());
+        if wire::Head::get(response, b"content-type").is_none() {
+            response.fields.push(b"content-type", b"text/plain");
+        }
+    } else if reply.status != 204 && reply.status >= 200 {
+        response.fields.push(b"content-length", b"0");
+    }
+    if let Some((table, host, route)) = reply.from {
+        let heads = &mut record.heads;
+        let (response, request) = (&mut heads.response, &heads.request);
+        table.local_response_headers(host, route, response, request, &record.stream);
+    }
+    answer::finish(record, &manager.config, true);
+    record.stream.status = reply.status;
+    record.has_response = true;
+    let body = match reply.body.len() {
+        0 => Body::Empty,
+        _ if head_only => Body::Empty,
+        n => Body::Length(n as u64),
+    };
+    if !down.skip_request() {
+        down.close();
+    }
+    down.start(&record.heads.response, body, false);
+    if body != Body::Empty {
+        record.stream.bytes_sent = reply.body.len() as u64;
+    }
+    let mut rest: &[u8] = if body == Body::Empty { b"" } else { &reply.body };
+    poll_fn(|cx| {
+        while !rest.is_empty() {
+            match down.poll_send(cx, rest) {
+                Poll::Ready(Ok(n)) => rest = &rest[n..],
+                other => return other.map_ok(|_| ()),
+            }
+        }
+        down.poll_finish(cx, None)
+    })
+    .await
+}

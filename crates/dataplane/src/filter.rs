@@ -1,0 +1,116 @@
+//! Step: filter. What stands between route and upstream: injected faults, cross-origin rules. A
+//! filter may answer instead of the upstream.
+
+use crate::record::Record;
+use crate::reply::Reply;
+use crate::route::Routed;
+use crate::runtime::ManagerRt;
+use ir::AbortStatus;
+use policy::cors::{CorsRule, Verdict};
+use policy::fault::FaultRule;
+use policy::{FilterRule, Flag, Forwarding};
+
+/// A request that passed all filters.
+#[derive(Debug)]
+pub struct Filtered<'v> {
+    pub routed: Routed<'v>,
+    /// The origin to which the answer is shown.
+    cors: Option<(&'v CorsRule, Vec<u8>)>,
+}
+
+impl Filtered<'_> {
+    /// The filters' part in the answer.
+    pub fn answer(&self, record: &mut Record) {
+        if let Some((rule, origin)) = &self.cors {
+            rule.answer(origin, &mut record.heads.response);
+        }
+    }
+}
+
+pub async fn filter<'v>(
+    manager: &'v ManagerRt,
+    routed: Routed<'v>,
+    record: &mut Record,
+) -> Result<Filtered<'v>, Box<Reply<'v>>> {
+    inject_fault(manager, &routed, record).await?;
+    let mut cors = None;
+    if let Some(rule) = cors_rule(&routed.forwarding).filter(|_| manager.cors) {
+        match rule.judge(&record.heads.request, &record.worker.env) {
+            Verdict::Pass => {}
+            Verdict::Answer(origin) => cors = Some((rule, origin)),
+            Verdict::Preflight(response) => {
+                let mut reply = Reply::new(response.status, "cors_response");
+                let known = ALLOWED.iter();
+                reply.headers = known
+                    .filter_map(|name| {
+                        Some((*name, wire::Head::get(&response, name.as_bytes())?.to_vec()))
+                    })
+                    .collect();
+                return Err(Box::new(reply));
+            }
+        }
+    }
+    Ok(Filtered { routed, cors })
+}
+
+const ALLOWED: [&str; 5] = [
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-max-age",
+];
+
+/// The most specific rule of a filter: of the weighted cluster, the route, the virtual host.
+fn most_specific<'v>(
+    forwarding: &Forwarding<'v>,
+    mut pick: impl FnMut(&'v FilterRule) -> bool,
+) -> Option<&'v FilterRule> {
+    let part = forwarding.part.map(|p| p.filters.as_slice()).unwrap_or_default();
+    let levels = [part, &forwarding.route.filters, &forwarding.host.filters];
+    levels.into_iter().flatten().map(|(_, rule)| rule).find(|rule| pick(rule))
+}
+
+fn cors_rule<'v>(forwarding: &Forwarding<'v>) -> Option<&'v CorsRule> {
+    let found = most_specific(forwarding, |rule| matches!(rule, FilterRule::Cors(_)));
+    match found {
+        Some(FilterRule::Cors(rule)) => Some(rule),
+        _ => forwarding.rule.cors.as_ref(),
+    }
+}
+
+fn fault_rule<'v>(manager: &'v ManagerRt, forwarding: &Forwarding<'v>) -> Option<&'v FaultRule> {
+    let found = most_specific(forwarding, |rule| matches!(rule, FilterRule::Fault(_)));
+    match found {
+        Some(FilterRule::Fault(rule)) => Some(rule),
+        _ => manager.fault.as_ref().map(|(_, rule)| rule),
+    }
+}
+
+async fn inject_fault<'v>(
+    manager: &'v ManagerRt,
+    routed: &Routed<'v>,
+    record: &mut Record,
+) -> Result<(), Box<Reply<'v>>> {
+    if manager.fault.is_none() {
+        return Ok(());
+    }
+    let Some(rule) = fault_rule(manager, &routed.forwarding) else { return Ok(()) };
+    let cluster = &routed.cluster.config.name;
+    let injected = rule.draw(&record.heads.request, cluster, &record.worker.env);
+    if let Some(delay) = injected.delay {
+        record.stream.flags.set(Flag::DelayInjected);
+        tokio::time::sleep(delay).await;
+    }
+    let Some(abort) = injected.abort else { return Ok(()) };
+    let reply = match abort {
+        AbortStatus::Http(status) => {
+            Reply::new(status, "fault_filter_abort").text("fault filter abort")
+        }
+        AbortStatus::Grpc(status) => Reply::new(200, "fault_filter_abort")
+            .header("content-type", *b"application/grpc")
+            .header("grpc-status", status.to_string())
+            .header("grpc-message", *b"fault filter abort"),
+    };
+    Err(Box::new(reply.flag(Flag::FaultInjected)))
+}

@@ -1,0 +1,231 @@
+//! Step: forward. Attempts to get an answer from the cluster, within timeouts and retries; then the
+//! answer on its way to the client.
+
+pub mod answer;
+mod attempt;
+mod upstream;
+
+use crate::alarm::Alarm;
+use crate::filter::Filtered;
+use crate::h1::Client;
+use crate::pick::Picked;
+use crate::record::Record;
+use crate::replay::Replay;
+use crate::reply::{Loss, Reply};
+use crate::runtime::ManagerRt;
+use crate::stream::{Sink, Source};
+use attempt::{Attempt, Lost};
+use balance::{EndpointId, Limit};
+use policy::Flag;
+use policy::retry::{Failure, Retries, Timeouts};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+use upstream::Upstream;
+use wire::h1::Body;
+use wire::{RequestHead, Response};
+
+/// The client's side of one exchange, whatever its protocol.
+pub trait Downstream: Source + Sink {
+    /// The connection is to end after this answer.
+    fn close(&mut self);
+    /// Skips what is there of the request's body; says whether that was all of it.
+    fn skip_request(&mut self) -> bool;
+    /// Begins the answer. The head may wait for the first data.
+    fn start(&mut self, response: &Response, body: Body, upgraded: bool);
+    /// Passes an informational answer on.
+    fn inform(&mut self, response: &Response);
+    /// Ready when the client is gone. Called when its request was read to the end.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// What is to be forwarded, besides the head in the record.
+pub struct Job<'a, 'v> {
+    pub filtered: &'a Filtered<'v>,
+    pub manager: &'a ManagerRt,
+    pub body: Body,
+    pub upgrade: bool,
+    /// Where the client's connection was meant for.
+    pub original: Option<SocketAddr>,
+}
+
+/// How it ended.
+pub enum Ending {
+    /// The answer was sent to its end.
+    Done,
+    /// Nothing was sent; this is to be.
+    Reply(Box<Reply<'static>>),
+    /// The answer cannot be completed, so the connection must show that it is cut.
+    Broken,
+    /// The client is gone.
+    Gone,
+    /// From here on bytes go both ways.
+    Tunnel(Client),
+}
+
+/// Bytes of a request body that are kept for another attempt.
+const KEPT: usize = 64 * 1024;
+
+/// Attempts on other connections after one that turned out to be closed already.
+const STALE: u32 = 3;
+
+/// The state of one request over its attempts.
+struct Effort<'a, 'v> {
+    job: &'a Job<'a, 'v>,
+    retries: Retries<'v>,
+    replay: Replay,
+    tried: Vec<EndpointId>,
+    whole: Option<Instant>,
+    per_try: Option<Duration>,
+    stale: u32,
+}
+
+pub async fn forward<D: Downstream>(
+    job: &Job<'_, '_>,
+    record: &mut Record,
+    down: &mut D,
+    alarm: &mut Alarm,
+) -> Ending {
+    let routed = &job.filtered.routed;
+    let forwarding = &routed.forwarding;
+    let envoy_headers = !job.manager.config.suppress_envoy_headers;
+    let rules = &forwarding.rule.retry;
+    let request = &mut record.heads.request;
+    let retries = rules.begin(request);
+    let timeouts = Timeouts::begin(forwarding.rule.timeout, rules, request, envoy_headers);
+    forwarding.rewrite(request, &record.stream, envoy_headers);
+    let Some(_permit) = routed.cluster.breakers.enter(Limit::Requests) else {
+        return Ending::Reply(Box::new(Reply::upstream_lost(&Loss::Overflow)));
+    };
+    let now = Instant::now();
+    let mut effort = Effort {
+        job,
+        retries,
+        replay: Replay::new(if job.body == Body::Empty { 0 } else { KEPT }),
+        tried: Vec::new(),
+        whole: timeouts.whole.filter(|_| !job.upgrade).map(|d| now + d),
+        per_try: timeouts.per_try,
+        stale: 0,
+    };
+    effort.run(record, down, alarm).await
+}
+
+impl Effort<'_, '_> {
+    async fn run<D: Downstream>(
+        &mut self,
+        record: &mut Record,
+        down: &mut D,
+        alarm: &mut Alarm,
+    ) -> Ending {
+        let _budget;
+        let mut budget = None;
+        loop {
+            record.stream.attempts += 1;
+            self.announce(record);
+            let attempt = self.attempt(record, down, alarm).await;
+            let retry = match &attempt {
+                Attempt::Answered(_) => self.retries.covers_response(&record.heads.response),
+                Attempt::Lost(lost) if self.is_harmless(lost, record) => {
+                    self.stale += 1;
+                    self.replay.rewind();
+                    record.stream.attempts -= 1;
+                    continue;
+                }
+                Attempt::Lost(lost) => self.retries.covers_failure(lost.failure),
+                _ => false,
+            };
+            if retry && self.may_retry(record, &mut budget) {
+                drop(attempt);
+                self.replay.rewind();
+                if !self.wait(record).await {
+                    record.stream.flags.set(Flag::UpstreamRequestTimeout);
+                    return Ending::Reply(Box::new(Reply::timeout("response_timeout")));
+                }
+                continue;
+            }
+            if retry && self.retries.exhausted() {
+                record.stream.flags.set(Flag::UpstreamRetryLimitExceeded);
+            }
+            _budget = budget;
+            return match attempt {
+                Attempt::Answered(answer) => self.deliver(*answer, record, down, alarm).await,
+                Attempt::Lost(lost) => Ending::Reply(Box::new(Reply::upstream_lost(&lost.loss))),
+                Attempt::Refused(reply) => Ending::Reply(reply),
+                Attempt::Gone => Ending::Gone,
+            };
+        }
+    }
+
+    /// Tells the upstream which attempt this is.
+    fn announce(&self, record: &mut Record) {
+        if self.job.filtered.routed.forwarding.host.attempt_count {
+            let count = record.stream.attempts.to_string();
+            record.heads.request.fields.set(b"x-envoy-attempt-count", count.as_bytes());
+        }
+    }
+
+    /// A spare connection that the endpoint had closed before it saw the request: nobody acted on
+    /// the request, or doing so twice is the same as once.
+    fn is_harmless(&self, lost: &Lost, record: &Record) -> bool {
+        let idempotent = matches!(
+            record.heads.request.method(),
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+        );
+        lost.stale && self.stale < STALE && self.replay.is_whole() && (idempotent || lost.unseen)
+    }
+
+    /// Takes one retry, if there is one and the cluster has room for it.
+    fn may_retry(&mut self, record: &Record, budget: &mut Option<balance::Permit>) -> bool {
+        let cluster = &self.job.filtered.routed.cluster;
+        let shard = &record.worker.shard;
+        if !self.retries.enabled() || !self.replay.is_whole() {
+            shard.inc(cluster.stats.rq_retry_limit_exceeded);
+            return false;
+        }
+        if budget.is_none() {
+            *budget = cluster.breakers.enter(Limit::Retries);
+        }
+        if budget.is_none() {
+            shard.inc(cluster.stats.rq_retry_overflow);
+            return false;
+        }
+        shard.inc(cluster.stats.rq_retry);
+        true
+    }
+
+    /// Waits before a retry; false when the request's time is over.
+    async fn wait(&mut self, record: &Record) -> bool {
+        let n = self.retries.take();
+        let wait = self.retries.rules().wait(n, &record.worker.env);
+        let until = Instant::now() + wait;
+        match self.whole {
+            Some(deadline) if until >= deadline => {
+                tokio::time::sleep_until(deadline).await;
+                false
+            }
+            _ => {
+                tokio::time::sleep_until(until).await;
+                true
+            }
+        }
+    }
+}
+
+/// An answer whose head was read.
+struct Answer {
+    upstream: Upstream,
+    picked: Picked,
+    framing: wire::h1::Framing,
+    request: crate::stream::Pump,
+    send_failed: bool,
+}
+
+/// How a loss looks to retry conditions.
+fn failure(loss: &Loss, sent: bool) -> Failure {
+    match loss {
+        Loss::Connect(_) | Loss::ConnectTimeout => Failure::Connect,
+        Loss::Refused => Failure::Refused,
+        Loss::Closed | Loss::Reset | Loss::Protocol | Loss::Overflow => Failure::Reset { sent },
+    }
+}

@@ -1,0 +1,173 @@
+//! The answer on its way to the client.
+
+use super::upstream::Upstream;
+use super::{Answer, Downstream, Effort, Ending};
+use crate::alarm::Alarm;
+use crate::record::Record;
+use crate::replay::Replayed;
+use crate::stream::{Pump, PumpError};
+use policy::{Flag, edge};
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::Instant;
+use wire::Head;
+use wire::h1::Body;
+
+/// A stream on which nothing moves ends after this, where the configuration does not say.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// What the way of the answer ended with.
+enum Event {
+    Done,
+    UpstreamBroke,
+    Gone,
+    Timeout,
+    Idle,
+}
+
+impl Effort<'_, '_> {
+    pub(super) async fn deliver<D: Downstream>(
+        &mut self,
+        mut answer: Answer,
+        record: &mut Record,
+        down: &mut D,
+        alarm: &mut Alarm,
+    ) -> Ending {
+        self.dress(record);
+        let status = record.heads.response.status;
+        let tunnel = self.job.upgrade && (status == 101 || is_connected(status, record));
+        down.start(&record.heads.response, answer.framing.body, tunnel);
+        record.has_response = true;
+        record.stream.status = status;
+        record.stream.details = "via_upstream".into();
+        if tunnel {
+            return match answer.upstream {
+                Upstream::Http1(client) => Ending::Tunnel(client),
+                Upstream::Http2(_) => Ending::Broken,
+            };
+        }
+        self.replay.forget();
+        let mut response = Pump::default();
+        let event = self.run_answer(&mut answer, &mut response, down, alarm).await;
+        record.stream.bytes_sent = response.bytes;
+        record.stream.bytes_received = answer.request.bytes;
+        match event {
+            Event::Done => {
+                self.keep(answer, record);
+                Ending::Done
+            }
+            Event::UpstreamBroke => {
+                record.stream.flags.set(Flag::UpstreamConnectionTermination);
+                record.stream.details =
+                    "upstream_reset_after_response_started{connection_termination}".into();
+                Ending::Broken
+            }
+            Event::Timeout => {
+                record.stream.flags.set(Flag::UpstreamRequestTimeout);
+                record.stream.details = "response_timeout".into();
+                Ending::Broken
+            }
+            Event::Idle => {
+                record.stream.flags.set(Flag::StreamIdleTimeout);
+                record.stream.details = "stream_idle_timeout".into();
+                Ending::Broken
+            }
+            Event::Gone => Ending::Gone,
+        }
+    }
+
+    /// Changes the head of the answer: what routes and filters ask for, and what a proxy adds.
+    fn dress(&self, record: &mut Record) {
+        let forwarding = &self.job.filtered.routed.forwarding;
+        let elapsed = record.elapsed();
+        record.stream.response_duration = Some(elapsed);
+        let heads = &mut record.heads;
+        if !self.job.manager.config.suppress_envoy_headers {
+            let sent = record.stream.request_duration.unwrap_or(elapsed);
+            let took = elapsed.saturating_sub(sent).as_millis() as u64;
+            let mut digits = Vec::with_capacity(8);
+            policy::format::number(took, &mut digits);
+            heads.response.fields.set(b"x-envoy-upstream-service-time", &digits);
+        }
+        if forwarding.host.attempt_count_in_response {
+            let count = record.stream.attempts.to_string();
+            heads.response.fields.set(b"x-envoy-attempt-count", count.as_bytes());
+        }
+        forwarding.rewrite_response(&mut heads.response, &heads.request, &record.stream);
+        self.job.filtered.answer(record);
+        finish(record, &self.job.manager.config, false);
+    }
+
+    async fn run_answer<D: Downstream>(
+        &mut self,
+        answer: &mut Answer,
+        response: &mut Pump,
+        down: &mut D,
+        alarm: &mut Alarm,
+    ) -> Event {
+        let idle = self.idle_timeout();
+        let mut moved = 0;
+        let mut since = Instant::now();
+        poll_fn(|cx| {
+            if !answer.request.is_done() && !answer.send_failed {
+                let mut source = Replayed { replay: &mut self.replay, inner: down };
+                match answer.request.poll(cx, &mut source, &mut answer.upstream) {
+                    Poll::Ready(Err(PumpError::Source(_))) => return Poll::Ready(Event::Gone),
+                    Poll::Ready(Err(PumpError::Sink(_))) => answer.send_failed = true,
+                    _ => {}
+                }
+            }
+            match response.poll(cx, &mut answer.upstream, down) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Event::Done),
+                Poll::Ready(Err(PumpError::Source(_))) => return Poll::Ready(Event::UpstreamBroke),
+                Poll::Ready(Err(PumpError::Sink(_))) => return Poll::Ready(Event::Gone),
+                Poll::Pending => {}
+            }
+            if alarm.poll(cx, self.whole).is_ready() {
+                return Poll::Ready(Event::Timeout);
+            }
+            while let Some(idle) = idle
+                && alarm.poll(cx, Some(since + idle)).is_ready()
+            {
+                let total = response.bytes + answer.request.bytes;
+                if total == moved {
+                    return Poll::Ready(Event::Idle);
+                }
+                moved = total;
+                since = Instant::now();
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        let of_route = self.job.filtered.routed.forwarding.rule.idle_timeout;
+        let timeout = of_route.or(self.job.manager.config.stream_idle_timeout).unwrap_or(IDLE);
+        (!timeout.is_zero()).then_some(timeout)
+    }
+
+    /// Gives the connection back, if the next request can use it.
+    fn keep(&self, answer: Answer, record: &Record) {
+        let clean = answer.framing.keep_alive
+            && answer.framing.body != Body::UntilClose
+            && answer.request.is_done();
+        answer.upstream.keep(record, &answer.picked, clean);
+    }
+}
+
+fn is_connected(status: u16, record: &Record) -> bool {
+    use wire::RequestHead;
+    (200..300).contains(&status) && record.heads.request.method() == b"CONNECT"
+}
+
+/// What every answer gets, local ones too.
+pub fn finish(record: &mut Record, manager: &ir::HttpManager, local: bool) {
+    let heads = &mut record.heads;
+    if heads.response.get(b"date").is_none() {
+        let date = record.worker.date.get(base::Env::wall(&record.worker.env));
+        heads.response.fields.push(b"date", &date);
+    }
+    edge::finish(&mut heads.response, &heads.request, manager, local);
+}

@@ -1,0 +1,215 @@
+//! One attempt: an endpoint, a connection, the request on its way, the head of the answer.
+
+use super::upstream::Channel;
+use super::{Answer, Downstream, Effort, failure};
+use crate::alarm::Alarm;
+use crate::pick::{self, Picked};
+use crate::record::Record;
+use crate::replay::Replayed;
+use crate::reply::{Loss, Reply};
+use crate::stream::{Pump, PumpError};
+use balance::{LocalFailure, Outcome, Want};
+use policy::Flag;
+use policy::retry::Failure;
+use std::future::poll_fn;
+use std::task::Poll;
+use tokio::time::Instant;
+use wire::h1::Framing;
+
+pub(super) enum Attempt {
+    Answered(Box<Answer>),
+    Lost(Lost),
+    /// Another attempt would not help.
+    Refused(Box<Reply<'static>>),
+    Gone,
+}
+
+/// No answer came.
+pub(super) struct Lost {
+    pub loss: Loss,
+    pub failure: Failure,
+    /// The connection had carried requests before, and gave nothing back this time.
+    pub stale: bool,
+    /// The endpoint cannot have seen the request.
+    pub unseen: bool,
+}
+
+/// What the wait for an answer ended with.
+enum Event {
+    Head(Framing),
+    Lost(Loss),
+    Gone,
+    Timeout,
+    PerTry,
+}
+
+impl Effort<'_, '_> {
+    pub(super) async fn attempt<D: Downstream>(
+        &mut self,
+        record: &mut Record,
+        down: &mut D,
+        alarm: &mut Alarm,
+    ) -> Attempt {
+        let routed = &self.job.filtered.routed;
+        let rules = self.retries.rules();
+        let avoid = if rules.avoid_previous { self.tried.as_slice() } else { &[] };
+        let want = Want { hash: None, avoid, attempts: rules.attempts_to_avoid };
+        let worker = record.worker.clone();
+        let Some(picked) = pick::pick(&worker, &routed.cluster, &want, self.job.original) else {
+            worker.shard.inc(routed.cluster.stats.cx_none_healthy);
+            return Attempt::Refused(Box::new(Reply::no_healthy_upstream()));
+        };
+        if rules.avoid_previous {
+            self.tried.extend(picked.id());
+        }
+        routed.forwarding.rewrite_host(&mut record.heads.request, &picked.hostname);
+        let connecting = Channel::get(record, &picked, self.stale == 0, self.job.upgrade);
+        let channel = match self.before_deadline(connecting).await {
+            Some(Ok(channel)) => channel,
+            Some(Err(loss)) => return self.lost(loss, record, &picked),
+            None => return self.timed_out(record, &picked, true),
+        };
+        record.stream.upstream = Some(channel.ends().clone());
+        self.exchange(channel, picked, record, down, alarm).await
+    }
+
+    /// Connecting may take no longer than the request and one attempt.
+    async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let one = self.per_try.map(|d| Instant::now() + d);
+        match [self.whole, one].into_iter().flatten().min() {
+            None => Some(work.await),
+            Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
+        }
+    }
+
+    async fn exchange<D: Downstream>(
+        &mut self,
+        channel: Channel,
+        picked: Picked,
+        record: &mut Record,
+        down: &mut D,
+        alarm: &mut Alarm,
+    ) -> Attempt {
+        let worker = record.worker.clone();
+        let (shard, stats) = (&worker.shard, &picked.cluster.stats);
+        shard.inc(stats.rq_total);
+        let used_before = channel.is_reused();
+        let mut upstream = match channel.send(record, &picked, self.job.body, self.job.upgrade) {
+            Ok(upstream) => upstream,
+            Err(loss) => return self.lost(loss, record, &picked),
+        };
+        let mut request = Pump::default();
+        let mut send_failed = false;
+        let per_try = self.per_try.map(|d| Instant::now() + d);
+        let deadline = [self.whole, per_try].into_iter().flatten().min();
+        let event = loop {
+            let heads = &mut record.heads;
+            let (began, request_duration) =
+                (record.stream.began, &mut record.stream.request_duration);
+            let event = poll_fn(|cx| {
+                if !request.is_done() && !send_failed {
+                    let mut source = Replayed { replay: &mut self.replay, inner: down };
+                    match request.poll(cx, &mut source, &mut upstream) {
+                        Poll::Ready(Err(PumpError::Source(_))) => return Poll::Ready(Event::Gone),
+                        // The answer may have been sent before the connection broke.
+                        Poll::Ready(Err(PumpError::Sink(_))) => send_failed = true,
+                        _ => {}
+                    }
+                    if request.source_done() && request_duration.is_none() {
+                        *request_duration = Some(base::Env::now(&worker.env).since(began));
+                    }
+                }
+                match upstream.poll_head(cx, &mut heads.response) {
+                    Poll::Ready(Ok(framing)) => return Poll::Ready(Event::Head(framing)),
+                    Poll::Ready(Err(loss)) => return Poll::Ready(Event::Lost(loss)),
+                    Poll::Pending => {}
+                }
+                if request.source_done() && down.poll_gone(cx).is_ready() {
+                    return Poll::Ready(Event::Gone);
+                }
+                if alarm.poll(cx, deadline).is_ready() {
+                    let whole = self.whole.is_some_and(|w| Instant::now() >= w);
+                    return Poll::Ready(if whole { Event::Timeout } else { Event::PerTry });
+                }
+                Poll::Pending
+            })
+            .await;
+            match event {
+                Event::Head(_) if self.passes_by(record, down) => continue,
+                event => break event,
+            }
+        };
+        match event {
+            Event::Head(framing) => {
+                let status = record.heads.response.status;
+                picked.report(&worker, Outcome::Status(status));
+                Attempt::Answered(Box::new(Answer {
+                    upstream,
+                    picked,
+                    framing,
+                    request,
+                    send_failed,
+                }))
+            }
+            Event::Lost(loss) => {
+                let stale = used_before && !upstream.answered() && loss == Loss::Closed;
+                let unseen = stale && !request.is_done() && request.bytes == 0 && send_failed;
+                let Attempt::Lost(mut lost) = self.lost(loss, record, &picked) else {
+                    return Attempt::Gone;
+                };
+                lost.failure = failure(&lost.loss, request.is_done());
+                Attempt::Lost(Lost { stale, unseen, ..lost })
+            }
+            Event::Gone => {
+                shard.inc(stats.rq_tx_reset);
+                Attempt::Gone
+            }
+            Event::Timeout => self.timed_out(record, &picked, true),
+            Event::PerTry => self.timed_out(record, &picked, false),
+        }
+    }
+
+    /// Informational answers are passed on where that is configured, and otherwise dropped.
+    fn passes_by<D: Downstream>(&self, record: &Record, down: &mut D) -> bool {
+        let response = &record.heads.response;
+        if !response.is_informational() || (response.status == 101 && self.job.upgrade) {
+            return false;
+        }
+        if self.job.manager.config.proxy_100_continue {
+            down.inform(response);
+        }
+        true
+    }
+
+    fn lost(&self, loss: Loss, record: &Record, picked: &Picked) -> Attempt {
+        let (shard, stats) = (&record.worker.shard, &picked.cluster.stats);
+        if loss == Loss::Closed || loss == Loss::Protocol {
+            shard.inc(stats.rq_rx_reset);
+            picked.report(&record.worker, Outcome::Local(LocalFailure::Reset));
+        }
+        let failure = failure(&loss, true);
+        Attempt::Lost(Lost { loss, failure, stale: false, unseen: false })
+    }
+
+    /// The time of the whole request is over, or that of one attempt.
+    fn timed_out(&self, record: &mut Record, picked: &Picked, whole: bool) -> Attempt {
+        let (shard, stats) = (&record.worker.shard, &picked.cluster.stats);
+        picked.report(&record.worker, Outcome::Local(LocalFailure::Timeout));
+        if whole {
+            shard.inc(stats.rq_timeout);
+            return Attempt::Refused(Box::new(Reply::timeout("response_timeout")));
+        }
+        shard.inc(stats.rq_per_try_timeout);
+        if self.retries.enabled() && self.retries.covers_failure(Failure::PerTryTimeout) {
+            let failure = Failure::PerTryTimeout;
+            return Attempt::Lost(Lost {
+                loss: Loss::Closed,
+                failure,
+                stale: false,
+                unseen: false,
+            });
+        }
+        record.stream.flags.set(Flag::UpstreamRequestTimeout);
+        Attempt::Refused(Box::new(Reply::timeout("upstream_per_try_timeout")))
+    }
+}

@@ -1,0 +1,435 @@
+//! The server's side of an HTTP/1 connection: requests one after the other, each answered before the
+//! next is looked at.
+
+use super::{Reader, Writer, client};
+use crate::alarm::Alarm;
+use crate::buffer::{Buffer, Stock};
+use crate::exchange::{self, Run};
+use crate::forward::{Downstream, Ending};
+use crate::identify::Identified;
+use crate::io::Io;
+use crate::record::{Client, Record};
+use crate::reply::Reply;
+use crate::runtime::ManagerRt;
+use crate::stream::{Fill, Sink, Source, SourceError};
+use crate::tcp;
+use crate::view::View;
+use crate::worker::Worker;
+use policy::Flag;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+use wire::h1::{Body, Framing, HeadError, HeadScan, parse_request, write_response};
+use wire::{Fields, Response, Version};
+
+/// A connection on which nothing happens is closed after this, where the configuration does not say.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Bytes of pipelined requests that are read ahead.
+const AHEAD: usize = 16 * 1024;
+
+/// Serves a connection until it ends.
+pub async fn serve(connection: Identified, manager: Arc<ManagerRt>) {
+    let mut server = Server::new(connection, manager);
+    let (worker, stats) = (server.worker.clone(), server.manager.stats);
+    worker.shard.inc(stats.cx_total);
+    worker.shard.inc(stats.cx_http1_total);
+    worker.shard.up(stats.cx_active);
+    server.run().await;
+    worker.shard.down(stats.cx_active);
+    worker.shard.inc(stats.cx_destroy);
+}
+
+struct Server {
+    worker: Rc<Worker>,
+    io: Io,
+    input: Buffer,
+    connection: crate::identify::Origin,
+    client: Client,
+    view: Rc<View>,
+    manager: Arc<ManagerRt>,
+    alarm: Alarm,
+    requests: u32,
+    began: Instant,
+}
+
+/// Whether the connection lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Again,
+    Close,
+    /// The client must see that the answer is cut.
+    Abort,
+}
+
+impl Server {
+    fn new(connection: Identified, manager: Arc<ManagerRt>) -> Self {
+        Self {
+            worker: connection.worker,
+            io: connection.io,
+            input: connection.prefix,
+            client: connection.client,
+            connection: connection.origin,
+            view: connection.view,
+            manager,
+            alarm: Alarm::default(),
+            requests: 0,
+            began: Instant::now(),
+        }
+    }
+
+    async fn run(&mut self) {
+        loop {
+            if self.input.is_empty() && !self.wait().await {
+                return;
+            }
+            let mut heads = self.worker.stock.heads();
+            let read = self.read_head(&mut heads.request).await;
+            if matches!(read, Err(Stop::Silently)) {
+                return self.worker.stock.take_back_heads(heads);
+            }
+            self.refresh();
+            let (worker, view, manager) = (&self.worker, &self.view, &self.manager);
+            let mut record = Record::new(worker, view, manager, &self.client, heads);
+            let next = match read {
+                Ok(framing) => {
+                    record.has_request = true;
+                    self.exchange(framing, record).await
+                }
+                Err(Stop::Malformed(error)) => self.refuse(error, record).await,
+                Err(Stop::TooSlow) => {
+                    self.local(Reply::new(408, "request_header_timeout"), record).await
+                }
+                Err(Stop::Silently) => Next::Close,
+            };
+            match next {
+                Next::Again => {}
+                Next::Close => return self.linger().await,
+                Next::Abort => return self.io.reset_on_close(),
+            }
+        }
+    }
+
+    /// Waits for a request without holding a buffer; false when the connection is to be closed.
+    async fn wait(&mut self) -> bool {
+        self.worker.stock.take_back(std::mem::take(&mut self.input));
+        let common = &self.manager.config.common;
+        let idle = common.idle_timeout.unwrap_or(IDLE);
+        let now = Instant::now();
+        let idle = (!idle.is_zero()).then(|| now + idle);
+        let oldest = common.max_connection_duration.map(|d| self.began + d);
+        let deadline = [idle, oldest].into_iter().flatten().min();
+        let (worker, io, alarm) = (&self.worker, &self.io, &mut self.alarm);
+        let readable = poll_fn(|cx| {
+            if let Poll::Ready(readable) = io.poll_readable(cx) {
+                return Poll::Ready(readable.is_ok());
+            }
+            if worker.draining.get() || alarm.poll(cx, deadline).is_ready() {
+                return Poll::Ready(false);
+            }
+            Poll::Pending
+        })
+        .await;
+        if readable {
+            self.input = self.worker.stock.buffer();
+        }
+        readable
+    }
+
+    async fn read_head(&mut self, into: &mut wire::Request) -> Result<Framing, Stop> {
+        let limits = self.manager.limits;
+        let mut scan = HeadScan::default();
+        let timeout = self.manager.config.request_headers_timeout.filter(|t| !t.is_zero());
+        let deadline = timeout.map(|t| Instant::now() + t);
+        loop {
+            let parsed = parse_request(self.input.unread(), &mut scan, &limits, into);
+            if let Some((range, framing)) = parsed.map_err(Stop::Malformed)? {
+                self.input.consume(range.end);
+                return Ok(framing);
+            }
+            let (io, input, alarm) = (&self.io, &mut self.input, &mut self.alarm);
+            // One byte more than the limit, so that the parser sees that it is exceeded.
+            let most = limits.head + 16;
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = input.poll_fill(io, cx, most) {
+                    return Poll::Ready(Some(read));
+                }
+                alarm.poll(cx, deadline).map(|()| None)
+            });
+            match read.await {
+                None => return Err(Stop::TooSlow),
+                Some(Ok(0)) | Some(Err(_)) if !scan.begun(self.input.unread()) => {
+                    return Err(Stop::Silently);
+                }
+                Some(Ok(0)) => return Err(Stop::Malformed(HeadError::Truncated)),
+                Some(Err(_)) => return Err(Stop::Silently),
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Takes the newest configuration, if this connection's chain is still in it.
+    fn refresh(&mut self) {
+        let view = self.worker.view();
+        if view.version == self.view.version {
+            return;
+        }
+        if let Some(manager) = self.connection.manager(&view) {
+            self.manager = manager;
+        }
+        self.view = view;
+    }
+
+    async fn exchange(&mut self, framing: Framing, mut record: Record) -> Next {
+        self.requests = self.requests.saturating_add(1);
+        record.stream.protocol = Some(record.heads.request.version);
+        let (view, manager) = (self.view.clone(), self.manager.clone());
+        let case = client::case(manager.config.http1.header_case);
+        let mut down = Down {
+            io: &self.io,
+            reader: Reader::new(std::mem::take(&mut self.input)),
+            writer: Writer::new(
+                self.worker.stock.output(),
+                case,
+                manager.config.http1.enable_trailers,
+            ),
+            version: record.heads.request.version,
+            close: !framing.keep_alive || self.worker.draining.get(),
+        };
+        down.reader.begin(framing.body);
+        let most = manager.config.common.max_requests_per_connection;
+        down.close |= most != 0 && self.requests >= most;
+        if framing.expect_continue && !manager.config.proxy_100_continue {
+            down.writer.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            record.heads.request.fields.remove(b"expect");
+        }
+        let run = Run {
+            view: &view,
+            manager: &manager,
+            client: &self.client,
+            original: self.connection.original,
+            framing,
+        };
+        let ending = run.request(&mut record, &mut down, &mut self.alarm).await;
+        let next = match ending {
+            Ending::Done => down.after(),
+            Ending::Gone => {
+                record.stream.flags.set(Flag::DownstreamConnectionTermination);
+                record.stream.details = "downstream_remote_disconnect".into();
+                Next::Close
+            }
+            Ending::Broken => Next::Abort,
+            Ending::Reply(reply) => down.reply(*reply, &manager, &mut record).await,
+            Ending::Tunnel(client) => {
+                tunnel(&mut down, client, &self.worker, &mut record).await;
+                Next::Close
+            }
+        };
+        drop(record);
+        self.input = down.release(&self.worker.stock);
+        next
+    }
+
+    async fn refuse(&mut self, error: HeadError, mut record: Record) -> Next {
+        record.stream.protocol = Some(Version::Http11);
+        self.worker.shard.inc(self.manager.stats.cx_protocol_error);
+        self.local(Reply::malformed(error), record).await
+    }
+
+    /// Answers a request whose head could not be read, and ends the connection.
+    async fn local(&mut self, reply: Reply<'static>, mut record: Record) -> Next {
+        record.heads.request.clear();
+        let case = client::case(self.manager.config.http1.header_case);
+        let mut down = Down {
+            io: &self.io,
+            reader: Reader::new(std::mem::take(&mut self.input)),
+            writer: Writer::new(self.worker.stock.output(), case, false),
+            version: Version::Http11,
+            close: true,
+        };
+        let manager = self.manager.clone();
+        down.reply(reply, &manager, &mut record).await;
+        self.input = down.release(&self.worker.stock);
+        Next::Close
+    }
+
+    /// Closes so that the client can read the answer even if it is still sending.
+    async fn linger(&mut self) {
+        self.io.shutdown_write();
+        let deadline = Instant::now() + LINGER;
+        let (io, input, alarm) = (&self.io, &mut self.input, &mut self.alarm);
+        let mut taken = 0;
+        poll_fn(|cx| {
+            loop {
+                let held = input.unread().len();
+                input.consume(held);
+                match input.poll_fill(io, cx, AHEAD) {
+                    Poll::Ready(Ok(n)) if n > 0 && taken < LINGER_BYTES => taken += n,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return alarm.poll(cx, Some(deadline)),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// How long, and how many bytes, a connection is read for that we have closed.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// Why no head was read.
+enum Stop {
+    /// The connection ended between requests.
+    Silently,
+    Malformed(HeadError),
+    TooSlow,
+}
+
+async fn tunnel(
+    down: &mut Down<'_>,
+    client: super::Client,
+    worker: &Rc<Worker>,
+    record: &mut Record,
+) {
+    if poll_fn(|cx| down.writer.poll_flush(down.io, cx)).await.is_err() {
+        return;
+    }
+    let (connection, answer) = client.into_parts(&worker.stock);
+    let from_client = std::mem::take(&mut down.reader.buffer);
+    let moved =
+        tcp::copy_both(&worker.stock, down.io, from_client, &connection.io, answer, None).await;
+    record.stream.bytes_received = moved.forth;
+    record.stream.bytes_sent = moved.back;
+}
+
+/// The client's side of one exchange.
+struct Down<'c> {
+    io: &'c Io,
+    reader: Reader,
+    writer: Writer,
+    version: Version,
+    close: bool,
+}
+
+impl Down<'_> {
+    /// Sends a local answer to its end.
+    async fn reply(&mut self, reply: Reply<'_>, manager: &ManagerRt, record: &mut Record) -> Next {
+        match exchange::reply(self, reply, manager, record).await {
+            Ok(()) => self.after(),
+            Err(_) => Next::Abort,
+        }
+    }
+
+    fn after(&self) -> Next {
+        if self.close || !self.reader.is_done() { Next::Close } else { Next::Again }
+    }
+
+    fn release(self, stock: &Stock) -> Buffer {
+        self.writer.release(stock);
+        self.reader.buffer
+    }
+}
+
+/// Bytes of a request's body that are read to keep its connection.
+const SKIPPED: usize = 64 * 1024;
+
+impl Downstream for Down<'_> {
+    fn close(&mut self) {
+        self.close = true;
+    }
+
+    fn skip_request(&mut self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut skipped = 0;
+        while skipped < SKIPPED {
+            match self.poll_fill(&mut cx) {
+                Poll::Ready(Ok(Fill::End)) => return true,
+                Poll::Ready(Ok(Fill::Data)) => {
+                    let n = self.data().len();
+                    skipped += n;
+                    self.consume(n);
+                }
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    fn start(&mut self, response: &Response, body: Body, upgraded: bool) {
+        // HTTP/1.0 knows no chunks, and an end of the connection becomes chunks otherwise.
+        let body = match (body, self.version) {
+            (Body::Chunked | Body::UntilClose, Version::Http10) => {
+                self.close = true;
+                Body::UntilClose
+            }
+            (Body::UntilClose, _) => Body::Chunked,
+            (body, _) => body,
+        };
+        self.close &= !upgraded;
+        let case = self.writer.case();
+        write_response(response, body, self.close, upgraded, case, &mut self.writer.out);
+        self.writer.begin(body);
+    }
+
+    fn inform(&mut self, response: &Response) {
+        if self.version == Version::Http11 {
+            let case = self.writer.case();
+            write_response(response, Body::Empty, false, false, case, &mut self.writer.out);
+        }
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // An informational answer, or the head of a slow one, may wait here.
+        if matches!(self.writer.poll_flush(self.io, cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(());
+        }
+        while self.reader.buffer.unread().len() < AHEAD {
+            match self.reader.buffer.poll_fill(self.io, cx, AHEAD) {
+                Poll::Ready(Ok(n)) if n > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Source for Down<'_> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, SourceError>> {
+        // The client may wait for `100 Continue` before it sends anything.
+        if matches!(self.writer.poll_flush(self.io, cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe).into()));
+        }
+        self.reader.poll_fill(self.io, cx)
+    }
+    fn data(&self) -> &[u8] {
+        self.reader.data()
+    }
+    fn consume(&mut self, n: usize) {
+        self.reader.consume(n);
+    }
+    fn trailers(&self) -> Option<&Fields> {
+        self.reader.trailers()
+    }
+}
+
+impl Sink for Down<'_> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.writer.poll_send(self.io, cx, data)
+    }
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer.poll_flush(self.io, cx)
+    }
+    fn poll_finish(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: Option<&Fields>,
+    ) -> Poll<io::Result<()>> {
+        self.writer.poll_finish(self.io, cx, trailers)
+    }
+}

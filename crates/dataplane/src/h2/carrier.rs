@@ -1,0 +1,202 @@
+//! Upstream connections that carry many requests: per worker, cluster and endpoint, opened one at a
+//! time and shared by all requests of the worker.
+
+use super::settings;
+use super::transport::Transport;
+use crate::buffer::Buffer;
+use crate::pick::{self, Ends, Picked};
+use crate::pool::{Connection, Key};
+use crate::reply::Loss;
+use crate::worker::Worker;
+use ::h2::client::SendRequest;
+use bytes::Bytes;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Carrier {
+    send: SendRequest<Bytes>,
+    pub ends: Rc<Ends>,
+    /// No further requests: closed, or told to go away.
+    over: Rc<Cell<bool>>,
+    streams: Cell<usize>,
+    served: Cell<u32>,
+    most_streams: usize,
+    /// Requests after which a new connection is made; zero is without limit.
+    most_requests: u32,
+    idle_since: Cell<Instant>,
+}
+
+/// A place for one request on a connection.
+#[derive(Debug)]
+pub struct Lease {
+    carrier: Rc<Carrier>,
+    pub send: SendRequest<Bytes>,
+}
+
+/// The connections of one worker to one cluster.
+#[derive(Debug, Default)]
+pub struct Carriers {
+    by_key: RefCell<HashMap<Key, Rc<Slot>>>,
+}
+
+/// The connections to one endpoint.
+#[derive(Debug, Default)]
+struct Slot {
+    list: RefCell<Vec<Rc<Carrier>>>,
+    /// Held by whoever opens a connection; the others wait, since it will do for them too.
+    opening: tokio::sync::Mutex<()>,
+    /// The last attempt that failed, for those who waited for it.
+    failed: RefCell<Option<(Instant, Loss)>>,
+}
+
+/// Connections to one endpoint that one worker opens at most.
+const MOST: usize = 64;
+
+impl Carriers {
+    /// A place on a connection to the picked endpoint, which is opened if need be.
+    pub async fn lease(&self, worker: &Rc<Worker>, picked: &Picked) -> Result<Lease, Loss> {
+        let slot = self.slot(picked.key);
+        let asked = Instant::now();
+        loop {
+            if let Some(lease) = slot.lease() {
+                // Fails when the peer has sent GOAWAY meanwhile.
+                match lease.ready().await {
+                    Some(ready) => return Ok(ready),
+                    None => continue,
+                }
+            }
+            let _turn = slot.opening.lock().await;
+            if slot.has_room() {
+                continue;
+            }
+            if let Some((_, loss)) = slot.failed.borrow().as_ref().filter(|(at, _)| *at >= asked) {
+                return Err(loss.clone());
+            }
+            match open(worker, picked).await {
+                Ok(carrier) => slot.add(carrier),
+                Err(loss) => {
+                    *slot.failed.borrow_mut() = Some((Instant::now(), loss.clone()));
+                    return Err(loss);
+                }
+            }
+        }
+    }
+
+    fn slot(&self, key: Key) -> Rc<Slot> {
+        self.by_key.borrow_mut().entry(key).or_default().clone()
+    }
+
+    /// Closes connections that have carried nothing since `then`, and forgets those that are over.
+    pub fn sweep(&self, then: Option<Instant>) {
+        self.by_key.borrow_mut().retain(|_, slot| {
+            slot.list.borrow_mut().retain(|c| !c.is_done(then));
+            Rc::strong_count(slot) > 1 || !slot.list.borrow().is_empty()
+        });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_key.borrow().is_empty()
+    }
+}
+
+impl Slot {
+    fn lease(&self) -> Option<Lease> {
+        self.list.borrow().iter().find(|c| c.has_room()).map(Carrier::lease)
+    }
+
+    fn has_room(&self) -> bool {
+        self.list.borrow().iter().any(|c| c.has_room())
+    }
+
+    fn add(&self, carrier: Rc<Carrier>) {
+        let mut list = self.list.borrow_mut();
+        list.retain(|c| !c.over.get());
+        if list.len() < MOST {
+            list.push(carrier);
+        }
+    }
+}
+
+impl Carrier {
+    fn has_room(&self) -> bool {
+        let most = self.most_streams.min(self.send.current_max_send_streams());
+        let used_up = self.most_requests > 0 && self.served.get() >= self.most_requests;
+        !self.over.get() && !used_up && self.streams.get() < most
+    }
+
+    fn lease(self: &Rc<Self>) -> Lease {
+        self.streams.set(self.streams.get() + 1);
+        self.served.set(self.served.get() + 1);
+        Lease { carrier: self.clone(), send: self.send.clone() }
+    }
+
+    fn is_done(&self, then: Option<Instant>) -> bool {
+        let idle = then.is_some_and(|then| self.idle_since.get() < then);
+        self.over.get() || (self.streams.get() == 0 && idle)
+    }
+}
+
+impl Lease {
+    pub fn ends(&self) -> &Rc<Ends> {
+        &self.carrier.ends
+    }
+
+    /// Whether the connection has carried a request before.
+    pub fn is_reused(&self) -> bool {
+        self.carrier.served.get() > 1
+    }
+
+    /// Waits until a request can be sent; `None` when the connection takes no more.
+    async fn ready(mut self) -> Option<Self> {
+        match poll_fn(|cx| self.send.poll_ready(cx)).await {
+            Ok(()) => Some(self),
+            Err(_) => {
+                self.carrier.over.set(true);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let carrier = &self.carrier;
+        carrier.streams.set(carrier.streams.get() - 1);
+        carrier.idle_since.set(Instant::now());
+    }
+}
+
+/// Opens a connection and starts its driver on this worker.
+async fn open(worker: &Rc<Worker>, picked: &Picked) -> Result<Rc<Carrier>, Loss> {
+    let config = &picked.cluster.config;
+    let Connection { io, ends, counted, .. } = pick::connect(worker, picked).await?;
+    let transport = Transport::new(Buffer::default(), io);
+    let handshake = settings::client(&config.http2).handshake::<_, Bytes>(transport);
+    let (send, connection) = handshake.await.map_err(|_| Loss::Closed)?;
+    worker.shard.inc(picked.cluster.stats.cx_http2_total);
+    let over = Rc::new(Cell::new(false));
+    let (flag, keepalive) = (over.clone(), super::ping::Keepalive::new(&config.http2));
+    let cluster = picked.cluster.clone();
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        super::ping::drive_client(connection, keepalive).await;
+        flag.set(true);
+        worker.shard.inc(cluster.stats.cx_destroy);
+        drop(counted);
+    });
+    Ok(Rc::new(Carrier {
+        send,
+        ends,
+        over,
+        streams: Cell::new(0),
+        served: Cell::new(0),
+        most_streams: settings::streams_per_connection(&config.http2),
+        most_requests: config.common.max_requests_per_connection,
+        idle_since: Cell::new(Instant::now()),
+    }))
+}

@@ -1,0 +1,59 @@
+//! One stream of a client: the same steps as for a request by HTTP/1.
+
+use super::down::Down;
+use super::heads;
+use super::server::Shared;
+use crate::alarm::Alarm;
+use crate::exchange::{Run, reply};
+use crate::forward::{Downstream, Ending};
+use crate::record::Record;
+use ::h2::Reason;
+use policy::Flag;
+use std::rc::Rc;
+use wire::h1::Framing;
+use wire::{Head, Response, Version};
+
+pub async fn run(shared: &Rc<Shared>, head: &http::request::Parts, mut down: Down) {
+    let (view, manager) = shared.refresh();
+    let mut parts = shared.worker.stock.heads();
+    let read = heads::read_request(head, &mut parts.request);
+    let mut record = Record::new(&shared.worker, &view, &manager, &shared.client, parts);
+    record.stream.protocol = Some(Version::Http2);
+    record.has_request = true;
+    if read.is_err() || head.headers.len() > manager.limits.headers {
+        record.stream.flags.set(Flag::DownstreamProtocolError);
+        record.stream.details = "http2.violation.of.messaging.rule".into();
+        return down.reset(Reason::PROTOCOL_ERROR);
+    }
+    let body = heads::kind_of_body(&record.heads.request, down.receive.is_empty());
+    let framing = Framing { body, keep_alive: true, ..Framing::default() };
+    if expects_continue(&record) && !manager.config.proxy_100_continue {
+        down.inform(&Response::new(100));
+        record.heads.request.fields.remove(b"expect");
+    }
+    let run = Run {
+        view: &view,
+        manager: &manager,
+        client: &shared.client,
+        original: shared.origin.original,
+        framing,
+    };
+    match run.request(&mut record, &mut down, &mut Alarm::default()).await {
+        Ending::Done => {}
+        Ending::Gone => {
+            record.stream.flags.set(Flag::DownstreamConnectionTermination);
+            record.stream.details = "downstream_remote_disconnect".into();
+        }
+        Ending::Broken => down.reset(Reason::INTERNAL_ERROR),
+        Ending::Reply(local) => {
+            // If it cannot be sent, the client is gone.
+            let _ = reply(&mut down, *local, &manager, &mut record).await;
+        }
+        Ending::Tunnel(_) => down.reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+fn expects_continue(record: &Record) -> bool {
+    let expect = record.heads.request.get(b"expect");
+    expect.is_some_and(|e| e.eq_ignore_ascii_case(b"100-continue"))
+}

@@ -1,0 +1,151 @@
+//! Step: identify. The filter chain of a connection, and who the peer is.
+
+use crate::buffer::Buffer;
+use crate::detect::Detected;
+use crate::io::Io;
+use crate::record::Client;
+use crate::runtime::{ChainRt, ListenerRt, ManagerRt, Place};
+use crate::view::View;
+use crate::worker::Worker;
+use ir::Str;
+use policy::chain::{Seen, choose};
+use policy::format::{Ends, Peer, Shown};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use wire::detect::Protocol;
+
+/// A connection whose chain and peer are known.
+#[derive(Debug)]
+pub struct Identified {
+    pub worker: Rc<Worker>,
+    pub view: Rc<View>,
+    pub io: Io,
+    /// Bytes read already.
+    pub prefix: Buffer,
+    pub client: Client,
+    pub origin: Origin,
+    pub chain: ChainRt,
+    /// What the client speaks, if that was looked at.
+    pub http: Option<Http>,
+}
+
+/// Which chain serves a connection, so that it can be found again in a newer configuration.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub listener: Str,
+    pub place: Place,
+    pub chain: Str,
+    /// Where the connection was meant for before it was redirected.
+    pub original: Option<SocketAddr>,
+}
+
+impl Origin {
+    /// The connection manager in a newer configuration, if the chain is still in it.
+    pub fn manager(&self, view: &View) -> Option<Arc<ManagerRt>> {
+        let listener = view.runtime.listeners.get(&self.listener)?;
+        let same = listener.chain_config(self.place)?.name == self.chain;
+        match listener.chain(self.place)? {
+            ChainRt::Http(manager) if same => Some(manager.clone()),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http {
+    Http1,
+    Http2,
+}
+
+/// `None`: no chain wants the connection.
+pub async fn identify(detected: Detected) -> Option<Identified> {
+    let listener = detected.listener.clone();
+    let Some(place) = place(&listener, &detected) else {
+        let worker = &detected.accepted.worker;
+        worker.shard.inc(listener.stats.no_filter_chain_match);
+        tracing::debug!(
+            "listener {}: no filter chain matches {} -> {}",
+            listener.config.name,
+            detected.source,
+            detected.destination
+        );
+        detected.accepted.io.reset_on_close();
+        return None;
+    };
+    let config = listener.chain_config(place)?;
+    if config.tls.is_some() {
+        // Without a handshake there is no identity, so the connection is refused.
+        tracing::warn!("listener {}: TLS is not available", listener.config.name);
+        return None;
+    }
+    let server_name = match &detected.protocol {
+        Some(Protocol::Tls(hello)) => hello.server_name.clone(),
+        _ => None,
+    };
+    let accepted = detected.accepted;
+    Some(Identified {
+        client: Client {
+            ends: Rc::new(Ends {
+                local: Shown::new(detected.destination),
+                remote: Shown::new(accepted.remote),
+            }),
+            remote: Rc::new(Shown::new(detected.source)),
+            peer: server_name
+                .map(|name| Rc::new(Peer { server_name: Some(name), ..Default::default() })),
+        },
+        origin: Origin {
+            listener: listener.config.name.clone(),
+            place,
+            chain: config.name.clone(),
+            original: accepted.original,
+        },
+        chain: listener.chain(place)?.clone(),
+        http: match detected.protocol {
+            Some(Protocol::Http2) => Some(Http::Http2),
+            Some(Protocol::Http10 | Protocol::Http11) => Some(Http::Http1),
+            _ => None,
+        },
+        worker: accepted.worker,
+        view: accepted.view,
+        io: accepted.io,
+        prefix: detected.prefix,
+    })
+}
+
+fn place(listener: &ListenerRt, detected: &Detected) -> Option<Place> {
+    let mut server_name = None;
+    let mut offered = Vec::new();
+    let transport = match &detected.protocol {
+        Some(Protocol::Tls(hello)) => {
+            server_name = hello.server_name.as_deref();
+            offered.extend(hello.alpn.iter().map(String::as_str));
+            "tls"
+        }
+        Some(Protocol::Http10) => {
+            offered.push("http/1.0");
+            "raw_buffer"
+        }
+        Some(Protocol::Http11) => {
+            offered.push("http/1.1");
+            "raw_buffer"
+        }
+        Some(Protocol::Http2) => {
+            offered.push("h2c");
+            "raw_buffer"
+        }
+        Some(Protocol::Other) | None => "raw_buffer",
+    };
+    let seen = Seen {
+        destination: detected.destination,
+        source: detected.source,
+        direct_source: detected.accepted.remote.ip(),
+        server_name,
+        transport,
+        protocols: &offered,
+    };
+    match choose(&listener.config.chains, &seen) {
+        Some(i) => Some(Place::At(i)),
+        None => listener.default_chain.as_ref().map(|_| Place::Default),
+    }
+}

@@ -1,0 +1,129 @@
+//! Answers that do not come from an upstream: what they say, and why.
+
+use policy::{Flag, Route, RouteTable, VirtualHost};
+use std::borrow::Cow;
+
+/// One local answer.
+#[derive(Debug)]
+pub struct Reply<'v> {
+    pub status: u16,
+    pub body: Cow<'v, [u8]>,
+    pub details: Cow<'static, str>,
+    pub flag: Option<Flag>,
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+    /// The connection ends with it.
+    pub close: bool,
+    /// Whose header operations apply.
+    pub from: Option<(&'v RouteTable, &'v VirtualHost, Option<&'v Route>)>,
+}
+
+impl<'v> Reply<'v> {
+    pub fn new(status: u16, details: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            body: Cow::Borrowed(b""),
+            details: details.into(),
+            flag: None,
+            headers: Vec::new(),
+            close: false,
+            from: None,
+        }
+    }
+
+    pub fn text(mut self, body: impl Into<Cow<'v, str>>) -> Self {
+        self.body = match body.into() {
+            Cow::Borrowed(s) => Cow::Borrowed(s.as_bytes()),
+            Cow::Owned(s) => Cow::Owned(s.into_bytes()),
+        };
+        self
+    }
+
+    pub fn flag(mut self, flag: Flag) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    pub fn from(
+        mut self,
+        table: &'v RouteTable,
+        host: &'v VirtualHost,
+        route: Option<&'v Route>,
+    ) -> Self {
+        self.from = Some((table, host, route));
+        self
+    }
+
+    /// A request that no codec could read.
+    pub fn malformed(error: wire::h1::HeadError) -> Reply<'static> {
+        let status = error.status();
+        let mut reply = Reply::new(status, error.detail()).closing();
+        if !matches!(error.detail(), "missing_host_header" | "path_with_fragment") {
+            reply = reply.text(wire::h1::reason(status));
+        }
+        reply.flag(Flag::DownstreamProtocolError)
+    }
+
+    pub fn no_healthy_upstream() -> Reply<'static> {
+        Reply::new(503, "no_healthy_upstream")
+            .text("no healthy upstream")
+            .flag(Flag::NoHealthyUpstream)
+    }
+
+    pub fn timeout(details: &'static str) -> Reply<'static> {
+        Reply::new(504, details).text("upstream request timeout").flag(Flag::UpstreamRequestTimeout)
+    }
+
+    /// The upstream was lost before it answered.
+    pub fn upstream_lost(loss: &Loss) -> Reply<'static> {
+        let (reason, flag) = match loss {
+            Loss::Connect(_) => ("remote connection failure", Flag::UpstreamConnectionFailure),
+            Loss::ConnectTimeout => ("connection timeout", Flag::UpstreamConnectionFailure),
+            Loss::Closed => ("connection termination", Flag::UpstreamConnectionTermination),
+            Loss::Reset => ("remote reset", Flag::UpstreamRemoteReset),
+            Loss::Refused => ("remote refused stream reset", Flag::UpstreamRemoteReset),
+            Loss::Protocol => ("protocol error", Flag::UpstreamProtocolError),
+            Loss::Overflow => ("overflow", Flag::UpstreamOverflow),
+        };
+        let mut text = format!(
+            "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+        );
+        let mut detail = reason.to_owned();
+        if let Loss::Connect(why) = loss {
+            text.push_str(&format!(", transport failure reason: {why}"));
+            detail.push_str(&format!("|{why}"));
+        }
+        let detail = detail.replace(' ', "_");
+        let status = if *loss == Loss::Protocol { 502 } else { 503 };
+        let details = format!("upstream_reset_before_response_started{{{detail}}}");
+        let reply = Reply::new(status, details).text(text).flag(flag);
+        match loss {
+            Loss::Overflow => reply.header("x-envoy-overloaded", *b"true"),
+            _ => reply,
+        }
+    }
+}
+
+/// How an upstream was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Connect(String),
+    ConnectTimeout,
+    /// The connection ended.
+    Closed,
+    /// One stream was reset (HTTP/2).
+    Reset,
+    /// The endpoint did not look at the stream (HTTP/2).
+    Refused,
+    Protocol,
+    Overflow,
+}

@@ -1,0 +1,297 @@
+//! A configuration made ready to run: compiled once, published as one `Arc`, never changed. What is
+//! unchanged since the last one is shared with it.
+
+use balance::Usage;
+use base::Finding;
+use ir::{FilterChain, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal};
+use policy::RouteTable;
+use policy::log::{LogRule, Sink};
+use policy::normal::PathRules;
+use std::collections::HashMap;
+use std::sync::Arc;
+use telemetry::{ClusterStats, HttpStats, ListenerStats, Registry, TcpStats};
+use wire::h1::Limits;
+
+/// What the workers run.
+#[derive(Debug, Default)]
+pub struct Runtime {
+    pub listeners: HashMap<Str, Arc<ListenerRt>>,
+    /// Listeners by the addresses they serve, bound or not.
+    pub by_address: HashMap<ir::Address, Arc<ListenerRt>>,
+    pub clusters: Vec<ClusterRt>,
+    pub cluster_places: HashMap<Str, u32>,
+    /// Route configurations by name (those that came by RDS).
+    pub tables: HashMap<Str, Arc<BoundTable>>,
+    pub sinks: Vec<Sink>,
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ClusterRt {
+    pub config: Arc<ir::Cluster>,
+    pub endpoints: Arc<ir::Endpoints>,
+    pub stats: ClusterStats,
+    pub usage: Arc<Usage>,
+}
+
+/// A route table, and where the clusters it names are in this configuration.
+#[derive(Debug)]
+pub struct BoundTable {
+    pub config: Arc<ir::RouteConfig>,
+    pub table: Arc<RouteTable>,
+    /// By [`RouteTable::clusters`]; `None` is a cluster that does not exist.
+    pub clusters: Vec<Option<u32>>,
+}
+
+#[derive(Debug)]
+pub struct ListenerRt {
+    pub config: Arc<Listener>,
+    pub chains: Vec<ChainRt>,
+    pub default_chain: Option<ChainRt>,
+    pub stats: ListenerStats,
+}
+
+#[derive(Clone, Debug)]
+pub enum ChainRt {
+    Http(Arc<ManagerRt>),
+    Tcp(Arc<TcpRt>),
+    Close,
+}
+
+/// A compiled HTTP connection manager.
+#[derive(Debug)]
+pub struct ManagerRt {
+    pub config: HttpManager,
+    pub routes: Routes,
+    pub logs: Vec<(LogRule, u32)>,
+    pub path: PathRules,
+    pub limits: Limits,
+    pub fault: Option<(Str, policy::fault::FaultRule)>,
+    /// The chain has the filter; what it does is said by routes.
+    pub cors: bool,
+    pub stats: HttpStats,
+}
+
+#[derive(Debug)]
+pub enum Routes {
+    Inline(Arc<BoundTable>),
+    Named(Str),
+}
+
+#[derive(Debug)]
+pub struct TcpRt {
+    pub config: TcpProxy,
+    pub logs: Vec<(LogRule, u32)>,
+    /// By place among the weighted clusters; one for a single cluster.
+    pub clusters: Vec<(Str, u32, Option<u32>)>,
+    pub stats: TcpStats,
+}
+
+impl Runtime {
+    /// Compiles a configuration. `previous` lends what has not changed.
+    pub fn new(config: &ir::Config, previous: Option<&Runtime>, registry: &Registry) -> Self {
+        let mut runtime = Runtime::default();
+        runtime.add_clusters(config, previous, registry);
+        for route in &config.routes {
+            let old = previous.and_then(|p| p.tables.get(&route.name));
+            let bound = runtime.bind(route, old);
+            runtime.tables.insert(route.name.clone(), Arc::new(bound));
+        }
+        for listener in &config.listeners {
+            let old = previous.and_then(|p| p.listeners.get(&listener.name));
+            let compiled = runtime.listener(listener, old.map(Arc::as_ref), registry);
+            let compiled = Arc::new(compiled);
+            for address in std::iter::once(&listener.address).chain(&listener.additional_addresses)
+            {
+                runtime.by_address.insert(address.clone(), compiled.clone());
+            }
+            runtime.listeners.insert(listener.name.clone(), compiled);
+        }
+        runtime
+    }
+
+    pub fn cluster(&self, name: &str) -> Option<u32> {
+        self.cluster_places.get(name).copied()
+    }
+
+    fn add_clusters(
+        &mut self,
+        config: &ir::Config,
+        previous: Option<&Runtime>,
+        registry: &Registry,
+    ) {
+        let eds: HashMap<&str, &Arc<ir::Endpoints>> =
+            config.endpoints.iter().map(|e| (&*e.cluster, e)).collect();
+        for cluster in &config.clusters {
+            let old = previous
+                .and_then(|p| Some(&p.clusters[*p.cluster_places.get(&cluster.name)? as usize]));
+            let endpoints = endpoints_of(cluster, &eds, old);
+            let stats_name = if cluster.alt_stat_name.is_empty() {
+                &cluster.name
+            } else {
+                &cluster.alt_stat_name
+            };
+            let place = self.clusters.len() as u32;
+            self.cluster_places.insert(cluster.name.clone(), place);
+            self.clusters.push(ClusterRt {
+                config: match old {
+                    Some(old) if *old.config == **cluster => old.config.clone(),
+                    _ => cluster.clone(),
+                },
+                endpoints,
+                stats: old.map_or_else(|| ClusterStats::new(registry, stats_name), |o| o.stats),
+                usage: old.map_or_else(Arc::default, |o| o.usage.clone()),
+            });
+        }
+    }
+
+    fn bind(&mut self, config: &Arc<ir::RouteConfig>, old: Option<&Arc<BoundTable>>) -> BoundTable {
+        let (config, table) = match old {
+            Some(old) if Arc::ptr_eq(&old.config, config) || old.config == *config => {
+                (old.config.clone(), old.table.clone())
+            }
+            _ => (config.clone(), Arc::new(RouteTable::new(config))),
+        };
+        let prefix = format!("route_config[{}]", config.name);
+        self.findings.extend(table.findings.iter().map(|f| under(&prefix, f)));
+        let clusters = table.clusters.iter().map(|name| self.cluster(name)).collect();
+        BoundTable { config, table, clusters }
+    }
+
+    fn listener(
+        &mut self,
+        config: &Arc<Listener>,
+        old: Option<&ListenerRt>,
+        registry: &Registry,
+    ) -> ListenerRt {
+        let mut chain = |c: &FilterChain| {
+            let path = format!("listener[{}].filter_chains[{}]", config.name, c.name);
+            match &c.terminal {
+                Terminal::Http(m) => ChainRt::Http(Arc::new(self.manager(m, &path, registry))),
+                Terminal::Tcp(t) => ChainRt::Tcp(Arc::new(self.tcp(t, &path, registry))),
+                Terminal::Close => ChainRt::Close,
+            }
+        };
+        let chains = config.chains.iter().map(&mut chain).collect();
+        let default_chain = config.default_chain.as_ref().map(&mut chain);
+        let address = config.address.to_string().replace(':', "_");
+        let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
+        ListenerRt { config: config.clone(), chains, default_chain, stats }
+    }
+
+    fn manager(&mut self, config: &HttpManager, path: &str, registry: &Registry) -> ManagerRt {
+        let routes = match &config.routes {
+            RouteSource::Inline(table) => Routes::Inline(Arc::new(self.bind(table, None))),
+            RouteSource::Rds(name) => Routes::Named(name.clone()),
+        };
+        let fault = config.filters.iter().find_map(|f| match &f.config {
+            ir::HttpFilterConfig::Fault(fault) if !f.disabled => {
+                let rule = policy::fault::FaultRule::new(fault, path, &mut self.findings);
+                Some((f.name.clone(), rule))
+            }
+            _ => None,
+        });
+        ManagerRt {
+            routes,
+            fault,
+            cors: config
+                .filters
+                .iter()
+                .any(|f| matches!(f.config, ir::HttpFilterConfig::Cors(_)) && !f.disabled),
+            logs: self.logs(&config.access_log, path),
+            path: PathRules::of(config),
+            limits: Limits {
+                head: config.max_request_headers_kb.unwrap_or(60) as usize * 1024,
+                headers: config.common.max_headers_count.unwrap_or(100) as usize,
+                chunked_length: config.http1.allow_chunked_length,
+            },
+            stats: HttpStats::new(registry, &config.stat_prefix),
+            config: config.clone(),
+        }
+    }
+
+    fn tcp(&mut self, config: &TcpProxy, path: &str, registry: &Registry) -> TcpRt {
+        let clusters = match &config.to {
+            ir::TcpDestination::Cluster(name) => vec![(name.clone(), 1)],
+            ir::TcpDestination::Weighted(parts) => {
+                parts.iter().map(|p| (p.name.clone(), p.weight)).collect()
+            }
+        };
+        let place = |(name, weight): (Str, u32)| {
+            let place = self.cluster_places.get(&name).copied();
+            (name, weight, place)
+        };
+        TcpRt {
+            clusters: clusters.into_iter().map(place).collect(),
+            logs: self.logs(&config.access_log, path),
+            stats: TcpStats::new(registry, &config.stat_prefix),
+            config: config.clone(),
+        }
+    }
+
+    fn logs(&mut self, from: &[ir::AccessLog], path: &str) -> Vec<(LogRule, u32)> {
+        let mut rules = Vec::new();
+        for (i, log) in from.iter().enumerate() {
+            let at = format!("{path}.access_log[{i}]");
+            let rule = LogRule::new(log, &at, &mut self.findings);
+            let known = self.sinks.iter().position(|s| *s == rule.sink);
+            let place = known.unwrap_or_else(|| {
+                self.sinks.push(rule.sink.clone());
+                self.sinks.len() - 1
+            });
+            rules.push((rule, place as u32));
+        }
+        rules
+    }
+}
+
+fn under(prefix: &str, finding: &Finding) -> Finding {
+    Finding { path: format!("{prefix}.{}", finding.path), ..finding.clone() }
+}
+
+fn endpoints_of(
+    cluster: &ir::Cluster,
+    eds: &HashMap<&str, &Arc<ir::Endpoints>>,
+    old: Option<&ClusterRt>,
+) -> Arc<ir::Endpoints> {
+    use ir::Discovery::*;
+    let groups = match &cluster.discovery {
+        Static(groups) | StrictDns { groups, .. } | LogicalDns { groups, .. } => groups.clone(),
+        Eds(name) => {
+            let name = if name.is_empty() { &cluster.name } else { name };
+            match eds.get(&**name) {
+                Some(endpoints) => return (*endpoints).clone(),
+                None => Vec::new(),
+            }
+        }
+        OriginalDst => Vec::new(),
+    };
+    let new = ir::Endpoints { cluster: cluster.name.clone(), groups, ..Default::default() };
+    match old {
+        Some(old) if *old.endpoints == new => old.endpoints.clone(),
+        _ => Arc::new(new),
+    }
+}
+
+impl ListenerRt {
+    pub fn chain(&self, place: Place) -> Option<&ChainRt> {
+        match place {
+            Place::At(i) => self.chains.get(i),
+            Place::Default => self.default_chain.as_ref(),
+        }
+    }
+
+    pub fn chain_config(&self, place: Place) -> Option<&FilterChain> {
+        match place {
+            Place::At(i) => self.config.chains.get(i),
+            Place::Default => self.config.default_chain.as_ref(),
+        }
+    }
+}
+
+/// Which chain of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    At(usize),
+    Default,
+}

@@ -1,0 +1,251 @@
+//! Connections that are bytes to us: the TCP proxy, and what upgraded HTTP connections become.
+
+use crate::admit::Admitted;
+use crate::alarm::Alarm;
+use crate::buffer::{Buffer, LARGE, Stock};
+use crate::identify::Identified;
+use crate::io::Io;
+use crate::pick::{self, Picked};
+use crate::pool::Connection;
+use crate::reply::Loss;
+use crate::runtime::TcpRt;
+use crate::view::ClusterState;
+use balance::Want;
+use base::Env;
+use policy::{Flag, Info, Stream};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A connection on which nothing moves is closed after this, where the configuration does not say.
+const IDLE: Duration = Duration::from_secs(3600);
+
+pub async fn serve(admitted: Admitted, proxy: Arc<TcpRt>) {
+    let mut connection = admitted.into_inner();
+    let worker = connection.worker.clone();
+    worker.shard.inc(proxy.stats.cx_total);
+    let mut stream = Stream {
+        began: worker.env.now(),
+        start: worker.env.wall(),
+        downstream: Some(connection.client.ends.clone()),
+        remote: Some(connection.client.remote.clone()),
+        peer: connection.client.peer.clone(),
+        ..Default::default()
+    };
+    match upstream(&connection, &proxy, &mut stream).await {
+        Some((upstream, picked)) => {
+            stream.upstream = Some(upstream.ends.clone());
+            let idle = proxy.config.idle_timeout.unwrap_or(IDLE);
+            let idle = (!idle.is_zero()).then_some(idle);
+            let prefix = std::mem::take(&mut connection.prefix);
+            let longest = proxy.config.max_connection_duration;
+            let copying = copy_both(
+                &worker.stock,
+                &connection.io,
+                prefix,
+                &upstream.io,
+                Buffer::default(),
+                idle,
+            );
+            let moved = match longest {
+                None => copying.await,
+                Some(longest) => match tokio::time::timeout(longest, copying).await {
+                    Ok(moved) => moved,
+                    Err(_) => Moved::default(),
+                },
+            };
+            stream.bytes_received = moved.forth;
+            stream.bytes_sent = moved.back;
+            let shard = &worker.shard;
+            shard.add(proxy.stats.cx_rx_bytes, moved.forth);
+            shard.add(proxy.stats.cx_tx_bytes, moved.back);
+            shard.add(picked.cluster.stats.cx_tx_bytes, moved.forth);
+            shard.add(picked.cluster.stats.cx_rx_bytes, moved.back);
+            if moved.idle {
+                shard.inc(proxy.stats.idle_timeout);
+            }
+        }
+        None => connection.io.reset_on_close(),
+    }
+    record(&connection, &proxy, &mut stream);
+}
+
+fn record(connection: &Identified, proxy: &TcpRt, stream: &mut Stream) {
+    let worker = &connection.worker;
+    stream.duration = Some(worker.env.now().since(stream.began));
+    let info = Info { request: None, response: None, stream };
+    for (rule, sink) in &proxy.logs {
+        if let Some(Some(buffer)) = connection.view.logs.get(*sink as usize) {
+            buffer.append(|out| rule.write(&info, &worker.env, out));
+        }
+    }
+}
+
+/// A connection to an endpoint, tried as often as configured.
+async fn upstream(
+    connection: &Identified,
+    proxy: &TcpRt,
+    stream: &mut Stream,
+) -> Option<(Connection, Picked)> {
+    let worker = &connection.worker;
+    let Some(cluster) = cluster(connection, proxy, stream) else {
+        worker.shard.inc(proxy.stats.cx_no_route);
+        stream.flags.set(Flag::NoRouteFound);
+        return None;
+    };
+    for _ in 0..proxy.config.max_connect_attempts.unwrap_or(1).max(1) {
+        let want = Want::default();
+        let Some(picked) = pick::pick(worker, &cluster, &want, connection.origin.original) else {
+            stream.flags.set(Flag::NoHealthyUpstream);
+            return None;
+        };
+        stream.attempts += 1;
+        match pick::connect(worker, &picked).await {
+            Ok(upstream) => {
+                stream.flags = Default::default();
+                return Some((upstream, picked));
+            }
+            Err(Loss::Overflow) => {
+                stream.flags.set(Flag::UpstreamOverflow);
+                return None;
+            }
+            Err(loss) => {
+                stream.flags.set(Flag::UpstreamConnectionFailure);
+                if let Loss::Connect(why) = loss {
+                    stream.transport_failure = why.into();
+                }
+            }
+        }
+    }
+    stream.flags.set(Flag::UpstreamRetryLimitExceeded);
+    None
+}
+
+fn cluster(
+    connection: &Identified,
+    proxy: &TcpRt,
+    stream: &mut Stream,
+) -> Option<Rc<ClusterState>> {
+    let total: u64 = proxy.clusters.iter().map(|(_, weight, _)| u64::from(*weight)).sum();
+    let mut rest = connection.worker.env.below(total);
+    for (name, weight, place) in &proxy.clusters {
+        match rest.checked_sub(u64::from(*weight)) {
+            Some(left) => rest = left,
+            None => {
+                stream.cluster = Some(name.clone());
+                return Some(connection.view.clusters[(*place)? as usize].clone());
+            }
+        }
+    }
+    None
+}
+
+/// How many bytes went each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub forth: u64,
+    pub back: u64,
+    /// It ended because nothing moved for too long.
+    pub idle: bool,
+}
+
+/// Copies bytes both ways until both ends have finished or one has failed. The end of one direction
+/// is passed on; the other goes on.
+pub async fn copy_both(
+    stock: &Stock,
+    client: &Io,
+    from_client: Buffer,
+    upstream: &Io,
+    from_upstream: Buffer,
+    idle: Option<Duration>,
+) -> Moved {
+    let mut forth = Half::new(from_client);
+    let mut back = Half::new(from_upstream);
+    let mut alarm = Alarm::default();
+    let mut moved = 0;
+    let mut since = Instant::now();
+    let result = poll_fn(|cx| {
+        let a = forth.poll(cx, client, upstream, stock);
+        let b = back.poll(cx, upstream, client, stock);
+        match (a, b) {
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(End::Failed),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(End::Finished),
+            _ => {}
+        }
+        while let Some(idle) = idle
+            && alarm.poll(cx, Some(since + idle)).is_ready()
+        {
+            if forth.bytes + back.bytes == moved {
+                return Poll::Ready(End::Idle);
+            }
+            moved = forth.bytes + back.bytes;
+            since = Instant::now();
+        }
+        Poll::Pending
+    })
+    .await;
+    if result == End::Failed {
+        client.reset_on_close();
+        upstream.reset_on_close();
+    }
+    stock.take_back(forth.buffer);
+    stock.take_back(back.buffer);
+    Moved { forth: forth.bytes, back: back.bytes, idle: result == End::Idle }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Finished,
+    Failed,
+    Idle,
+}
+
+/// One direction.
+struct Half {
+    buffer: Buffer,
+    bytes: u64,
+    ended: bool,
+    done: bool,
+}
+
+impl Half {
+    fn new(buffer: Buffer) -> Self {
+        Self { buffer, bytes: 0, ended: false, done: false }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &Io,
+        to: &Io,
+        stock: &Stock,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.done {
+                return Poll::Ready(Ok(()));
+            }
+            if !self.buffer.is_empty() {
+                let n = ready!(to.poll_write(cx, self.buffer.unread()))?;
+                self.buffer.consume(n);
+                self.bytes += n as u64;
+            } else if self.ended {
+                to.shutdown_write();
+                self.done = true;
+            } else {
+                if from.poll_readable(cx)?.is_pending() {
+                    // Nothing held while nothing moves.
+                    stock.take_back(std::mem::take(&mut self.buffer));
+                    return Poll::Pending;
+                }
+                if self.buffer.is_unused() {
+                    self.buffer = stock.buffer();
+                }
+                self.ended = ready!(self.buffer.poll_fill(from, cx, LARGE))? == 0;
+            }
+        }
+    }
+}

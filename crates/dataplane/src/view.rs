@@ -1,0 +1,95 @@
+//! What one worker makes of the published configuration: its own picker and pool for every cluster,
+//! its own buffer for every log. A request keeps the view it began with.
+
+use crate::h2::Carriers;
+use crate::pool::Pool;
+use crate::runtime::{ClusterRt, Runtime};
+use balance::{Breakers, Picker};
+use base::Env;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use telemetry::{CodeStats, LogBuffer};
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub struct View {
+    pub version: u64,
+    pub runtime: Arc<Runtime>,
+    pub clusters: Vec<Rc<ClusterState>>,
+    /// By place in [`Runtime::sinks`]; `None` could not be opened.
+    pub logs: Vec<Option<Rc<LogBuffer>>>,
+}
+
+/// One cluster as one worker sees it.
+#[derive(Debug)]
+pub struct ClusterState {
+    pub config: Arc<ir::Cluster>,
+    pub picker: RefCell<Picker>,
+    pub breakers: Rc<Breakers>,
+    pub pool: Pool,
+    pub carriers: Carriers,
+    pub stats: telemetry::ClusterStats,
+    pub codes: RefCell<CodeStats>,
+}
+
+impl ClusterState {
+    fn new(from: &ClusterRt, env: &impl Env) -> Self {
+        Self {
+            config: from.config.clone(),
+            picker: RefCell::new(Picker::new(&from.config, from.endpoints.clone(), env)),
+            breakers: Breakers::new(&from.config.breakers, from.usage.clone()),
+            pool: Pool::default(),
+            carriers: Carriers::default(),
+            stats: from.stats,
+            codes: RefCell::new(CodeStats::cluster(&from.config.name)),
+        }
+    }
+}
+
+/// Idle upstream connections are kept this long where the configuration does not say.
+const IDLE: Duration = Duration::from_secs(3600);
+
+impl ClusterState {
+    /// Connections idle since before this are closed; `None` keeps them for ever.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let timeout = self.config.common.idle_timeout.unwrap_or(IDLE);
+        if timeout.is_zero() { None } else { Instant::now().checked_sub(timeout) }
+    }
+
+    pub fn connect_timeout(&self) -> Duration {
+        self.config.connect_timeout.unwrap_or(Duration::from_secs(5))
+    }
+}
+
+impl View {
+    /// The view of a new configuration. Clusters that are unchanged keep their connections and what
+    /// is known of their endpoints.
+    pub fn next(
+        previous: Option<&View>,
+        runtime: Arc<Runtime>,
+        version: u64,
+        logs: Vec<Option<Rc<LogBuffer>>>,
+        env: &impl Env,
+    ) -> Self {
+        let clusters = runtime.clusters.iter().map(|new| {
+            let old = previous.and_then(|view| {
+                let place = view.runtime.cluster(&new.config.name)?;
+                Some(&view.clusters[place as usize])
+            });
+            match old {
+                Some(old) if Arc::ptr_eq(&old.config, &new.config) => {
+                    let mut picker = old.picker.borrow_mut();
+                    if !Arc::ptr_eq(picker.endpoints(), &new.endpoints) {
+                        picker.update(&new.config, new.endpoints.clone(), env);
+                    }
+                    old.clone()
+                }
+                _ => Rc::new(ClusterState::new(new, env)),
+            }
+        });
+        let clusters = clusters.collect();
+        Self { version, clusters, runtime, logs }
+    }
+}

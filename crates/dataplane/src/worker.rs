@@ -1,0 +1,196 @@
+//! One worker: a thread, its clock, its stock of memory, its view of the configuration, its shard of
+//! the counters. Nothing on the path of a request is shared with another worker.
+
+use crate::buffer::Stock;
+use crate::env::{DateCache, SystemEnv};
+use crate::runtime::Runtime;
+use crate::view::View;
+use arc_swap::ArcSwap;
+use policy::log::Sink;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use telemetry::{CodeStats, LogBuffer, LogFiles, Registry, Shard};
+
+/// The newest configuration, for all workers.
+#[derive(Debug, Default)]
+pub struct Published {
+    runtime: ArcSwap<Runtime>,
+    version: AtomicU64,
+}
+
+impl Published {
+    pub fn set(&self, runtime: Arc<Runtime>) {
+        self.runtime.store(runtime);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    pub fn get(&self) -> Arc<Runtime> {
+        self.runtime.load_full()
+    }
+}
+
+/// What workers share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub published: Arc<Published>,
+    pub registry: Arc<Registry>,
+    pub logs: LogFiles,
+    /// Marks our own connections, where they must not be captured again.
+    pub mark: Option<u32>,
+    pub limits: Limits,
+}
+
+/// Bounds of one worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections of clients; more are closed at once.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 50_000 }
+    }
+}
+
+#[derive(Debug)]
+pub struct Worker {
+    pub env: SystemEnv,
+    pub date: DateCache,
+    pub stock: Stock,
+    pub shard: Shard,
+    pub shared: Shared,
+    pub draining: Cell<bool>,
+    view: RefCell<Rc<View>>,
+    logs: RefCell<HashMap<Sink, Option<Rc<LogBuffer>>>>,
+    codes: RefCell<HashMap<ir::Str, CodeStats>>,
+    connections: RefCell<Connections>,
+}
+
+/// Tasks of open connections, to be woken when draining begins.
+#[derive(Debug, Default)]
+struct Connections {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Worker {
+    pub fn new(shared: Shared) -> Rc<Self> {
+        let env = SystemEnv::default();
+        let empty = View::next(None, Arc::default(), 0, Vec::new(), &env);
+        Rc::new(Self {
+            date: DateCache::default(),
+            stock: Stock::default(),
+            shard: shared.registry.shard(),
+            draining: Cell::new(false),
+            view: RefCell::new(Rc::new(empty)),
+            logs: RefCell::default(),
+            codes: RefCell::default(),
+            connections: RefCell::default(),
+            env,
+            shared,
+        })
+    }
+
+    /// The newest view. Costs one load when nothing has changed.
+    pub fn view(&self) -> Rc<View> {
+        let version = self.shared.published.version.load(Ordering::Acquire);
+        let current = self.view.borrow().clone();
+        if current.version == version {
+            return current;
+        }
+        let runtime = self.shared.published.get();
+        let logs = runtime.sinks.iter().map(|sink| self.log(sink)).collect();
+        let next = Rc::new(View::next(Some(&current), runtime, version, logs, &self.env));
+        *self.view.borrow_mut() = next.clone();
+        next
+    }
+
+    fn log(&self, sink: &Sink) -> Option<Rc<LogBuffer>> {
+        let mut logs = self.logs.borrow_mut();
+        let open = || {
+            let path = match sink {
+                Sink::File(path) => path,
+                Sink::Stdout => "/dev/stdout",
+                Sink::Stderr => "/dev/stderr",
+            };
+            match self.shared.logs.open(path) {
+                Ok(file) => Some(Rc::new(file.buffer())),
+                Err(e) => {
+                    tracing::error!("{e}");
+                    None
+                }
+            }
+        };
+        logs.entry(sink.clone()).or_insert_with(open).clone()
+    }
+
+    /// Counts a response under `http.PREFIX`.
+    pub fn count_code(&self, prefix: &ir::Str, code: u16) {
+        let mut codes = self.codes.borrow_mut();
+        let registry = &self.shared.registry;
+        if let Some(stats) = codes.get_mut(&**prefix) {
+            return stats.count(code, registry, &self.shard);
+        }
+        let stats = codes.entry(prefix.clone()).or_insert_with(|| CodeStats::http(prefix));
+        stats.count(code, registry, &self.shard);
+    }
+
+    /// Enters a connection's task, so that it is woken when draining begins.
+    pub fn enter(self: &Rc<Self>, waker: Waker) -> Entered {
+        let mut connections = self.connections.borrow_mut();
+        let place = match connections.free.pop() {
+            Some(place) => place,
+            None => {
+                connections.wakers.push(None);
+                connections.wakers.len() - 1
+            }
+        };
+        connections.wakers[place] = Some(waker);
+        Entered { worker: self.clone(), place }
+    }
+
+    pub fn open_connections(&self) -> usize {
+        let connections = self.connections.borrow();
+        connections.wakers.len() - connections.free.len()
+    }
+
+    /// Idle connections close now, others after their request.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for waker in self.connections.borrow().wakers.iter().flatten() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Closes upstream connections that have been idle for too long.
+    pub fn sweep(&self) {
+        for cluster in &self.view.borrow().clusters {
+            if cluster.pool.len() > 0 {
+                cluster.pool.sweep(cluster.idle_since());
+            }
+            if !cluster.carriers.is_empty() {
+                cluster.carriers.sweep(cluster.idle_since());
+            }
+        }
+    }
+}
+
+/// An open connection; dropping it takes it off the list.
+#[derive(Debug)]
+pub struct Entered {
+    worker: Rc<Worker>,
+    place: usize,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut connections = self.worker.connections.borrow_mut();
+        connections.wakers[self.place] = None;
+        connections.free.push(self.place);
+    }
+}

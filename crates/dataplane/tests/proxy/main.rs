@@ -1,0 +1,5 @@
+//! The proxy over real sockets: a client on one side, an upstream on the other, and between them a
+//! configuration made by hand.
+
+mod http1;
+mod support;
