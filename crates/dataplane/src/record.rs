@@ -84,6 +84,10 @@ impl Record {
         let took = self.stream.duration.unwrap_or_default().as_millis() as u64;
         shard.down(stats.rq_active);
         shard.inc(stats.rq_completed);
+        match self.stream.protocol {
+            Some(wire::Version::Http2) => shard.inc(stats.rq_http2_total),
+            _ => shard.inc(stats.rq_http1_total),
+        }
         shard.observe(stats.rq_time, took);
         if self.stream.status != 0 {
             self.worker.count_code(&self.manager.config.stat_prefix, self.stream.status);

@@ -1,5 +1,5 @@
 //! The suite. `DIFFERENTIAL_SEED` repeats a run; without Envoy it is skipped, unless
-//! `LATEEN_REQUIRE_PEERS=1`.
+//! `LATEEN_REQUIRE_PEERS=1`. `DIFFERENTIAL_KEEP` keeps the bootstraps and logs in the temporary directory.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -45,7 +45,9 @@ fn observe(name: &str, cases: &[Case], plant: &dyn Fn(&mut Value)) -> Option<Rep
     let (envoy, ours) = peers()?;
     let dir = directory(name);
     let report = run(&Setup { envoy, ours, dir: &dir, plant }, cases).unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
+    if std::env::var_os("DIFFERENTIAL_KEEP").is_none() {
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
     Some(report)
 }
 

@@ -81,7 +81,7 @@ async fn rapid_resets() {
     let cut = is_cut_off(stream, 20 << 20, |n| {
         let id = 2 * n + 1;
         let open = frame(HEADERS, END_STREAM | END_HEADERS, id, HEAD);
-        [open, frame(RESET, 0, id, &8u32.to_be_bytes())].concat().repeat(1)
+        [open, frame(RESET, 0, id, &8u32.to_be_bytes())].concat()
     });
     assert!(cut.await);
     others_are_fine(&proxy).await;
@@ -98,7 +98,7 @@ async fn continuations_without_end() {
     let field = [&[0x00, 0x01, b'x', 100][..], &[b'v'; 100]].concat();
     let payload = field.repeat(100);
     assert!(is_cut_off(stream, 50 << 20, |_| frame(CONTINUATION, 0, 1, &payload)).await);
-    assert!(memory() < before + (16 << 20), "{} -> {}", before, memory());
+    assert!(memory() < before + (32 << 20), "{} -> {}", before, memory());
     others_are_fine(&proxy).await;
 }
 
@@ -126,7 +126,7 @@ async fn a_bomb_of_references_to_one_large_field() {
     });
     // Refusing each head is as good as closing.
     let _ = cut.await;
-    assert!(memory() < before + (24 << 20), "{} -> {}", before, memory());
+    assert!(memory() < before + (32 << 20), "{} -> {}", before, memory());
     others_are_fine(&proxy).await;
 }
 
@@ -150,8 +150,5 @@ async fn windows_of_zero_hold_no_memory() {
     assert!(up.sent() < 4 << 20, "{} bytes were taken for windows of zero", up.sent());
     assert!(memory() < before + (32 << 20), "{} -> {}", before, memory());
     drop(stream);
-    crate::peers::until(Duration::from_secs(5), || {
-        proxy.stat("cluster.up.upstream_rq_active") == 0
-    })
-    .await;
+    crate::peers::until(Duration::from_secs(5), || up.resets() == 100).await;
 }

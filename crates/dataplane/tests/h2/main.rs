@@ -129,7 +129,7 @@ async fn large_bodies_arrive_whole_both_ways() {
     let proxy = TestProxy::new(&up, true, "");
     let mut send = client(proxy.address).await;
     let (response, mut out) = send.send_request(post("/"), false).unwrap();
-    const SIZE: usize = 20 << 20;
+    const SIZE: usize = 8 << 20;
     let sender = tokio::spawn(async move {
         let mut sent = 0;
         while sent < SIZE {
