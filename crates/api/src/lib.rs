@@ -3,6 +3,7 @@
 //! versions; of Kubernetes' objects only the fields that we use are here.
 
 mod core;
+mod crd;
 mod decode;
 mod destination_rule;
 mod duration;
@@ -26,6 +27,7 @@ pub use crate::core::pod::{
 };
 pub use crate::core::secret::Secret;
 pub use crate::core::service::{IntOrString, Service, ServicePort, ServiceSpec};
+pub use crd::crds;
 pub use decode::{Decoded, decode};
 pub use destination_rule::*;
 pub use duration::{Duration, InvalidDuration};

@@ -46,6 +46,7 @@ pub struct HttpRoute {
     pub fault: Option<HttpFaultInjection>,
     pub mirror: Option<Destination>,
     pub mirrors: Vec<HttpMirrorPolicy>,
+    #[serde(alias = "mirror_percent")]
     pub mirror_percent: Option<u32>,
     pub mirror_percentage: Option<Percent>,
     pub cors_policy: Option<CorsPolicy>,

@@ -85,7 +85,7 @@ fn of_port(
     if let Some(rule) = rule {
         cluster.origin = b.origin(&rule.policy_object, "spec.trafficPolicy");
         if let Err(finding) = tls::apply(&policy, service, &mut cluster) {
-            b.say(&rule.policy_object, finding);
+            b.say(&rule.policy_object, *finding);
             return None;
         }
     } else {

@@ -138,7 +138,7 @@ fn https_chain(b: &mut Build<'_>, group: &PortGroup, bound: &Bound) -> Option<Fi
     let context = match tls::context(bound, true) {
         Ok(context) => context,
         Err(finding) => {
-            b.say(&bound.gateway.object, finding);
+            b.say(&bound.gateway.object, *finding);
             return None;
         }
     };
@@ -161,7 +161,7 @@ fn terminated_tcp(
             chains
         }
         Err(finding) => {
-            b.say(&bound.gateway.object, finding);
+            b.say(&bound.gateway.object, *finding);
             Vec::new()
         }
     }

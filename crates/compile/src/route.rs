@@ -134,10 +134,10 @@ fn route(
         origin: b.origin(&item.object, path),
     };
     route.decorator = operation(place, item, &route);
-    if let Some(fault) = http.fault.as_ref() {
-        if let Some(config) = extras::fault(b, &item.object, fault, &rule_path) {
-            route.per_filter.push((FAULT.into(), config));
-        }
+    if let Some(fault) = http.fault.as_ref()
+        && let Some(config) = extras::fault(b, &item.object, fault, &rule_path)
+    {
+        route.per_filter.push((FAULT.into(), config));
     }
     if let Some(cors) = &http.cors_policy {
         route.per_filter.push((CORS.into(), extras::cors(cors)));

@@ -193,7 +193,7 @@ mod tests {
 
     fn service(spec: serde_json::Value) -> Service {
         let object = json!({"metadata": {"name": "a", "namespace": "ns"}, "spec": spec});
-        let object: api::Service = api::decode(&object).unwrap().object;
+        let object: api::Service = api::decode("Service", &object).unwrap().object;
         Service::of_kubernetes(1, &object, "cluster.local").unwrap()
     }
 

@@ -97,12 +97,12 @@ impl Store {
             Kind::DestinationRule => self.apply_destination_rule(object),
             Kind::ServiceEntry => self.apply_service_entry(object),
             Kind::Gateway => {
-                let read = read_item(kind, self.revision + 1, object)?;
-                Ok(put(&mut self.revision, &mut self.gateways, read))
+                let (item, findings) = read_item(kind, self.revision + 1, object)?;
+                Ok(put(&mut self.revision, &mut self.gateways, item, findings))
             }
             Kind::Sidecar => {
-                let read = read_item(kind, self.revision + 1, object)?;
-                Ok(put(&mut self.revision, &mut self.sidecars, read))
+                let (item, findings) = read_item(kind, self.revision + 1, object)?;
+                Ok(put(&mut self.revision, &mut self.sidecars, item, findings))
             }
             Kind::WorkloadEntry => self.apply_machine(object),
             Kind::Service => self.apply_service(object),
@@ -160,30 +160,30 @@ impl Store {
     }
 
     fn apply_virtual_service(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let mut item = read_item(Kind::VirtualService, self.revision + 1, object)?;
+        let (mut item, findings) = read_item(Kind::VirtualService, self.revision + 1, object)?;
         let spec: &VirtualService = &item.spec;
         item.hosts = resolve_all(&spec.hosts, item.namespace(), &self.domain);
         item.export_to = ExportTo::parse(spec.export_to.iter().map(String::as_str));
-        Ok(put(&mut self.revision, &mut self.virtual_services, item))
+        Ok(put(&mut self.revision, &mut self.virtual_services, item, findings))
     }
 
     fn apply_destination_rule(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let mut item = read_item(Kind::DestinationRule, self.revision + 1, object)?;
+        let (mut item, findings) = read_item(Kind::DestinationRule, self.revision + 1, object)?;
         let spec: &DestinationRule = &item.spec;
         item.hosts = resolve_all([&spec.host], item.namespace(), &self.domain);
         item.export_to = ExportTo::parse(spec.export_to.iter().map(String::as_str));
-        Ok(put(&mut self.revision, &mut self.destination_rules, item))
+        Ok(put(&mut self.revision, &mut self.destination_rules, item, findings))
     }
 
     fn apply_service_entry(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let mut item = read_item(Kind::ServiceEntry, self.revision + 1, object)?;
+        let (mut item, findings) = read_item(Kind::ServiceEntry, self.revision + 1, object)?;
         item.hosts = entry::hosts(&item.spec);
         item.export_to = ExportTo::parse(item.spec.export_to.iter().map(String::as_str));
-        Ok(put(&mut self.revision, &mut self.service_entries, item))
+        Ok(put(&mut self.revision, &mut self.service_entries, item, findings))
     }
 
     fn apply_machine(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let read: Object<WorkloadEntry> = decode(object)?.object;
+        let read: Object<WorkloadEntry> = decode("WorkloadEntry", object)?.object;
         let (namespace, name) = (read.metadata.namespace.clone(), read.metadata.name.clone());
         if self.machines.get(&namespace, &name).is_some_and(|old| old.spec == read.spec) {
             return Ok(quiet(Change::Nothing));
@@ -194,7 +194,7 @@ impl Store {
     }
 
     fn apply_service(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let read: api::Service = decode(object)?.object;
+        let read: api::Service = decode("Service", object)?.object;
         let service = Service::of_kubernetes(self.revision + 1, &read, &self.domain)
             .map_err(|e| Box::new(Finding::error("metadata.name", e.to_string())))?;
         let (namespace, name) = (&read.metadata.namespace, &read.metadata.name);
@@ -209,7 +209,7 @@ impl Store {
     }
 
     fn apply_slice(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let read: EndpointSlice = decode(object)?.object;
+        let read: EndpointSlice = decode("EndpointSlice", object)?.object;
         let (namespace, name) = (read.metadata.namespace.clone(), read.metadata.name.clone());
         let same = |old: &Arc<EndpointSlice>| {
             (&old.endpoints, &old.ports, old.service())
@@ -224,7 +224,7 @@ impl Store {
     }
 
     fn apply_pod(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let pod: Pod = decode(object)?.object;
+        let pod: Pod = decode("Pod", object)?.object;
         let (namespace, name) = (pod.metadata.namespace.clone(), pod.metadata.name.clone());
         let node = self.nodes.get("", &pod.spec.node_name).map(|n| &**n);
         let workload = Workload::of_pod(&pod, node);
@@ -244,7 +244,7 @@ impl Store {
     }
 
     fn apply_node(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let node: Node = decode(object)?.object;
+        let node: Node = decode("Node", object)?.object;
         let (name, labels) = (node.metadata.name, node.metadata.labels);
         if self.nodes.get("", &name).is_some_and(|old| **old == labels) {
             return Ok(quiet(Change::Nothing));
@@ -263,7 +263,7 @@ impl Store {
     }
 
     fn apply_config_map(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let map: ConfigMap = decode(object)?.object;
+        let map: ConfigMap = decode("ConfigMap", object)?.object;
         if map.metadata.namespace != self.root || map.metadata.name != MESH_CONFIG_MAP {
             return Ok(quiet(Change::Nothing));
         }
@@ -431,26 +431,37 @@ fn quiet(change: Change) -> Applied {
     Applied { change, findings: Vec::new() }
 }
 
-fn read_item<T>(kind: Kind, version: u64, object: &Value) -> Result<Item<T>, Box<Finding>>
+fn read_item<T>(
+    kind: Kind,
+    version: u64,
+    object: &Value,
+) -> Result<(Item<T>, Vec<Finding>), Box<Finding>>
 where
     T: Default + DeserializeOwned,
 {
-    let object: Object<T> = decode(object)?.object;
-    Ok(Item::new(version, kind.name(), object))
+    let read = decode::<Object<T>>(kind.name(), object)?;
+    Ok((Item::new(version, kind.name(), read.object), read.findings))
 }
 
 /// Stores an item unless it says the same as the one that is there.
-fn put<T: PartialEq>(revision: &mut u64, table: &mut Table<Item<T>>, item: Item<T>) -> Applied {
+fn put<T: PartialEq>(
+    revision: &mut u64,
+    table: &mut Table<Item<T>>,
+    item: Item<T>,
+    findings: Vec<Finding>,
+) -> Applied {
     let (namespace, name) = (item.namespace().to_owned(), item.name().to_owned());
     let same = |old: &Arc<Item<T>>| {
         old.spec == item.spec && old.metadata.creation_timestamp == item.metadata.creation_timestamp
     };
+    let about = item.object.clone();
+    let findings = findings.into_iter().map(|f| f.about(about.clone())).collect();
     if table.get(&namespace, &name).is_some_and(same) {
-        return quiet(Change::Nothing);
+        return Applied { change: Change::Nothing, findings };
     }
     *revision += 1;
     table.insert(*revision, &namespace, &name, item);
-    quiet(Change::Configuration)
+    Applied { change: Change::Configuration, findings }
 }
 
 fn drop_from<T>(table: &mut Table<T>, version: u64, namespace: &str, name: &str) -> bool {

@@ -177,7 +177,7 @@ mod tests {
                 "containers": [{"name": "reviews", "ports": [{"name": "web", "containerPort": 9080}]}]},
             "status": {"phase": "Running", "podIP": "10.1.0.4"}
         });
-        let pod: Pod = api::decode(&pod).unwrap().object;
+        let pod: Pod = api::decode("Pod", &pod).unwrap().object;
         let node = Labels::from([("topology.kubernetes.io/region".into(), "eu".into())]);
         let workload = Workload::of_pod(&pod, Some(&node)).unwrap();
         assert_eq!(workload.workload_name, "reviews-v1");

@@ -130,7 +130,7 @@ mod tests {
     use serde_json::json;
 
     fn rule(spec: serde_json::Value) -> api::DestinationRule {
-        api::decode(&spec).unwrap().object
+        api::decode("", &spec).unwrap().object
     }
 
     /// A port's settings hide the destination's, a subset's lie over both.

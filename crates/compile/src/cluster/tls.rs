@@ -15,15 +15,15 @@ pub(super) fn apply(
     policy: &Policy<'_>,
     service: &Service,
     cluster: &mut Cluster,
-) -> Result<(), Finding> {
+) -> Result<(), Box<Finding>> {
     let Some(tls) = policy.tls else { return Ok(()) };
     match tls.mode {
         ClientTlsMode::Disable => Ok(()),
-        ClientTlsMode::IstioMutual => Err(Finding::error(
+        ClientTlsMode::IstioMutual => Err(Box::new(Finding::error(
             "spec.trafficPolicy.tls.mode",
             "ISTIO_MUTUAL is not possible in this version; the traffic is refused rather than \
              sent in plaintext. Remove the tls setting to send it in plaintext",
-        )),
+        ))),
         ClientTlsMode::Simple | ClientTlsMode::Mutual => {
             cluster.tls = Some(context(tls, service, cluster.protocol)?);
             Ok(())
@@ -35,7 +35,7 @@ fn context(
     tls: &ClientTlsSettings,
     service: &Service,
     protocol: UpstreamProtocol,
-) -> Result<UpstreamTls, Finding> {
+) -> Result<UpstreamTls, Box<Finding>> {
     let alpn: Vec<Str> = match protocol {
         UpstreamProtocol::Http2 => vec!["h2".into()],
         _ => vec!["http/1.1".into()],
@@ -54,13 +54,13 @@ fn context(
     })
 }
 
-fn client_certificate(tls: &ClientTlsSettings) -> Result<Str, Finding> {
+fn client_certificate(tls: &ClientTlsSettings) -> Result<Str, Box<Finding>> {
     if !tls.credential_name.is_empty() {
         return Ok(format!("kubernetes://{}", tls.credential_name).into());
     }
     if tls.client_certificate.is_empty() || tls.private_key.is_empty() {
         let say = "mode MUTUAL needs clientCertificate and privateKey, or credentialName";
-        return Err(Finding::error("spec.trafficPolicy.tls", say));
+        return Err(Box::new(Finding::error("spec.trafficPolicy.tls", say)));
     }
     Ok(format!("file-cert:{}~{}", tls.client_certificate, tls.private_key).into())
 }

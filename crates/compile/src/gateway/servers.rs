@@ -90,7 +90,7 @@ pub(super) fn of(b: &mut Build<'_>) -> Vec<PortGroup> {
                         servers: Vec::new(),
                     });
                     if let Err(finding) = group.add(bound) {
-                        b.say(&gateway.object, finding);
+                        b.say(&gateway.object, *finding);
                     }
                 }
                 Err(say) => b.say(&gateway.object, Finding::error(path, say)),
@@ -158,7 +158,7 @@ fn server_host(written: &str, own: &str) -> Option<ServerHost> {
 }
 
 impl PortGroup {
-    fn add(&mut self, bound: Bound) -> Result<(), Finding> {
+    fn add(&mut self, bound: Bound) -> Result<(), Box<Finding>> {
         let fits = |s: &Bound| match (s.transport, bound.transport) {
             (Transport::Http, Transport::Http) => true,
             (a, b) => a.is_tls() && b.is_tls(),
@@ -169,11 +169,15 @@ impl PortGroup {
                  together with {}",
                 bound.server_port, bound.server.port.protocol
             );
-            return Err(Finding::error(format!("{}.port", bound.path), say).code("IST0145"));
+            return Err(Box::new(
+                Finding::error(format!("{}.port", bound.path), say).code("IST0145"),
+            ));
         }
         if bound.transport.is_tls() && self.servers.iter().any(|s| s.shares_name_with(&bound)) {
             let say = format!("another server on port {} has one of these hosts", self.port);
-            return Err(Finding::error(format!("{}.hosts", bound.path), say).code("IST0145"));
+            return Err(Box::new(
+                Finding::error(format!("{}.hosts", bound.path), say).code("IST0145"),
+            ));
         }
         self.servers.push(bound);
         Ok(())

@@ -9,21 +9,21 @@ use ir::{
 };
 
 /// An error means that the server must not listen: without its certificate it has nothing to offer.
-pub(super) fn context(bound: &Bound, http: bool) -> Result<DownstreamTls, Finding> {
+pub(super) fn context(bound: &Bound, http: bool) -> Result<DownstreamTls, Box<Finding>> {
     let path = format!("{}.tls", bound.path);
     let Some(tls) = &bound.server.tls else {
         let say = "a server that ends TLS needs tls settings with a certificate";
-        return Err(Finding::error(path, say));
+        return Err(Box::new(Finding::error(path, say)));
     };
     if tls.mode == ServerTlsMode::IstioMutual {
         let say = "ISTIO_MUTUAL is not possible in this version; use SIMPLE or MUTUAL";
-        return Err(Finding::error(format!("{path}.mode"), say));
+        return Err(Box::new(Finding::error(format!("{path}.mode"), say)));
     }
     let mutual = matches!(tls.mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
     let certificates = certificates(tls);
     if certificates.is_empty() {
         let say = "credentialName, or serverCertificate and privateKey, is needed";
-        return Err(Finding::error(path, say));
+        return Err(Box::new(Finding::error(path, say)));
     }
     let validation = if mutual { Some(validation(tls, &path)?) } else { None };
     Ok(DownstreamTls {
@@ -69,7 +69,7 @@ fn kubernetes(name: &str) -> Str {
 }
 
 /// How clients' certificates are checked. Without roots nobody could pass.
-fn validation(tls: &ServerTlsSettings, path: &str) -> Result<Validation, Finding> {
+fn validation(tls: &ServerTlsSettings, path: &str) -> Result<Validation, Box<Finding>> {
     let roots: Str = if !tls.ca_cert_credential_name.is_empty() {
         kubernetes(&tls.ca_cert_credential_name)
     } else if !tls.credential_name.is_empty() {
@@ -78,7 +78,7 @@ fn validation(tls: &ServerTlsSettings, path: &str) -> Result<Validation, Finding
         format!("file-root:{}", tls.ca_certificates).into()
     } else {
         let say = "MUTUAL needs credentialName or caCertificates to check clients with";
-        return Err(Finding::error(path, say));
+        return Err(Box::new(Finding::error(path, say)));
     };
     let san = |s: &String| SanMatch { kind: SanKind::Any, value: StringMatch::exact(s.as_str()) };
     let text = |list: &[String]| list.iter().map(|s| s.as_str().into()).collect();

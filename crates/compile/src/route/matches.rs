@@ -66,7 +66,7 @@ mod tests {
     use serde_json::json;
 
     fn matched(m: serde_json::Value) -> RouteMatch {
-        of(&api::decode(&m).unwrap().object)
+        of(&api::decode("", &m).unwrap().object)
     }
 
     #[test]
