@@ -19,6 +19,7 @@ use crate::world::World;
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const HEADLESS: &str = "service.kubernetes.io/headless";
+const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 const OURS: &str = "endpointslice-controller.k8s.io";
 const MIRRORED: &str = "endpointslicemirroring-controller.k8s.io";
 
@@ -39,6 +40,7 @@ pub fn reconcile(world: &World, key: &Key, _now: Timestamp) -> Outcome {
         }
         Some(service) => {
             let custom = world.get(&Key::new(Resource::ENDPOINTS, &key.namespace, &key.name));
+            let custom = custom.filter(|endpoints| to_mirror(world, key, endpoints));
             custom.map_or_else(Vec::new, |endpoints| legacy::mirror(service, endpoints))
         }
         None => {

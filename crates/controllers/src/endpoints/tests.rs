@@ -175,7 +175,7 @@ fn large_services_are_cut_into_slices() {
 fn a_users_endpoints_are_mirrored() {
     let endpoints = json!({"metadata": {"namespace": "default", "name": "web", "uid": "e"},
         "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 5432}]}]});
-    let world = world(vec![
+    let mut world = world(vec![
         (Resource::SERVICES, service(json!({"ports": [{"port": 5432}]}))),
         (Resource::ENDPOINTS, endpoints),
     ]);
@@ -184,4 +184,9 @@ fn a_users_endpoints_are_mirrored() {
     assert_eq!(object["endpoints"][0]["addresses"][0], "192.0.2.1");
     assert_eq!(object["ports"], json!([{"port": 5432, "name": "", "protocol": "TCP"}]));
     assert_eq!(object["metadata"]["labels"][MANAGED_BY], MIRRORED);
+    // Not where somebody writes slices too.
+    let slice = json!({"metadata": {"namespace": "default", "name": "own", "uid": "o",
+        "labels": {SERVICE_NAME: "web"}}});
+    world.observe(&Resource::ENDPOINT_SLICES, Arc::new(slice));
+    assert_eq!(run(&world), []);
 }
