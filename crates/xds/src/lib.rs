@@ -5,6 +5,7 @@
 //! no I/O, no clock.
 
 pub mod bootstrap;
+pub mod client;
 pub mod codec;
 mod message;
 mod references;

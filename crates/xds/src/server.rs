@@ -140,7 +140,7 @@ impl Session {
         if watch.is_waiting() {
             return None;
         }
-        let set: Vec<Str> = plan.sets(kind);
+        let set = watch.in_turn(plan.sets(kind));
         let removed: Vec<Str> = plan.removals(kind);
         if set.is_empty() && removed.is_empty() && !watch.must_answer() {
             return None;

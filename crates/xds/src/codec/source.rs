@@ -24,9 +24,13 @@ pub(super) fn ads() -> Msg {
 
 /// A reference to a secret: those of Kubernetes come by ADS, the workload's own from the agent.
 pub(super) fn secret(name: &ir::Str) -> Msg {
-    let from_control_plane = name.starts_with("kubernetes");
-    let source = if from_control_plane { ads() } else { agent() };
+    let source = if comes_from_control_plane(name) { ads() } else { agent() };
     Msg::new(&SDS_SECRET_CONFIG).set("name", name).set("sds_config", source)
+}
+
+/// Credentials of gateways are Kubernetes secrets; all other names are the agent's.
+pub(crate) fn comes_from_control_plane(secret: &str) -> bool {
+    secret.starts_with("kubernetes")
 }
 
 fn agent() -> Msg {

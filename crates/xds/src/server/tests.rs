@@ -125,6 +125,7 @@ fn a_refused_cluster_keeps_its_route_back_and_the_old_one_in_place() {
     drain(&mut session);
     session.set_desired(world(&[("b", 1)], 2, &["b"]));
     let add = session.poll().unwrap();
+    assert_eq!(add.resources.len(), 1);
     let event = session.receive(answer(&add, Some("no")));
     assert_eq!(event, Some(Event::Nacked(Kind::Cluster, "no".to_owned())));
     assert_eq!(drain(&mut session), ["Endpoints +b"]);
@@ -313,4 +314,21 @@ fn a_cluster_that_is_being_taken_away_is_no_ground_for_a_route() {
     assert_eq!(session.poll(), None);
     session.receive(answer(&removal, None));
     assert_eq!(drain(&mut session), ["Cluster +b", "Endpoints +b", "Route +r"]);
+}
+
+#[test]
+fn one_bad_resource_among_many_is_found_and_the_others_arrive() {
+    let clusters: Vec<String> = (0..20).map(|i| format!("c{i:02}")).collect();
+    let named: Vec<(&str, u64)> = clusters.iter().map(|n| (n.as_str(), 1)).collect();
+    let mut session = connected(world(&named, 1, &["c03"]));
+    let mut pushes = 0;
+    let mut route_arrived = false;
+    while let Some(push) = session.poll() {
+        pushes += 1;
+        route_arrived |= push.kind == Kind::Route;
+        let bad = push.resources.iter().any(|(n, _)| &**n == "c13");
+        session.receive(answer(&push, bad.then_some("c13 is bad")));
+    }
+    assert!(route_arrived && pushes < 20, "{pushes}");
+    assert_eq!(session.status(Kind::Cluster).refused, ["c13".into()]);
 }

@@ -15,6 +15,9 @@ pub(super) struct Watch {
     names: BTreeSet<Str>,
     told: HashMap<Str, Told>,
     in_flight: Option<InFlight>,
+    /// Parts of a push that was refused, to be sent apart so that the bad resource is found and the
+    /// good ones arrive.
+    parts: Vec<Vec<Str>>,
     /// A request stands that wants a response even if it is empty.
     must_answer: bool,
     /// The client came back with what an earlier stream told it.
@@ -38,6 +41,8 @@ pub(super) struct Told {
     pub held: Option<Held>,
     /// Sent and not yet answered.
     pub pending: Option<Held>,
+    /// Sent and refused together with others, of which it may have applied some.
+    maybe: Option<Held>,
     /// The version that it refused.
     pub refused: Option<u64>,
     /// It was told that there is no such resource.
@@ -58,7 +63,7 @@ pub(super) struct Held {
 impl Told {
     /// All that the client may be running, whichever way its answer turns out.
     pub fn possible(&self) -> impl Iterator<Item = &Held> {
-        self.held.iter().chain(&self.pending)
+        self.held.iter().chain(&self.pending).chain(&self.maybe)
     }
 
     /// The client accepted some version, and was not told since that it is gone.
@@ -127,11 +132,7 @@ impl Watch {
 
     pub fn answered(&mut self, kind: Kind, ack: &Ack) -> Event {
         match self.in_flight.take() {
-            Some(sent) if sent.nonce == ack.nonce => {
-                for (name, change) in sent.changes {
-                    self.settle(name, change, ack.error.is_none());
-                }
-            }
+            Some(sent) if sent.nonce == ack.nonce => self.settle(sent.changes, ack.error.is_none()),
             other => {
                 self.in_flight = other;
                 return Event::Stale(kind);
@@ -147,23 +148,46 @@ impl Watch {
         }
     }
 
-    fn settle(&mut self, name: Str, change: Option<Encoded>, accepted: bool) {
-        let Some(told) = self.told.get_mut(&name) else { return };
-        let pending = told.pending.take();
-        match (change, accepted) {
-            (Some(_), true) => {
-                told.held = pending.or(told.held.take());
-                told.refused = None;
-            }
-            (Some(e), false) => told.refused = Some(e.version),
-            // A client cannot refuse to lose something.
-            (None, _) => {
-                told.held = None;
-                if !self.names.contains(&name) {
-                    self.told.remove(&name);
+    fn settle(&mut self, changes: Vec<(Str, Option<Encoded>)>, accepted: bool) {
+        let set: Vec<Str> =
+            changes.iter().filter(|(_, c)| c.is_some()).map(|(n, _)| n.clone()).collect();
+        let found = set.len() <= 1;
+        if !accepted && !found {
+            let (first, second) = set.split_at(set.len() / 2);
+            self.parts.extend([second.to_vec(), first.to_vec()]);
+        }
+        for (name, change) in changes {
+            let Some(told) = self.told.get_mut(&name) else { continue };
+            let pending = told.pending.take();
+            match change {
+                Some(_) if accepted => {
+                    told.held = pending.or(told.held.take());
+                    (told.refused, told.maybe) = (None, None);
+                }
+                Some(encoded) => {
+                    told.maybe = pending;
+                    told.refused = found.then_some(encoded.version);
+                }
+                // A client cannot refuse to lose something.
+                None => {
+                    (told.held, told.maybe) = (None, None);
+                    if !self.names.contains(&name) {
+                        self.told.remove(&name);
+                    }
                 }
             }
         }
+    }
+
+    /// Of the names to set, those of the part whose turn it is.
+    pub fn in_turn(&mut self, set: Vec<Str>) -> Vec<Str> {
+        while let Some(part) = self.parts.pop() {
+            let now: Vec<Str> = set.iter().filter(|n| part.contains(n)).cloned().collect();
+            if !now.is_empty() {
+                return now;
+            }
+        }
+        set
     }
 
     pub fn subscribe(&mut self, kind: Kind, subscription: Subscription, desired: &Desired) {
