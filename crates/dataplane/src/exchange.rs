@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use wire::h1::{Body, Framing};
-use wire::{RequestHead, Version};
+use wire::{Head, Request, RequestHead, Response, Version};
 
 /// What one request runs under.
 pub struct Run<'a> {
@@ -100,43 +100,30 @@ pub async fn reply<D: Downstream>(
     if let Some(flag) = reply.flag {
         record.stream.flags.set(flag);
     }
-    record.stream.details = reply.details;
+    record.stream.details = reply.details.clone();
     let head_only = record.has_request && record.heads.request.method() == b"HEAD";
+    let grpc = record.has_request && is_grpc(&record.heads.request);
     let response = &mut record.heads.response;
-    response.clear();
-    response.status = reply.status;
-    for (name, value) in &reply.headers {
-        response.fields.push(name.as_bytes(), value);
-    }
-    if !reply.body.is_empty() {
-        response.fields.push(b"content-length", reply.body.len().to_string().as_bytes());
-        if wire::Head::get(response, b"content-type").is_none() {
-            response.fields.push(b"content-type", b"text/plain");
-        }
-    } else if reply.status != 204 && reply.status >= 200 {
-        response.fields.push(b"content-length", b"0");
-    }
+    write_local_head(response, &reply, grpc);
+    let text: &[u8] = if head_only || grpc { b"" } else { &reply.body };
     if let Some((table, host, route)) = reply.from {
         let heads = &mut record.heads;
         let (response, request) = (&mut heads.response, &heads.request);
         table.local_response_headers(host, route, response, request, &record.stream);
     }
     answer::finish(record, &manager.config, true);
-    record.stream.status = reply.status;
+    record.stream.status = record.heads.response.status;
     record.has_response = true;
-    let body = match reply.body.len() {
+    let body = match text.len() {
         0 => Body::Empty,
-        _ if head_only => Body::Empty,
         n => Body::Length(n as u64),
     };
     if !down.skip_request() {
         down.close();
     }
     down.start(&record.heads.response, body, false);
-    if body != Body::Empty {
-        record.stream.bytes_sent = reply.body.len() as u64;
-    }
-    let mut rest: &[u8] = if body == Body::Empty { b"" } else { &reply.body };
+    record.stream.bytes_sent = text.len() as u64;
+    let mut rest = text;
     poll_fn(|cx| {
         while !rest.is_empty() {
             match down.poll_send(cx, rest) {
@@ -147,4 +134,62 @@ pub async fn reply<D: Downstream>(
         down.poll_finish(cx, None)
     })
     .await
+}
+
+/// The head of a local answer. A gRPC client gets a status of its own kind, and no body.
+fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool) {
+    response.clear();
+    response.status = reply.status;
+    for (name, value) in &reply.headers {
+        response.fields.push(name.as_bytes(), value);
+    }
+    if grpc {
+        response.status = 200;
+        response.fields.set(b"content-type", b"application/grpc");
+        if response.get(b"grpc-status").is_none() {
+            response.fields.push(b"grpc-status", grpc_status(reply.status));
+        }
+        if !reply.body.is_empty() {
+            response.fields.set(b"grpc-message", &percent_encoded(&reply.body));
+        }
+        return;
+    }
+    if !reply.body.is_empty() {
+        response.fields.push(b"content-length", reply.body.len().to_string().as_bytes());
+        if response.get(b"content-type").is_none() {
+            response.fields.push(b"content-type", b"text/plain");
+        }
+    } else if reply.status != 204 && reply.status >= 200 {
+        response.fields.push(b"content-length", b"0");
+    }
+}
+
+pub fn is_grpc(request: &Request) -> bool {
+    let kind = request.get(b"content-type").and_then(|t| t.strip_prefix(b"application/grpc"));
+    kind.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
+}
+
+/// gRPC's own mapping of HTTP statuses.
+fn grpc_status(status: u16) -> &'static [u8] {
+    match status {
+        400 => b"13",
+        401 => b"16",
+        403 => b"7",
+        404 => b"12",
+        429 | 502 | 503 | 504 => b"14",
+        _ => b"2",
+    }
+}
+
+/// As gRPC encodes messages: printable ASCII except `%` as it is.
+fn percent_encoded(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        if (0x20..0x7f).contains(&byte) && byte != b'%' {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    out
 }

@@ -1,6 +1,7 @@
 //! Step: filter. What stands between route and upstream: injected faults, cross-origin rules. A
 //! filter may answer instead of the upstream.
 
+use crate::exchange::is_grpc;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::route::Routed;
@@ -107,10 +108,33 @@ async fn inject_fault<'v>(
         AbortStatus::Http(status) => {
             Reply::new(status, "fault_filter_abort").text("fault filter abort")
         }
-        AbortStatus::Grpc(status) => Reply::new(200, "fault_filter_abort")
-            .header("content-type", *b"application/grpc")
-            .header("grpc-status", status.to_string())
-            .header("grpc-message", *b"fault filter abort"),
+        AbortStatus::Grpc(status) => {
+            let reply = Reply::new(http_status(status), "fault_filter_abort");
+            let reply = reply.text("fault filter abort");
+            if is_grpc(&record.heads.request) {
+                reply.header("grpc-status", status.to_string())
+            } else {
+                reply
+            }
+        }
     };
     Err(Box::new(reply.flag(Flag::FaultInjected)))
+}
+
+/// How a gRPC status looks to a client that does not speak gRPC.
+fn http_status(grpc: u32) -> u16 {
+    match grpc {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
 }
