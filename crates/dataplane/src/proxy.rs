@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -73,6 +74,7 @@ impl Proxy {
             registry: Arc::default(),
             logs: LogFiles::new(),
             mark: options.mark,
+            open: Arc::default(),
             limits: options.limits,
         };
         let mut workers = Vec::new();
@@ -179,6 +181,11 @@ impl Proxy {
 
     pub fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Connections of clients that are open.
+    pub fn open_connections(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
     }
 
     /// No new connections; those that are open end after the request they are at.

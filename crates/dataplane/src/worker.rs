@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use telemetry::{CodeStats, LogBuffer, LogFiles, Registry, Shard};
 
@@ -41,6 +41,8 @@ pub struct Shared {
     pub logs: LogFiles,
     /// Marks our own connections, where they must not be captured again.
     pub mark: Option<u32>,
+    /// Connections of clients that are open, over all workers.
+    pub open: Arc<AtomicUsize>,
     pub limits: Limits,
 }
 
@@ -151,6 +153,7 @@ impl Worker {
             }
         };
         connections.wakers[place] = Some(waker);
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
         Entered { worker: self.clone(), place }
     }
 
@@ -192,5 +195,6 @@ impl Drop for Entered {
         let mut connections = self.worker.connections.borrow_mut();
         connections.wakers[self.place] = None;
         connections.free.push(self.place);
+        self.worker.shared.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,3 +1,12 @@
 //! The data plane binary: sidecar, gateway and agent in one small process.
 
-fn main() {}
+mod args;
+mod process;
+mod run;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    run::main()
+}

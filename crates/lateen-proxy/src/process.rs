@@ -1,0 +1,125 @@
+//! The running process, as the admin port sees it.
+
+use crate::run::level;
+use dataplane::Proxy;
+use dataplane::admin::{Process, State};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use telemetry::Registry;
+use tokio::sync::Notify;
+use tracing_subscriber::{EnvFilter, Registry as Subscriber, reload::Handle};
+use xds::bootstrap::Bootstrap;
+
+pub struct Running {
+    proxy: Proxy,
+    bootstrap: Bootstrap,
+    config: Arc<ir::Config>,
+    began: Instant,
+    draining: AtomicBool,
+    quit: Notify,
+    reload: Handle<EnvFilter, Subscriber>,
+    level: Mutex<String>,
+}
+
+impl Running {
+    pub fn new(
+        proxy: Proxy,
+        bootstrap: Bootstrap,
+        reload: Handle<EnvFilter, Subscriber>,
+        level: &str,
+    ) -> Self {
+        Self {
+            config: Arc::new(bootstrap.config.clone()),
+            proxy,
+            bootstrap,
+            began: Instant::now(),
+            draining: AtomicBool::new(false),
+            quit: Notify::new(),
+            reload,
+            level: Mutex::new(level.to_owned()),
+        }
+    }
+
+    pub fn drain_now(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.proxy.drain();
+    }
+
+    /// Connections of clients are still open.
+    pub fn is_busy(&self) -> bool {
+        self.proxy.open_connections() > 0
+    }
+
+    pub async fn told_to_quit(&self) {
+        self.quit.notified().await;
+    }
+
+    pub fn reopen(&self) {
+        for error in self.proxy.logs().reopen() {
+            tracing::error!("{error}");
+        }
+    }
+}
+
+impl Process for Running {
+    fn state(&self) -> State {
+        if self.draining.load(Ordering::Relaxed) { State::Draining } else { State::Live }
+    }
+
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn concurrency(&self) -> usize {
+        self.proxy.workers()
+    }
+
+    fn node(&self) -> Value {
+        let node = &self.bootstrap.node;
+        json!({ "id": &*node.id, "cluster": &*node.cluster })
+    }
+
+    fn bootstrap(&self) -> Value {
+        json!({ "node": self.node() })
+    }
+
+    fn config(&self) -> Arc<ir::Config> {
+        self.config.clone()
+    }
+
+    fn is_static(&self, _kind: ir::Kind, _name: &str) -> bool {
+        true
+    }
+
+    fn registry(&self) -> &Registry {
+        self.proxy.registry()
+    }
+
+    fn log_level(&self, set: Option<&str>) -> Result<String, String> {
+        let mut current = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wanted) = set {
+            let name = level(wanted).ok_or_else(|| format!("unknown log level '{wanted}'"))?;
+            self.reload.reload(EnvFilter::new(name)).map_err(|e| e.to_string())?;
+            *current = name.to_owned();
+        }
+        Ok(current.clone())
+    }
+
+    fn drain(&self) {
+        self.drain_now();
+    }
+
+    fn quit(&self) {
+        self.quit.notify_one();
+    }
+
+    fn reopen_logs(&self) {
+        self.reopen();
+    }
+}
