@@ -69,15 +69,25 @@ fn has_selector(service: &Value) -> bool {
     service.pointer("/spec/selector").and_then(Value::as_object).is_some_and(|s| !s.is_empty())
 }
 
+/// Whoever writes slices beside the Endpoints, or says so with the label, wants no mirror of them.
+fn to_mirror(world: &World, key: &Key, endpoints: &Value) -> bool {
+    read::label(endpoints, SKIP_MIRROR) != Some("true") && slices_of(world, key).all(ours)
+}
+
+fn slices_of<'a>(world: &'a World, service: &'a Key) -> impl Iterator<Item = &'a Arc<Value>> {
+    world
+        .in_namespace(&Resource::ENDPOINT_SLICES, &service.namespace)
+        .filter(|slice| read::label(slice, SERVICE_NAME) == Some(service.name.as_str()))
+}
+
+fn ours(slice: &Arc<Value>) -> bool {
+    matches!(read::label(slice, MANAGED_BY), Some(OURS | MIRRORED))
+}
+
 /// Slices that we once wrote for the Service and no longer want. Others' slices are theirs.
 fn stale<'a>(world: &'a World, key: &'a Key, wanted: &[Value]) -> Vec<&'a Arc<Value>> {
-    world
-        .in_namespace(&Resource::ENDPOINT_SLICES, &key.namespace)
-        .filter(|slice| read::label(slice, SERVICE_NAME) == Some(key.name.as_str()))
-        .filter(|slice| {
-            matches!(read::label(slice, MANAGED_BY), Some(OURS | MIRRORED))
-                && !read::deleting(slice)
-        })
+    slices_of(world, key)
+        .filter(|slice| ours(slice) && !read::deleting(slice))
         .filter(|slice| !wanted.iter().any(|w| read::name(w) == read::name(slice)))
         .collect()
 }
