@@ -1,0 +1,133 @@
+//! What Istio's webhook refuses or warns of: one file for each kind, the checks they share here.
+
+mod destination_rule;
+mod gateway;
+mod http_route;
+mod service_entry;
+mod sidecar;
+mod tls;
+mod virtual_service;
+mod workload;
+
+use crate::decode::{decode, prune_nulls, settle};
+use crate::{
+    DestinationRule, Gateway, Object, ServiceEntry, Sidecar, VirtualService, WorkloadEntry,
+    WorkloadGroup,
+};
+use base::Finding;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// All that there is to say about an object of an Istio kind; it is refused when one is an error.
+pub fn validate(kind: &str, object: &Value) -> Vec<Finding> {
+    match kind {
+        "VirtualService" => check::<VirtualService>(kind, object, virtual_service::check),
+        "DestinationRule" => check::<DestinationRule>(kind, object, destination_rule::check),
+        "Gateway" => check::<Gateway>(kind, object, gateway::check),
+        "ServiceEntry" => check::<ServiceEntry>(kind, object, service_entry::check),
+        "Sidecar" => check::<Sidecar>(kind, object, sidecar::check),
+        "WorkloadEntry" => check::<WorkloadEntry>(kind, object, workload::check_entry),
+        "WorkloadGroup" => check::<WorkloadGroup>(kind, object, workload::check_group),
+        _ => {
+            let mut object = object.clone();
+            prune_nulls(&mut object);
+            settle(kind, &mut object)
+        }
+    }
+}
+
+fn check<T>(kind: &str, object: &Value, of: fn(&Object<T>, &mut Report)) -> Vec<Finding>
+where
+    T: Default + DeserializeOwned,
+{
+    match decode::<Object<T>>(kind, object) {
+        Err(finding) => vec![*finding],
+        Ok(decoded) => {
+            let mut report = Report { findings: decoded.findings };
+            of(&decoded.object, &mut report);
+            report.findings
+        }
+    }
+}
+
+/// Collects findings by field path.
+struct Report {
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn error(&mut self, path: &str, message: impl Into<String>) {
+        self.findings.push(Finding::error(path, message));
+    }
+
+    fn warning(&mut self, path: &str, message: impl Into<String>) {
+        self.findings.push(Finding::warning(path, message));
+    }
+
+    /// An error unless the condition holds.
+    fn require(&mut self, holds: bool, path: &str, message: &str) {
+        if !holds {
+            self.error(path, message);
+        }
+    }
+
+    fn export_to(&mut self, written: &[String], path: &str) {
+        for (index, name) in written.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            if written[..index].contains(name) {
+                self.error(&path, format!("duplicate entries in exportTo: {name}"));
+            } else if !matches!(name.as_str(), "*" | "." | "~") && !is_label(name) {
+                self.error(&path, format!("invalid value for namespace: {name:?}"));
+            }
+        }
+        let wide = written.iter().any(|n| n == "*" || n == "~");
+        self.require(
+            !wide || written.len() == 1,
+            path,
+            "* and ~ stand for everybody and nobody, and cannot be combined with other namespaces",
+        );
+    }
+
+    fn port(&mut self, number: u32, path: &str) {
+        let ok = (1..=65535).contains(&number);
+        self.require(ok, path, "port must be between 1-65535");
+    }
+}
+
+/// A DNS label (RFC 1123).
+fn is_label(name: &str) -> bool {
+    let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(ok)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// An address, or an address and a number of bits.
+fn is_cidr(text: &str) -> bool {
+    match text.split_once('/') {
+        None => text.parse::<std::net::IpAddr>().is_ok(),
+        Some((ip, bits)) => match (ip.parse::<std::net::IpAddr>(), bits.parse::<u8>()) {
+            (Ok(ip), Ok(bits)) => bits <= if ip.is_ipv4() { 32 } else { 128 },
+            _ => false,
+        },
+    }
+}
+
+/// A regular expression that the proxy would refuse. Its language is RE2's, which is that of `regex`
+/// for all that is used here.
+fn check_regex(pattern: &str) -> Result<(), String> {
+    if pattern.len() > 1024 {
+        return Err("a regex may have 1024 bytes at most".to_owned());
+    }
+    regex::Regex::new(pattern).map(drop).map_err(|e| format!("not a regex: {e}"))
+}
+
+/// Field names of HTTP (RFC 9110, section 5.1).
+fn is_header_name(name: &str) -> bool {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(token)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! What is refused, what is warned of, and that the tutorial's own objects are neither.
+
+use super::*;
+use base::Level;
+use serde_json::json;
+
+fn errors(kind: &str, spec: Value) -> Vec<String> {
+    let object = json!({"metadata": {"name": "a", "namespace": "default"}, "spec": spec});
+    let of_level = |f: &Finding| f.level == Level::Error;
+    validate(kind, &object).iter().filter(|f| of_level(f)).map(ToString::to_string).collect()
+}
+
+/// Each case: a kind, a spec, and a part of what is said about it (nothing: it is fine).
+fn check(kind: &str, cases: &[(Value, &str)]) {
+    for (spec, expected) in cases {
+        let said = errors(kind, spec.clone()).join("; ");
+        let ok = if expected.is_empty() { said.is_empty() } else { said.contains(expected) };
+        assert!(ok, "{kind} {spec}: said {said:?}, expected {expected:?}");
+    }
+}
+
+fn http(rule: Value) -> Value {
+    json!({"hosts": ["reviews"], "http": [rule]})
+}
+
+fn to(host: &str) -> Value {
+    json!([{"destination": {"host": host}}])
+}
+
+#[test]
+fn virtual_services() {
+    let r = to("reviews");
+    check(
+        "VirtualService",
+        &[
+            (http(json!({"route": r})), ""),
+            (json!({"hosts": ["a"]}), "http, tcp or tls must be provided"),
+            (json!({"hosts": ["*"], "http": [{"route": r}]}), "wildcard host * is not allowed"),
+            (json!({"hosts": ["*"], "gateways": ["g"], "http": [{"route": r}]}), ""),
+            (
+                json!({"hosts": ["a", "a.default.svc.cluster.local"], "http": [{"route": r}]}),
+                "duplicate hosts",
+            ),
+            (json!({"gateways": ["x"], "http": [{"route": r}]}), "must have no gateways"),
+            (
+                json!({"hosts": ["a"], "gateways": ["/g"], "http": [{"route": r}]}),
+                "cannot be empty",
+            ),
+            (http(json!({"redirect": {"uri": "/"}, "route": r})), "both route and redirect"),
+            (http(json!({})), "HTTP route, redirect or direct_response is required"),
+            (
+                http(
+                    json!({"route": [{"destination": {"host": "a"}}, {"destination": {"host": "b"}}]}),
+                ),
+                "total destination weight = 0",
+            ),
+            (
+                http(json!({"route": [{"destination": {"host": "a"}, "weight": -1}]})),
+                "weight must be >= 0",
+            ),
+            (http(json!({"route": [{"weight": 1}]})), "destination is required"),
+            (http(json!({"route": to("*")})), "invalid destination host"),
+            (http(json!({"route": r, "match": [{"uri": {"regex": "("}}]})), "not a regex"),
+            (
+                http(json!({"route": r, "match": [{"uri": {"exact": "/", "prefix": "/"}}]})),
+                "only one of",
+            ),
+            (
+                http(json!({"route": r, "fault": {"abort": {"httpStatus": 99}}})),
+                "not in range 200-599",
+            ),
+            (http(json!({"route": r, "fault": {"delay": {"fixedDelay": "0s"}}})), "1ms"),
+            (
+                http(
+                    json!({"route": r, "fault": {"abort": {"httpStatus": 500, "percentage": {"value": 101}}}}),
+                ),
+                "percentage",
+            ),
+            (http(json!({"route": r, "retries": {"attempts": -1}})), "attempts cannot be negative"),
+            (
+                http(json!({"route": r, "retries": {"attempts": 1, "retryOn": "sometimes"}})),
+                "not a valid retryOn policy",
+            ),
+            (http(json!({"route": r, "retries": {"attempts": 1, "retryOn": "5xx, 409"}})), ""),
+            (
+                http(json!({"route": r, "headers": {"request": {"add": {":path": "x"}}}})),
+                "\":\" prefix",
+            ),
+            (
+                http(
+                    json!({"route": r, "rewrite": {"authority": "x"}, "headers": {"request": {"set": {"Host": "y"}}}}),
+                ),
+                "multiple times",
+            ),
+            (
+                http(json!({"redirect": {"redirectCode": 305, "uri": "/"}})),
+                "not a valid redirect code",
+            ),
+            (
+                http(json!({"route": r, "corsPolicy": {"allowMethods": ["get"]}})),
+                "not a supported HTTP method",
+            ),
+            (
+                json!({"hosts": ["a.b"], "tls": [{"match": [{"sniHosts": ["c.d"]}], "route": r}]}),
+                "not a compatible subset",
+            ),
+            (
+                json!({"hosts": ["a.b"], "tls": [{"match": [{"sniHosts": ["a.b"]}], "route": r}]}),
+                "",
+            ),
+            (json!({"hosts": ["a.b"], "tcp": [{}]}), "TCP route is required"),
+            (
+                json!({"hosts": ["a"], "exportTo": ["*", "x"], "http": [{"route": r}]}),
+                "cannot be combined",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn rules_that_cannot_be_reached_are_warned_of() {
+    let r = to("a");
+    let spec = json!({"hosts": ["a"], "http": [
+        {"match": [{"uri": {"exact": "/x"}}], "route": r},
+        {"match": [{"uri": {"exact": "/x"}}, {"uri": {"exact": "/y"}}], "route": r},
+        {"match": [{"uri": {"exact": "/x"}}], "route": r},
+        {"route": r}, {"route": r}]});
+    let object = json!({"metadata": {"name": "a", "namespace": "default"}, "spec": spec});
+    let said: Vec<_> =
+        validate("VirtualService", &object).into_iter().map(|f| (f.path, f.code)).collect();
+    let expected =
+        [("spec.http[1]", "IST0131"), ("spec.http[2]", "IST0130"), ("spec.http[4]", "IST0130")];
+    assert_eq!(said, expected.map(|(p, c)| (p.to_owned(), c)));
+}
+
+#[test]
+fn destination_rules() {
+    let with = |policy: Value| json!({"host": "a", "trafficPolicy": policy});
+    check(
+        "DestinationRule",
+        &[
+            (json!({"host": "a", "subsets": [{"name": "v1", "labels": {"version": "v1"}}]}), ""),
+            (json!({"host": ""}), "host"),
+            (
+                json!({"host": "a", "subsets": [{"name": "x"}, {"name": "x"}]}),
+                "duplicate subset names: x",
+            ),
+            (with(json!({})), "at least one field"),
+            (
+                with(json!({"loadBalancer": {"consistentHash": {"maglev": {"tableSize": 4}}}})),
+                "prime",
+            ),
+            (
+                with(json!({"loadBalancer": {"consistentHash": {"httpCookie": {"ttl": "1s"}}}})),
+                "name required",
+            ),
+            (
+                with(
+                    json!({"loadBalancer": {"warmup": {"duration": "1s", "minimumPercent": 150}}}),
+                ),
+                "minimumPercent",
+            ),
+            (
+                with(json!({"loadBalancer": {"warmup": {"minimumPercent": 5}}})),
+                "duration is required",
+            ),
+            (
+                with(json!({"loadBalancer": {"warmup": {"duration": "1s", "aggression": -0.1}}})),
+                "aggression",
+            ),
+            (
+                with(
+                    json!({"loadBalancer": {"localityLbSetting": {"distribute": [{"from": "a", "to": {"b": 90}}]}}}),
+                ),
+                "!= 100",
+            ),
+            (with(json!({"connectionPool": {}})), "at least one field"),
+            (with(json!({"connectionPool": {"tcp": {"maxConnections": -1}}})), "non-negative"),
+            (
+                with(
+                    json!({"connectionPool": {"http": {"http2KeepAlive": {"interval": "15s", "timeout": "5s"}}}}),
+                ),
+                "",
+            ),
+            (with(json!({"connectionPool": {"tcp": {"connectTimeout": "0.1ms"}}})), "1ms"),
+            (with(json!({"outlierDetection": {"consecutiveLocalOriginFailures": 3}})), "split"),
+            (with(json!({"tls": {"mode": "MUTUAL"}})), "client certificate required"),
+            (with(json!({"tls": {"mode": "SIMPLE", "sni": "x"}})), ""),
+            (with(json!({"portLevelSettings": [{"tls": {"mode": "SIMPLE"}}]})), "valid port"),
+            (
+                json!({"host": "a", "exportTo": ["*"], "workloadSelector": {"matchLabels": {"a": "b"}}}),
+                "cannot be exported",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn gateways() {
+    let with = |server: Value| json!({"servers": [server]});
+    let http = json!({"number": 80, "name": "http", "protocol": "HTTP"});
+    let https = json!({"number": 443, "name": "https", "protocol": "HTTPS"});
+    check(
+        "Gateway",
+        &[
+            (with(json!({"port": http, "hosts": ["*"]})), ""),
+            (with(json!({"port": http, "hosts": ["default/*.example.com", "./x.y"]})), ""),
+            (json!({}), "at least one server"),
+            (with(json!({"port": http, "hosts": []})), "at least one host"),
+            (with(json!({"port": http, "hosts": ["short"]})), "short names"),
+            (with(json!({"port": https, "hosts": ["*"]})), "must have TLS settings"),
+            (
+                with(json!({"port": https, "hosts": ["*"], "tls": {"mode": "SIMPLE"}})),
+                "requires a server certificate",
+            ),
+            (
+                with(
+                    json!({"port": https, "hosts": ["*"], "tls": {"mode": "SIMPLE", "credentialName": "c"}}),
+                ),
+                "",
+            ),
+            (
+                with(
+                    json!({"port": http, "hosts": ["*"], "tls": {"mode": "SIMPLE", "credentialName": "c"}}),
+                ),
+                "plain text HTTP",
+            ),
+            (with(json!({"port": http, "hosts": ["*"], "tls": {"httpsRedirect": true}})), ""),
+            (
+                with(
+                    json!({"port": {"number": 0, "name": "x", "protocol": "HTTP"}, "hosts": ["*"]}),
+                ),
+                "between 1-65535",
+            ),
+            (
+                with(
+                    json!({"port": {"number": 1, "name": "x", "protocol": "FTP"}, "hosts": ["*"]}),
+                ),
+                "invalid protocol",
+            ),
+            (
+                json!({"servers": [{"port": http, "hosts": ["*"]}, {"port": http, "hosts": ["a.b"]}]}),
+                "must be unique",
+            ),
+            (
+                with(
+                    json!({"port": https, "hosts": ["*"], "tls": {"mode": "MUTUAL", "serverCertificate": "a", "privateKey": "b"}}),
+                ),
+                "client CA",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn service_entries() {
+    let with = |more: Value| {
+        let mut spec = json!({"hosts": ["example.com"]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    check(
+        "ServiceEntry",
+        &[
+            (json!({}), "at least one host"),
+            (json!({"hosts": ["*"]}), "hostname cannot be wildcard"),
+            (json!({"hosts": ["*x"]}), ""),
+            (with(json!({"workloadSelector": {}})), ""),
+            (
+                with(json!({"workloadSelector": {"labels": {"a": "*"}}})),
+                "wildcard is not supported in selector",
+            ),
+            (
+                with(json!({"workloadSelector": {}, "endpoints": [{"address": "1.2.3.4"}]})),
+                "only one of WorkloadSelector or Endpoints",
+            ),
+            (
+                with(json!({"addresses": ["1.2.3.4/16"], "resolution": "DNS"})),
+                "only for NONE/STATIC",
+            ),
+            (with(json!({"addresses": ["1.1.1.1/32"]})), ""),
+            (
+                with(json!({"ports": [{"name": "a", "number": 1}, {"name": "a", "number": 2}]})),
+                "Duplicate value",
+            ),
+            (
+                with(json!({"ports": [{"name": "a", "number": 1}, {"name": "b", "number": 1}]})),
+                "cannot be duplicated",
+            ),
+            (with(json!({"ports": [{"name": "a", "number": 99999}]})), "between 1-65535"),
+            (
+                with(json!({"ports": [{"name": "a", "number": 1, "targetPort": 99999}]})),
+                "between 1-65535",
+            ),
+            (
+                with(json!({"endpoints": [{"address": "1.2.3.4"}], "resolution": "NONE"})),
+                "NONE mode cannot set endpoints",
+            ),
+            (
+                with(
+                    json!({"endpoints": [{"address": "a.b"}, {"address": "c.d"}], "resolution": "DNS_ROUND_ROBIN"}),
+                ),
+                "multiple endpoints",
+            ),
+            (
+                with(json!({"endpoints": [{"address": "a.b"}], "resolution": "STATIC"})),
+                "not a valid IP",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn sidecars_and_workloads() {
+    let egress = |hosts: Value| json!({"egress": [{"hosts": hosts}]});
+    check(
+        "Sidecar",
+        &[
+            (egress(json!(["./*", "istio-system/*"])), ""),
+            (egress(json!(["reviews"])), "namespace/dnsName"),
+            (egress(json!([])), "at least one host"),
+            (egress(json!(["./*", "./*"])), "duplicate egress host"),
+            (
+                json!({"egress": [{"hosts": ["./*"]}, {"port": {"number": 80}, "hosts": ["./*"]}]}),
+                "last listener",
+            ),
+            (
+                json!({"ingress": [{"port": {"number": 80}, "defaultEndpoint": "127.0.0.1:8080"}]}),
+                "",
+            ),
+            (
+                json!({"ingress": [{"port": {"number": 80}, "defaultEndpoint": "1.2.3.4:8080"}]}),
+                "defaultEndpoint must be",
+            ),
+        ],
+    );
+    check(
+        "WorkloadEntry",
+        &[(json!({"address": "1.2.3.4"}), ""), (json!({}), "address must be set")],
+    );
+    check(
+        "WorkloadGroup",
+        &[
+            (json!({"template": {"serviceAccount": "a"}}), ""),
+            (json!({"template": {"address": "1.2.3.4"}}), "cannot have an address"),
+            (json!({"template": {}, "probe": {}}), "one of httpGet"),
+        ],
+    );
+}
+
+#[test]
+fn an_unknown_field_of_a_security_kind_is_refused() {
+    let rules = json!({"rules": [{"form": [{}]}]});
+    check(
+        "AuthorizationPolicy",
+        &[(rules, "unknown field"), (json!({"rules": [{"from": []}]}), "")],
+    );
+}
