@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 /// Everything of `profile`, in an order in which it can be applied.
 pub fn manifests(profile: Profile, values: &Values) -> Vec<Value> {
     let mut all = vec![namespace(values)];
+    all.extend(api::crds());
     if profile == Profile::Empty {
         return all;
     }

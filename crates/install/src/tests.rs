@@ -28,6 +28,7 @@ fn users_find_what_they_know() {
         ("Service", "istio-ingressgateway"),
         ("Deployment", "istio-ingressgateway"),
         ("Deployment", "istio-egressgateway"),
+        ("CustomResourceDefinition", "virtualservices.networking.istio.io"),
     ] {
         find(&all, kind, name);
     }

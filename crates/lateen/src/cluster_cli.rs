@@ -14,7 +14,14 @@ use crate::{holder, state, up};
 #[derive(Subcommand)]
 pub enum ClusterCommand {
     /// Start the cluster on this machine, or go on with the one that was there
-    Up,
+    Up {
+        /// What runs in sidecars and gateways
+        #[arg(long, default_value = "lateen", value_parser = ["lateen", "envoy"])]
+        data_plane: String,
+        /// The cluster alone, without the mesh
+        #[arg(long)]
+        bare: bool,
+    },
     /// End the cluster on this machine
     Down {
         /// Remove its state as well: objects, logs, credentials
@@ -31,6 +38,12 @@ pub enum ClusterCommand {
     Image {
         #[command(subcommand)]
         command: ImageCommand,
+    },
+    /// Run the control plane, as the pod istiod does
+    #[command(hide = true)]
+    ControlPlane {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
     },
     /// Holds the node's namespaces and the host's sockets
     #[command(hide = true)]
@@ -70,10 +83,13 @@ pub fn run(command: ClusterCommand, global: &Global) -> ExitCode {
 fn answer(command: ClusterCommand, global: &Global) -> anyhow::Result<ExitCode> {
     let dir = state::directory(global.state.as_deref());
     match command {
-        ClusterCommand::Up => up::up(&dir)?,
+        ClusterCommand::Up { data_plane, bare } => {
+            up::up(&dir, (!bare).then_some(data_plane.as_str()))?;
+        }
         ClusterCommand::Down { purge } => up::down(&dir, purge)?,
         ClusterCommand::Status { output } => return up::status(&dir, output.as_deref()),
         ClusterCommand::Image { command } => image(&dir, command)?,
+        ClusterCommand::ControlPlane { args } => crate::control_plane::run(&args)?,
         ClusterCommand::Holder => holder::run(&dir)?,
         ClusterCommand::Cluster { api_url } => crate::cluster::run(&dir, api_url)?,
         ClusterCommand::Shim { directory } => runner::shim::main(&directory)?,

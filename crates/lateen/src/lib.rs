@@ -4,6 +4,10 @@
 pub mod cli;
 pub mod cluster;
 pub mod cluster_cli;
+pub mod control_plane;
 pub mod demo;
+pub mod holder;
 pub mod injection;
+pub mod installation;
 pub mod state;
+pub mod up;

@@ -9,10 +9,18 @@ use anyhow::{Context, bail};
 use runner::holder::State;
 
 use crate::cluster_cli::{Progress, ourselves};
+use crate::installation;
 
-/// Brings the cluster up, unless it is, and says where it is.
-pub fn up(dir: &Path) -> anyhow::Result<()> {
-    let state = wait(start(dir))??;
+/// Brings the cluster up, unless it is, installs the mesh with this data plane unless none is wanted,
+/// and says where it is.
+pub fn up(dir: &Path, data_plane: Option<&str>) -> anyhow::Result<()> {
+    let mut state = wait(start(dir))??;
+    if let Some(data_plane) = data_plane {
+        let progress = Progress::start();
+        wait(installation::install(&state.kubeconfig, data_plane, &progress))??;
+        // The gateway's way in is known only now.
+        state = wait(runner::up::status(dir))?.unwrap_or(state);
+    }
     println!("cluster: running at {}", state.api);
     if let Some(http) = &state.ingress.http {
         println!("ingress: {http}");

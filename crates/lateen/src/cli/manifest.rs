@@ -71,6 +71,11 @@ pub async fn apply_text(remote: &mut Remote, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Applies one object of our own, whoever else owns fields of it.
+pub async fn apply_object(remote: &mut Remote, object: &Value) -> Result<()> {
+    apply_one(remote, object, true).await.map(drop)
+}
+
 async fn apply_one(remote: &mut Remote, object: &Value, force: bool) -> Result<String> {
     let kind = remote.kind_of(object).await?;
     let name = object["metadata"]["name"].as_str().context("metadata.name is missing")?;
