@@ -120,8 +120,14 @@ impl Effort<'_, '_> {
             }
             match response.poll(cx, &mut answer.upstream, down) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Event::Done),
-                Poll::Ready(Err(PumpError::Source(_))) => return Poll::Ready(Event::UpstreamBroke),
-                Poll::Ready(Err(PumpError::Sink(_))) => return Poll::Ready(Event::Gone),
+                Poll::Ready(Err(PumpError::Source(e))) => {
+                    tracing::debug!("answer: {e}");
+                    return Poll::Ready(Event::UpstreamBroke);
+                }
+                Poll::Ready(Err(PumpError::Sink(e))) => {
+                    tracing::debug!("client: {e}");
+                    return Poll::Ready(Event::Gone);
+                }
                 Poll::Pending => {}
             }
             if alarm.poll(cx, self.whole).is_ready() {

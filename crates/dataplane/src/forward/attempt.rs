@@ -7,14 +7,14 @@ use crate::pick::{self, Picked};
 use crate::record::Record;
 use crate::replay::Replayed;
 use crate::reply::{Loss, Reply};
-use crate::stream::{Pump, PumpError};
+use crate::stream::{Pump, PumpError, SourceError};
 use balance::{LocalFailure, Outcome, Want};
 use policy::Flag;
 use policy::retry::Failure;
 use std::future::poll_fn;
 use std::task::Poll;
 use tokio::time::Instant;
-use wire::h1::Framing;
+use wire::h1::{BodyError, Framing};
 
 pub(super) enum Attempt {
     Answered(Box<Answer>),
@@ -39,6 +39,8 @@ enum Event {
     Head(Framing),
     Lost(Loss),
     Gone,
+    /// The request's body cannot be read.
+    BadBody,
     Timeout,
     PerTry,
 }
@@ -110,7 +112,12 @@ impl Effort<'_, '_> {
                 if !request.is_done() && !send_failed {
                     let mut source = Replayed { replay: &mut self.replay, inner: down };
                     match request.poll(cx, &mut source, &mut upstream) {
-                        Poll::Ready(Err(PumpError::Source(_))) => return Poll::Ready(Event::Gone),
+                        Poll::Ready(Err(PumpError::Source(e))) => {
+                            tracing::debug!("request body: {e}");
+                            let bad =
+                                matches!(e, SourceError::Body(b) if b != BodyError::Truncated);
+                            return Poll::Ready(if bad { Event::BadBody } else { Event::Gone });
+                        }
                         // The answer may have been sent before the connection broke.
                         Poll::Ready(Err(PumpError::Sink(_))) => send_failed = true,
                         _ => {}
@@ -163,6 +170,11 @@ impl Effort<'_, '_> {
             Event::Gone => {
                 shard.inc(stats.rq_tx_reset);
                 Attempt::Gone
+            }
+            Event::BadBody => {
+                shard.inc(stats.rq_tx_reset);
+                let reply = Reply::new(400, "http1.codec_error").text("Bad Request").closing();
+                Attempt::Refused(Box::new(reply.flag(Flag::DownstreamProtocolError)))
             }
             Event::Timeout => self.timed_out(record, &picked, true),
             Event::PerTry => self.timed_out(record, &picked, false),

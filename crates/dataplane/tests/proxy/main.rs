@@ -2,4 +2,7 @@
 //! configuration made by hand.
 
 mod http1;
+mod protocol;
+mod robust;
 mod support;
+mod tcp;

@@ -1,0 +1,103 @@
+//! Connections that are bytes.
+
+use crate::support::*;
+use ir::{TcpDestination, TcpProxy, Terminal, WeightedCluster};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+fn proxy(to: TcpDestination) -> TcpProxy {
+    TcpProxy {
+        stat_prefix: "t".into(),
+        to,
+        access_log: Vec::new(),
+        idle_timeout: None,
+        max_connection_duration: None,
+        max_connect_attempts: None,
+        hash_source_ip: false,
+    }
+}
+
+fn simple(upstream: SocketAddr) -> ir::Config {
+    let to = proxy(TcpDestination::Cluster("up".into()));
+    config(listener(Terminal::Tcp(Box::new(to))), vec![cluster("up", &[upstream])])
+}
+
+/// Sends back what it gets, after the client has finished.
+fn reverser() -> SocketAddr {
+    upstream(|peer, _| {
+        let mut all = peer.rest();
+        all.reverse();
+        peer.send_bytes(&all);
+    })
+    .0
+}
+
+#[test]
+fn bytes_go_both_ways_and_each_end_ends_alone() {
+    let (_proxy, at) = run(&simple(reverser()));
+    for size in [0, 1, 100_000, 5_000_000] {
+        let mut sent: Vec<u8> = (0..size).map(|i| (i % 253) as u8).collect();
+        let mut client = Peer::connect(at);
+        client.send_bytes(&sent);
+        client.stream().shutdown(Shutdown::Write).unwrap();
+        sent.reverse();
+        assert!(client.rest() == sent, "{size}");
+    }
+}
+
+#[test]
+fn the_server_may_speak_first() {
+    let (upstream, _) = upstream(|peer, _| {
+        peer.send("220 hello\r\n");
+        assert_eq!(peer.line(), "EHLO me");
+        peer.send("250 ok\r\n");
+    });
+    let (_proxy, at) = run(&simple(upstream));
+    let mut client = Peer::connect(at);
+    assert_eq!(client.line(), "220 hello");
+    client.send("EHLO me\r\n");
+    assert_eq!(client.line(), "250 ok");
+    assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn connections_are_shared_out_by_weight() {
+    let (one, first) = upstream(|peer, _| peer.send("1"));
+    let (two, second) = upstream(|peer, _| peer.send("2"));
+    let part = |name: &str, weight| WeightedCluster {
+        name: name.into(),
+        weight,
+        headers: Default::default(),
+        host_rewrite: "".into(),
+        metadata_match: Default::default(),
+        per_filter: Vec::new(),
+        origin: ir::OriginId::NONE,
+    };
+    let to = proxy(TcpDestination::Weighted(vec![part("one", 75), part("two", 25)]));
+    let clusters = vec![cluster("one", &[one]), cluster("two", &[two])];
+    let (_proxy, at) = run(&config(listener(Terminal::Tcp(Box::new(to))), clusters));
+    for _ in 0..200 {
+        assert_eq!(Peer::connect(at).rest().len(), 1);
+    }
+    let load = |n: &std::sync::atomic::AtomicUsize| n.load(std::sync::atomic::Ordering::SeqCst);
+    assert!((20..80).contains(&load(&second)), "{} {}", load(&first), load(&second));
+}
+
+#[test]
+fn a_connection_that_leads_nowhere_is_reset() {
+    let gone = std::net::TcpListener::bind(ANY).unwrap().local_addr().unwrap();
+    let (_proxy, at) = run(&simple(gone));
+    assert_eq!(Peer::connect(at).rest(), b"");
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let (upstream, _) = upstream(|peer, _| {
+        peer.rest();
+    });
+    let mut to = proxy(TcpDestination::Cluster("up".into()));
+    to.idle_timeout = Some(Duration::from_millis(50));
+    let config = config(listener(Terminal::Tcp(Box::new(to))), vec![cluster("up", &[upstream])]);
+    let (_proxy, at) = run(&config);
+    assert_eq!(Peer::connect(at).rest(), b"");
+}
