@@ -42,7 +42,10 @@ where
 {
     match decode::<Object<T>>(kind, object) {
         Err(finding) => vec![*finding],
-        Ok(decoded) => {
+        Ok(mut decoded) => {
+            if decoded.object.metadata.namespace.is_empty() {
+                decoded.object.metadata.namespace = "default".to_owned();
+            }
             let mut report = Report { findings: decoded.findings };
             of(&decoded.object, &mut report);
             report.findings

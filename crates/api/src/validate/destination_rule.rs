@@ -227,7 +227,7 @@ fn check_hash(balancer: &LoadBalancerSettings, path: &str, report: &mut Report) 
 }
 
 fn is_prime(n: u64) -> bool {
-    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
 }
 
 fn check_locality(

@@ -5,11 +5,10 @@ use crate::{ClientTlsMode, ClientTlsSettings, ServerTlsMode, ServerTlsSettings, 
 
 pub(super) fn check_client(tls: &ClientTlsSettings, path: &str, report: &mut Report) {
     let files = !tls.client_certificate.is_empty() || !tls.private_key.is_empty();
-    if tls.insecure_skip_verify == Some(true) {
-        if !tls.ca_certificates.is_empty() || !tls.subject_alt_names.is_empty() {
-            let say = "cannot specify caCertificates or subjectAltNames with insecureSkipVerify";
-            report.error(path, say);
-        }
+    let checks = !tls.ca_certificates.is_empty() || !tls.subject_alt_names.is_empty();
+    if tls.insecure_skip_verify == Some(true) && checks {
+        let say = "cannot specify caCertificates or subjectAltNames with insecureSkipVerify";
+        report.error(path, say);
     }
     match tls.mode {
         ClientTlsMode::Mutual => {
