@@ -15,6 +15,8 @@ pub struct Manager<'a> {
     pub subresource: Option<&'a str>,
     /// RFC 3339.
     pub now: &'a str,
+    /// This write cannot change the status, whatever the object says.
+    pub without_status: bool,
 }
 
 /// A field that somebody else owns with another value.
@@ -50,7 +52,11 @@ pub fn record_update(shape: &Shape, old: Option<&Value>, new: &mut Value, manage
     }
     let nothing = Value::Null;
     let (changed, removed) = difference(old.unwrap_or(&nothing), new, shape);
-    let (changed, removed) = (owned(changed), owned(removed));
+    let (mut changed, mut removed) = (owned(changed), owned(removed));
+    if manager.without_status {
+        changed.remove(&["f:status"]);
+        removed.remove(&["f:status"]);
+    }
     if !changed.is_empty() || !removed.is_empty() {
         let mut mine_found = false;
         for entry in &mut entries {
@@ -83,7 +89,10 @@ pub fn apply(
 ) -> Result<Value, Vec<Conflict>> {
     let mut applied = applied.clone();
     meta::metadata(&mut applied).shift_remove("managedFields");
-    let wanted = owned(FieldSet::of(&applied, shape));
+    let mut wanted = owned(FieldSet::of(&applied, shape));
+    if manager.without_status {
+        wanted.remove(&["f:status"]);
+    }
     let mut entries = live.map(entries_of).unwrap_or_default();
     let differing = match live {
         Some(live) => wanted.intersection(&owned(difference(live, &applied, shape).0)),

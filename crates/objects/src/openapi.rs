@@ -40,12 +40,12 @@ pub fn v3(registry: &Registry, group: &str, version: &str) -> Option<Value> {
         let Some(served) = kind.served(group, version) else { continue };
         add_own_schema(kind, served, V3, &mut schemas);
         add_paths(kind, served, true, &mut paths);
-        wanted.push(&served.shape);
+        wanted.push(served);
     }
     if wanted.is_empty() {
         return None;
     }
-    for shape in wanted {
+    for shape in wanted.into_iter().filter(|s| own_shape(s).is_some()).map(|s| &s.shape) {
         add_referenced(shape, &mut schemas);
     }
     Some(json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.32.0"},
@@ -56,36 +56,20 @@ fn is_builtin(object: &ObjectShape) -> bool {
     object.name.starts_with("io.k8s.") && crate::schema::builtin_named(&object.name).is_some()
 }
 
-/// The name of a kind's schema in one version.
-fn schema_name(kind: &Kind, served: &Served) -> String {
-    match &served.shape {
-        Shape::Object(object) if !object.name.is_empty() => {
-            // A legacy version that shares the current shape has a name of its own.
-            let own = object
-                .gvk
-                .as_ref()
-                .is_some_and(|(g, v, _)| (g, v) == (&served.group, &served.version));
-            if own { object.name.clone() } else { legacy_name(kind, served) }
-        }
-        _ => legacy_name(kind, served),
-    }
-}
-
-fn legacy_name(kind: &Kind, served: &Served) -> String {
-    let group = served.group.split('.').next().unwrap_or_default();
-    let group = if group.is_empty() { "core" } else { group };
-    format!("io.k8s.api.{group}.{}.{}", served.version, kind.kind)
+/// The object schema of a kind's version. A legacy version that borrows the current shape has
+/// none, since it requires less: clients then leave the checking to the server.
+fn own_shape(served: &Served) -> Option<&ObjectShape> {
+    let Shape::Object(object) = &served.shape else { return None };
+    let (group, version, _) = object.gvk.as_ref()?;
+    ((group, version) == (&served.group, &served.version)).then_some(object)
 }
 
 fn add_own_schema(kind: &Kind, served: &Served, prefix: &str, into: &mut Map<String, Value>) {
-    let name = schema_name(kind, served);
-    let mut schema = match &served.shape {
-        Shape::Object(object) => definition(object, prefix),
-        _ => json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
-    };
+    let Some(object) = own_shape(served) else { return };
+    let mut schema = definition(object, prefix);
     let gvk = json!([{"group": served.group, "version": served.version, "kind": kind.kind}]);
     crate::meta::as_map(&mut schema).insert("x-kubernetes-group-version-kind".to_owned(), gvk);
-    into.insert(name, schema);
+    into.insert(object.name.clone(), schema);
 }
 
 /// Built-in types that a shape refers to, and those that they refer to.

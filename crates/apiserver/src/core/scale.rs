@@ -49,6 +49,9 @@ pub fn with_scale(target: &Target, object: &Value, scale: &Value) -> Result<Valu
 }
 
 fn at<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
+    if path.is_empty() {
+        return None;
+    }
     path.iter().try_fold(object, |value, key| value.get(key))
 }
 

@@ -465,7 +465,9 @@ fn manager<'a>(
     api_version: &'a str,
     now: &'a str,
 ) -> Manager<'a> {
-    Manager { name: &caller.manager, api_version, subresource: target.subresource.as_deref(), now }
+    let subresource = target.subresource.as_deref();
+    let without_status = target.kind.status && subresource != Some("status");
+    Manager { name: &caller.manager, api_version, subresource, now, without_status }
 }
 
 fn apply_conflict(conflicts: &[Conflict]) -> ApiError {

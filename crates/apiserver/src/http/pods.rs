@@ -4,6 +4,8 @@
 mod exec;
 mod forward;
 mod socket;
+mod spdy;
+mod tunnel;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response};

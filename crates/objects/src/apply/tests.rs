@@ -5,7 +5,13 @@ fn shape() -> Shape {
 }
 
 fn by(name: &str) -> Manager<'_> {
-    Manager { name, api_version: "apps/v1", subresource: None, now: "2026-01-01T00:00:00Z" }
+    Manager {
+        name,
+        api_version: "apps/v1",
+        subresource: None,
+        now: "2026-01-01T00:00:00Z",
+        without_status: false,
+    }
 }
 
 fn deployment(replicas: Value, containers: Value) -> Value {

@@ -34,6 +34,7 @@ fn merge_map(
         Some("merge") | None => {}
         Some(other) => return Err(unknown_directive(other)),
     }
+    let server_orders = server_orders(target, patch);
     if let Some(keys) = patch.get("$retainKeys").and_then(Value::as_array) {
         target.retain(|key, _| keys.iter().any(|k| k.as_str() == Some(key)));
     }
@@ -52,8 +53,10 @@ fn merge_map(
     for (key, value) in patch {
         if let (Some(field), Some(order)) = (key.strip_prefix(SET_ORDER), value.as_array()) {
             let merge_key = merge_key(shape.and_then(|s| s.field(field)));
+            let before =
+                server_orders.iter().find(|(f, _)| *f == field).map(|(_, list)| list.as_slice());
             if let Some(Value::Array(list)) = target.get_mut(field) {
-                reorder(list, order, merge_key);
+                reorder(list, order, before.unwrap_or_default(), merge_key);
             }
         }
     }
@@ -108,6 +111,7 @@ fn merge_keyed(slot: &mut Value, patch: &[Value], of: &Shape, key: &str) -> Resu
         *list = keep.collect();
         return Ok(());
     }
+    let before = list.clone();
     for item in patch {
         let Some(id) = item.get(key) else {
             let message = format!("a list item of the patch lacks its merge key {key:?}");
@@ -131,25 +135,48 @@ fn merge_keyed(slot: &mut Value, patch: &[Value], of: &Shape, key: &str) -> Resu
             (None, _, _) => return Err(PatchError::NotObject),
         }
     }
+    reorder(list, patch, &before, Some(key));
     Ok(())
 }
 
-/// Items named in `order` come in that order; others keep their place after the item before them.
-fn reorder(list: &mut Vec<Value>, order: &[Value], key: Option<&str>) {
+/// The lists that the patch orders, as they were.
+fn server_orders<'a>(
+    target: &Map<String, Value>,
+    patch: &'a Map<String, Value>,
+) -> Vec<(&'a str, Vec<Value>)> {
+    let ordered = patch.keys().filter_map(|key| key.strip_prefix(SET_ORDER));
+    ordered
+        .map(|field| {
+            (field, target.get(field).and_then(Value::as_array).cloned().unwrap_or_default())
+        })
+        .collect()
+}
+
+/// Items named in `order` come in that order, others as they were; between the two, what stood
+/// before in the server's list stays before.
+fn reorder(list: &mut Vec<Value>, order: &[Value], server: &[Value], key: Option<&str>) {
     let id = |item: &Value| match key {
         Some(key) => item.get(key).cloned().unwrap_or(Value::Null),
         None => item.clone(),
     };
-    let rank = |item: &Value| order.iter().position(|o| id(o) == id(item));
-    let mut ranked: Vec<(usize, Value)> = Vec::with_capacity(list.len());
-    let mut last = 0;
-    for item in list.drain(..) {
-        let place = rank(&item).map_or(last, |r| r + 1);
-        last = place;
-        ranked.push((place, item));
+    let place = |item: &Value, within: &[Value]| within.iter().position(|o| id(o) == id(item));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        list.drain(..).partition(|item| place(item, order).is_some());
+    named.sort_by_key(|item| place(item, order));
+    others.sort_by_key(|item| place(item, server));
+    let mut named = named.into_iter().peekable();
+    for other in others {
+        let rank = place(&other, server);
+        let stays_behind = |named: &Value| match (place(named, server), rank) {
+            (Some(named), Some(other)) => named < other,
+            _ => true,
+        };
+        while let Some(first) = named.next_if(stays_behind) {
+            list.push(first);
+        }
+        list.push(other);
     }
-    ranked.sort_by_key(|(place, _)| *place);
-    list.extend(ranked.into_iter().map(|(_, item)| item));
+    list.extend(named);
 }
 
 fn merge_key(shape: Option<&Shape>) -> Option<&str> {
@@ -199,7 +226,7 @@ mod tests {
         ]));
         let wanted = containers(json!([
             {"name": "a", "image": "a:2",
-             "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]},
+             "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]},
             {"name": "c", "image": "c:1"}
         ]));
         assert_eq!(apply(&target, &patch, &pod()).unwrap(), wanted);
@@ -223,8 +250,12 @@ mod tests {
         let target = containers(json!([{"name": "a"}, {"name": "x"}, {"name": "b"}]));
         let patch = json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
             "containers": [{"name": "b", "image": "i"}]}});
-        let wanted = containers(json!([{"name": "b", "image": "i"}, {"name": "a"}, {"name": "x"}]));
+        let wanted = containers(json!([{"name": "x"}, {"name": "b", "image": "i"}, {"name": "a"}]));
         assert_eq!(apply(&target, &patch, &pod()).unwrap(), wanted);
+        let fresh = containers(json!([{"name": "new"}]));
+        let wanted =
+            containers(json!([{"name": "new"}, {"name": "a"}, {"name": "x"}, {"name": "b"}]));
+        assert_eq!(apply(&target, &fresh, &pod()).unwrap(), wanted);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Ports of pods over WebSocket: Kubernetes' channel protocol, with two channels (data, error)
-//! per port, each opened by the port's number.
+//! Ports of pods. Newer `kubectl` tunnels SPDY in a WebSocket, older ones speak SPDY itself
+//! (`tunnel`); other clients use Kubernetes' channel protocol, with two channels (data, error) per
+//! port, each opened by the port's number.
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::socket::{self, Socket};
+use super::tunnel;
 use crate::core::Target;
 use crate::error::ApiError;
 use crate::http::Context;
@@ -23,6 +25,8 @@ const CHUNK: usize = 16 * 1024;
 /// Chunks that may wait in either direction.
 const BUFFER: usize = 16;
 
+const PORTS: &str = "portforward.k8s.io";
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const CHANNELS: &str = "v4.channel.k8s.io";
 
 pub fn forward(
@@ -31,9 +35,15 @@ pub fn forward(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     context.core.get(target)?;
+    let connect = {
+        let core = context.core.clone();
+        let (namespace, pod) = (target.namespace.clone(), target.name.clone());
+        move |port| core.kubelet.port_forward(&namespace, &pod, port)
+    };
     if !socket::is_websocket(&request) {
-        let message = "ports are forwarded over WebSocket; use kubectl 1.31 or newer, or `lateen port-forward`";
-        return Err(ApiError::bad_request(message));
+        return socket::upgrade_to_spdy(request, PORTS, |connection| {
+            tunnel::serve(tunnel::over_connection(connection), connect)
+        });
     }
     let ports: Vec<u16> = context
         .query
@@ -42,12 +52,14 @@ pub fn forward(
         .filter_map(|p| p.trim().parse().ok())
         .take(MAX_PORTS)
         .collect();
-    let core = context.core.clone();
-    let (namespace, pod) = (target.namespace.clone(), target.name.clone());
-    socket::upgrade(request, &[CHANNELS], move |socket, _| async move {
+    socket::upgrade(request, &[TUNNEL, CHANNELS], move |socket, protocol| async move {
+        if protocol == TUNNEL {
+            tunnel::serve(tunnel::over_websocket(socket), connect).await;
+            return;
+        }
         let mut streams = Vec::new();
         for port in ports {
-            streams.push((port, core.kubelet.port_forward(&namespace, &pod, port).await));
+            streams.push((port, connect(port).await));
         }
         carry(socket, streams).await;
     })

@@ -4,8 +4,8 @@ use std::future::Future;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    UPGRADE,
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode};
@@ -19,6 +19,7 @@ use crate::http::answer::{self, Body};
 
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
+const STREAM_PROTOCOL: &str = "x-stream-protocol-version";
 /// Largest message of a peer.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
@@ -64,6 +65,35 @@ where
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         serve(socket, protocol).await;
+    });
+    Ok(response)
+}
+
+/// Switches a connection to SPDY, as older tools ask for, speaking `protocol` on its streams.
+pub fn upgrade_to_spdy<F>(
+    mut request: Request<Incoming>,
+    protocol: &'static str,
+    serve: impl FnOnce(Upgraded) -> F + Send + 'static,
+) -> Result<Response<Body>, ApiError>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let upgrade = request.headers().get(UPGRADE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let offered = request.headers().get_all(STREAM_PROTOCOL).iter();
+    let known = offered.filter_map(|v| v.to_str().ok()).any(|p| p == protocol);
+    if !upgrade.eq_ignore_ascii_case("SPDY/3.1") || !known {
+        let message = "this needs an upgrade to a WebSocket or to SPDY/3.1";
+        return Err(ApiError::bad_request(message));
+    }
+    let mut response = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
+    answer::set(&mut response, UPGRADE, "SPDY/3.1");
+    answer::set(&mut response, CONNECTION, "Upgrade");
+    answer::set(&mut response, HeaderName::from_static(STREAM_PROTOCOL), protocol);
+    let switched = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = switched.await {
+            serve(upgraded).await;
+        }
     });
     Ok(response)
 }
