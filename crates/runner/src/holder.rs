@@ -67,11 +67,13 @@ pub fn main(config: Config) -> Result<(), HolderError> {
     // A daemon of its own session; if it leads a group already, that will do.
     let _ = rustix::process::setsid();
     let _lock = lock(&config.state)?;
-    node::join_or_become_root(&config.state)?;
+    let living = node::resident(&config.state);
+    node::join_or_become_root(living.as_ref())?;
     // This thread stays on the host's network; all others are on the node's.
     let outside = outside::start();
     let api = api_listener(&config.state, &outside)?;
-    node::enter(&config.state)?;
+    node::enter(living.as_ref())?;
+    drop(living);
     node::configure()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.or_while("starting")?;

@@ -19,45 +19,47 @@ pub const SERVICE_NET_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfd00, 0x10, 0x96, 0,
 /// An address and its prefix.
 pub type Address = (IpAddr, u8);
 
-/// Something that lives in the node: a process, and which of its files is the node's network.
-struct Resident {
-    pid: u32,
-    net: String,
+/// The namespaces of something that lives in the node.
+pub struct Resident {
+    user: Namespace,
+    net: Namespace,
 }
 
-/// The cluster process, or the shim of a pod.
-fn resident(state: &Path) -> Option<Resident> {
-    if let Some(cluster) = process_in(&state.join(CLUSTER_PID_FILE)) {
-        return Some(Resident { pid: cluster.pid, net: "ns/net".to_owned() });
+/// Through the cluster process, or the shim of a pod. Whoever is just dying does not count.
+pub fn resident(state: &Path) -> Option<Resident> {
+    let cluster = process_in(&state.join(CLUSTER_PID_FILE));
+    if let Some(found) = cluster.and_then(|c| namespaces(c.pid, "ns/net")) {
+        return Some(found);
     }
     let pods = std::fs::read_dir(state.join("pods")).ok()?;
     pods.flatten().find_map(|pod| {
         let (shim, _) = shim::client::Shim::find(&pod.path())?;
         let net = std::fs::read_to_string(pod.path().join(shim::NODE_FILE)).ok()?;
-        Some(Resident { pid: shim.process().pid, net: net.trim().to_owned() })
+        namespaces(shim.process().pid, net.trim())
     })
 }
 
+fn namespaces(pid: u32, net: &str) -> Option<Resident> {
+    let net = Path::new("/proc").join(pid.to_string()).join(net);
+    let user = Namespace::of(pid, Kind::User).ok()?;
+    Some(Resident { user, net: Namespace::at(&net).ok()? })
+}
+
 /// An ordinary user needs a user namespace: the one of the node that lives, or a new one.
-pub fn join_or_become_root(state: &Path) -> Result<(), HolderError> {
+pub fn join_or_become_root(living: Option<&Resident>) -> Result<(), HolderError> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    match resident(state) {
-        Some(living) => {
-            let user = Namespace::of(living.pid, Kind::User).or_while("finding the node")?;
-            user.join(Kind::User).or_while("joining the node's user namespace")
-        }
+    match living {
+        Some(living) => living.user.join(Kind::User).or_while("joining the node's user namespace"),
         None => ns::become_root_of_user_namespace().or_while("making a user namespace"),
     }
 }
 
 /// Moves the calling thread onto the node's network.
-pub fn enter(state: &Path) -> Result<(), HolderError> {
-    if let Some(living) = resident(state) {
-        let path = Path::new("/proc").join(living.pid.to_string()).join(&living.net);
-        let net = Namespace::at(&path).or_while("finding the node's network")?;
-        return net.join(Kind::Net).or_while("joining the node's network");
+pub fn enter(living: Option<&Resident>) -> Result<(), HolderError> {
+    if let Some(living) = living {
+        return living.net.join(Kind::Net).or_while("joining the node's network");
     }
     let leave = Leave { net: true, ..Leave::default() };
     ns::unshare(leave).or_while("making the node's network namespace")
