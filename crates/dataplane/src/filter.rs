@@ -54,12 +54,13 @@ pub async fn filter<'v>(
     Ok(Filtered { routed, cors })
 }
 
-const ALLOWED: [&str; 5] = [
+const ALLOWED: [&str; 6] = [
     "access-control-allow-origin",
     "access-control-allow-credentials",
     "access-control-allow-methods",
     "access-control-allow-headers",
     "access-control-max-age",
+    "access-control-expose-headers",
 ];
 
 /// The most specific rule of a filter: of the weighted cluster, the route, the virtual host.

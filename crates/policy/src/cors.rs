@@ -69,6 +69,7 @@ impl CorsRule {
             (&b"access-control-allow-methods"[..], &self.methods),
             (b"access-control-allow-headers", &self.headers),
             (b"access-control-max-age", &self.max_age),
+            (b"access-control-expose-headers", &self.expose),
         ];
         if self.credentials {
             fields.push(b"access-control-allow-credentials", b"true");

@@ -185,17 +185,15 @@ impl<'t> Forwarding<'t> {
         if let To::Header(name) = &self.rule.to { Some(name) } else { None }
     }
 
+    /// The weighted cluster's rules first, then from the route outwards, or the other way round.
     fn levels(&self) -> [Option<&'t crate::headers::HeaderRules>; 4] {
-        let mut levels = [
-            self.part.map(|p| &p.headers),
-            Some(&self.route.headers),
-            Some(&self.host.headers),
-            Some(&self.table.headers),
-        ];
+        let mut outwards =
+            [Some(&self.route.headers), Some(&self.host.headers), Some(&self.table.headers)];
         if self.table.specific_wins {
-            levels.reverse();
+            outwards.reverse();
         }
-        levels
+        let [first, second, third] = outwards;
+        [self.part.map(|p| &p.headers), first, second, third]
     }
 }
 

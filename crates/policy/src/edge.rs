@@ -18,7 +18,7 @@ pub struct Via<'a> {
 }
 
 /// Headers that only clients inside the mesh may use to steer this proxy.
-const INTERNAL: [&[u8]; 13] = [
+const INTERNAL: [&[u8]; 12] = [
     b"x-envoy-retriable-status-codes",
     b"x-envoy-retriable-header-names",
     b"x-envoy-retry-on",
@@ -31,7 +31,6 @@ const INTERNAL: [&[u8]; 13] = [
     b"x-envoy-expected-rq-timeout-ms",
     b"x-envoy-force-trace",
     b"x-envoy-hedge-on-per-try-timeout",
-    b"x-envoy-decorator-operation",
 ];
 
 /// Prepares a request. Gives the client's address where `x-forwarded-for` is trusted to say it.
@@ -52,10 +51,12 @@ pub fn prepare(
         request.fields.push(b"x-forwarded-proto", proto.as_bytes());
     }
     request.fields.remove(b"x-envoy-internal");
+    // No address counts as internal, as with Envoy's default, so nobody may steer this proxy.
+    for name in INTERNAL {
+        request.fields.remove(name);
+    }
     if edge {
-        for name in INTERNAL {
-            request.fields.remove(name);
-        }
+        request.fields.remove(b"x-envoy-decorator-operation");
         let address = client.unwrap_or(via.remote).to_string();
         request.fields.set(b"x-envoy-external-address", address.as_bytes());
     }
@@ -120,7 +121,7 @@ fn request_id(request: &mut Request, manager: &HttpManager, edge: bool, env: &im
         return;
     }
     let replace = edge && !manager.preserve_external_request_id;
-    if replace || request.get(NAME).is_none() {
+    if replace || request.get(NAME).is_none_or(<[u8]>::is_empty) {
         request.fields.set(NAME, &uuid(env.random(), env.random()));
     }
 }
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(value(&request, "x-forwarded-for"), "5.5.5.5");
         assert_eq!(value(&request, "x-forwarded-proto"), "https");
         assert_eq!(value(&request, "x-request-id"), "mine");
-        assert_eq!(value(&request, "x-envoy-retry-on"), "5xx");
+        assert_eq!(value(&request, "x-envoy-retry-on"), "");
 
         let edge = HttpManager { use_remote_address: true, ..manager() };
         let request = prepared(&edge, &given, None);

@@ -4,7 +4,7 @@
 use crate::{Info, Stream, Template};
 use base::Finding;
 use ir::{AppendAction, HeaderAdd, HeaderOps, Str};
-use wire::{Fields, Head, Request, Response};
+use wire::{Fields, Request, Response};
 
 /// Compiled [`HeaderOps`].
 #[derive(Clone, Debug, Default)]
@@ -47,14 +47,13 @@ impl HeaderRules {
         for name in &self.request.remove {
             request.fields.remove(name.as_bytes());
         }
-        for add in &self.request.add {
-            let mut value = Vec::new();
-            let info = Info { request: Some(request), response: None, stream };
-            add.value.write(&info, &mut value);
+        let info = Info { request: Some(request), response: None, stream };
+        let values = self.request.values(&info, &request.fields);
+        for (add, value) in in_order(&values) {
             match &*add.name {
-                ":authority" | "host" => request.set_authority(&value),
+                ":authority" | "host" => request.set_authority(value),
                 ":path" | ":method" | ":scheme" => {}
-                _ => add.apply(&mut request.fields, &value),
+                _ => add.apply(&mut request.fields, value, &JOINED_IN_REQUESTS),
             }
         }
     }
@@ -63,13 +62,59 @@ impl HeaderRules {
         for name in &self.response.remove {
             response.fields.remove(name.as_bytes());
         }
-        for add in &self.response.add {
-            let mut value = Vec::new();
-            let info = Info { request: Some(request), response: Some(response), stream };
-            add.value.write(&info, &mut value);
-            add.apply(&mut response.fields, &value);
+        let info = Info { request: Some(request), response: Some(response), stream };
+        let values = self.response.values(&info, &response.fields);
+        for (add, value) in in_order(&values) {
+            add.apply(&mut response.fields, value, &JOINED_IN_RESPONSES);
         }
     }
+}
+
+/// Fields that are one line each: what is added to them is joined by a comma.
+const JOINED_IN_REQUESTS: [&str; 9] = [
+    "user-agent",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+    "content-type",
+    "te",
+    "via",
+    "accept-encoding",
+];
+const JOINED_IN_RESPONSES: [&str; 5] = ["server", "date", "content-type", "via", "location"];
+
+type Valued<'a> = (&'a Add, Vec<u8>);
+
+impl Edits {
+    /// What is to be added, with values and conditions taken from the head as it is now, so that one
+    /// addition does not see another.
+    fn values(&self, info: &Info<'_>, fields: &Fields) -> Vec<Valued<'_>> {
+        let mut out = Vec::with_capacity(self.add.len());
+        for add in &self.add {
+            let there = fields.contains(add.name.as_bytes());
+            let wanted = match add.action {
+                AppendAction::AddIfAbsent => !there,
+                AppendAction::OverwriteIfExists => there,
+                _ => true,
+            };
+            if !wanted {
+                continue;
+            }
+            let mut value = Vec::new();
+            add.value.write(info, &mut value);
+            if add.keep_empty || !value.is_empty() {
+                out.push((add, value));
+            }
+        }
+        out
+    }
+}
+
+/// First what overwrites, then what is added.
+fn in_order<'v>(values: &'v [Valued<'v>]) -> impl Iterator<Item = (&'v Add, &'v [u8])> {
+    let of = |overwrites| values.iter().filter(move |(add, _)| add.overwrites() == overwrites);
+    of(true).chain(of(false)).map(|(add, value)| (*add, value.as_slice()))
 }
 
 impl Add {
@@ -90,19 +135,21 @@ impl Add {
         }
     }
 
-    fn apply(&self, fields: &mut Fields, value: &[u8]) {
-        if value.is_empty() && !self.keep_empty {
-            return;
-        }
+    fn overwrites(&self) -> bool {
+        matches!(
+            self.action,
+            AppendAction::OverwriteIfExistsOrAdd | AppendAction::OverwriteIfExists
+        )
+    }
+
+    fn apply(&self, fields: &mut Fields, value: &[u8], joined: &[&str]) {
         let name = self.name.as_bytes();
-        match self.action {
-            AppendAction::AppendIfExistsOrAdd => fields.push(name, value),
-            AppendAction::OverwriteIfExistsOrAdd => fields.set(name, value),
-            AppendAction::AddIfAbsent if fields.get(name).is_none() => fields.push(name, value),
-            AppendAction::OverwriteIfExists if fields.get(name).is_some() => {
-                fields.set(name, value);
-            }
-            AppendAction::AddIfAbsent | AppendAction::OverwriteIfExists => {}
+        if self.overwrites() {
+            fields.set(name, value);
+        } else if joined.contains(&&*self.name) {
+            fields.append(name, b",", value);
+        } else {
+            fields.push(name, value);
         }
     }
 }
@@ -112,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn removal_first_then_additions_in_order() {
+    fn removal_first_then_overwriting_then_additions() {
         let add = |name: &str, value: &str, action| HeaderAdd {
             name: name.into(),
             value: value.into(),
@@ -138,7 +185,7 @@ mod tests {
         rules.apply_to_request(&mut request, &Stream::default());
         let got: Vec<(&[u8], &[u8])> = request.fields.iter().collect();
         let expected: [(&[u8], &[u8]); 4] =
-            [(b"b", b"first"), (b"a", b"new"), (b"b", b"second"), (b"c", b"first!")];
+            [(b"b", b"first"), (b"c", b"first!"), (b"a", b"new"), (b"b", b"second")];
         assert_eq!(got, expected);
     }
 

@@ -26,7 +26,7 @@ pub enum Normalized {
     Changed(Vec<u8>),
     /// Tell the client to ask for this path instead (307).
     Redirect(Vec<u8>),
-    /// The path climbs above the root or holds what is forbidden.
+    /// The path holds what is forbidden.
     Rejected,
 }
 
@@ -49,10 +49,7 @@ pub fn path(path: &[u8], rules: PathRules) -> Normalized {
     }
     let mut result;
     if rules.normalize {
-        let Some(clean) = remove_dots(&unescape_unreserved(only)) else {
-            return Normalized::Rejected;
-        };
-        result = clean;
+        result = remove_dots(&unescape_unreserved(only));
     } else {
         result = only.to_vec();
     }
@@ -133,8 +130,8 @@ fn unescape(path: &[u8], decode: impl Fn(&[u8]) -> Option<u8>) -> Vec<u8> {
     out
 }
 
-/// RFC 3986 section 5.2.4; `None` when the path climbs above the root.
-fn remove_dots(path: &[u8]) -> Option<Vec<u8>> {
+/// RFC 3986 section 5.2.4: a path that climbs above the root stays at it.
+fn remove_dots(path: &[u8]) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::with_capacity(path.len());
     let mut segments = path[1..].split(|b| *b == b'/').peekable();
     while let Some(segment) = segments.next() {
@@ -146,7 +143,7 @@ fn remove_dots(path: &[u8]) -> Option<Vec<u8>> {
                 }
             }
             b".." => {
-                let cut = memchr::memrchr(b'/', &out)?;
+                let cut = memchr::memrchr(b'/', &out).unwrap_or(0);
                 out.truncate(cut);
                 if last {
                     out.push(b'/');
@@ -161,7 +158,7 @@ fn remove_dots(path: &[u8]) -> Option<Vec<u8>> {
     if out.is_empty() {
         out.push(b'/');
     }
-    Some(out)
+    out
 }
 
 fn merge(path: &[u8]) -> Vec<u8> {
@@ -213,9 +210,9 @@ mod tests {
             ("/a/..", Some("/")),
             ("/a/b/.", Some("/a/b/")),
             ("/a/b/..", Some("/a/")),
-            ("/..", None),
-            ("/a/../../b", None),
-            ("/%2e%2E/a", None),
+            ("/..", Some("/")),
+            ("/a/../../b", Some("/b")),
+            ("/%2e%2E/a", Some("/a")),
             ("/a/%2e%2e/b", Some("/b")),
             ("/a%2fb", Some("/a%2fb")),
             ("/a\\b", Some("/a/b")),
