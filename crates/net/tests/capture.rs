@@ -2,6 +2,8 @@
 //! original destination, what the proxy opens passes; by owner and by mark. And the `nft` program
 //! reads what we wrote.
 
+#![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
+
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;

@@ -5,6 +5,8 @@
 //! Instead of controllers the cluster process runs `puppet`, which creates the objects of a file
 //! and writes down what it sees of them.
 
+#![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

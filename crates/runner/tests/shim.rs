@@ -2,6 +2,8 @@
 //! codes, exec, sockets into the pod, survival of the runner, and an end that leaves nothing.
 //! No test harness, since the shim is this very program, started with one thread.
 
+#![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
+
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
