@@ -98,6 +98,13 @@ impl Session {
     /// Replaces what the client is to hold.
     pub fn set_desired(&mut self, desired: Arc<Desired>) {
         self.desired = desired;
+        self.look_again();
+    }
+
+    fn look_again(&mut self) {
+        for (kind, watch) in &mut self.watches {
+            watch.recognize(*kind, &self.desired);
+        }
         self.idle = false;
     }
 
@@ -108,14 +115,14 @@ impl Session {
             Some(encoded) => desired.insert(key, encoded),
             None => desired.remove(&key),
         };
-        self.idle = false;
+        self.look_again();
     }
 
     pub fn receive(&mut self, request: Request) -> Option<Event> {
         self.idle = false;
         let kind = request.kind;
         let watch = self.watches.entry(kind).or_default();
-        let event = request.ack.as_ref().map(|ack| watch.answered(kind, ack));
+        let event = request.ack.as_ref().and_then(|ack| watch.answered(kind, ack));
         let overtaken = matches!(event, Some(Event::Stale(_)));
         // Old answers of the state-of-the-world dialect carry old subscriptions, too.
         if !(overtaken && self.dialect == Dialect::StateOfTheWorld) {
@@ -142,7 +149,10 @@ impl Session {
         }
         let set = watch.in_turn(plan.sets(kind));
         let removed: Vec<Str> = plan.removals(kind);
-        if set.is_empty() && removed.is_empty() && !watch.must_answer() {
+        // An empty answer would say that there is nothing, while something waits for its clusters.
+        let held_back = plan.held_back.iter().any(|k| k.kind == kind);
+        let must_answer = watch.must_answer() && !held_back;
+        if set.is_empty() && removed.is_empty() && !must_answer {
             return None;
         }
         let nonce = self.next_nonce.to_string();

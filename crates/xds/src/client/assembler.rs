@@ -66,8 +66,18 @@ impl Assembler {
         self.now = now;
         let key = resource.key();
         self.absent.remove(&key);
-        if !self.accepted.get(&key).is_some_and(|i| i.fixed) {
-            self.accepted.insert(key, Item::of(resource, version, false));
+        match self.accepted.get_mut(&key) {
+            Some(item) if item.fixed => {}
+            // Told again: what runs is not disturbed.
+            Some(item) if item.resource == resource => item.version = version,
+            _ => {
+                let item = Item::of(resource, version, false);
+                // That there was none says nothing about this version's.
+                item.needs.iter().for_each(|need| {
+                    self.absent.remove(need);
+                });
+                self.accepted.insert(key, item);
+            }
         }
     }
 
@@ -197,20 +207,22 @@ impl Assembler {
         }
     }
 
-    /// Adds the endpoints and secrets that what runs refers to.
+    /// Adds the endpoints and secrets that what runs refers to. What is kept keeps its own.
     fn complete(&self, next: &mut BTreeMap<ResourceKey, Item>) {
-        let used: Vec<ResourceKey> = next
-            .values()
-            .flat_map(|i| i.needs.iter())
-            .filter(|k| matches!(k.kind, Kind::Endpoints | Kind::Secret))
-            .cloned()
-            .collect();
-        for key in used {
-            let kept = || self.running.get(&key).filter(|_| !self.absent.contains(&key));
-            if let Some(item) = self.accepted.get(&key).or_else(kept) {
-                next.insert(key, item.clone());
+        let mut found = Vec::new();
+        for (user, item) in next.iter() {
+            let kept = !self.accepted.contains_key(user);
+            for key in
+                item.needs.iter().filter(|k| matches!(k.kind, Kind::Endpoints | Kind::Secret))
+            {
+                let running =
+                    || self.running.get(key).filter(|_| kept || !self.absent.contains(key));
+                if let Some(item) = self.accepted.get(key).or_else(running) {
+                    found.push((key.clone(), item.clone()));
+                }
             }
         }
+        next.extend(found);
     }
 
     /// Times of what has come, or is no longer of interest.

@@ -146,6 +146,7 @@ struct Users {
     used: HashSet<ResourceKey>,
     unknown_listeners: bool,
     unknown_routes: bool,
+    unknown_clusters: bool,
 }
 
 impl Users {
@@ -155,7 +156,8 @@ impl Users {
                 (Some(needs), _) => self.used.extend(needs.iter().cloned()),
                 (None, Kind::Listener) => self.unknown_listeners = true,
                 (None, Kind::Route) => self.unknown_routes = true,
-                (None, _) => {}
+                (None, Kind::Cluster) => self.unknown_clusters = true,
+                (None, Kind::Endpoints | Kind::Secret) => {}
             }
         }
     }
@@ -164,7 +166,9 @@ impl Users {
         let unknown = match key.kind {
             Kind::Cluster => self.unknown_listeners || self.unknown_routes,
             Kind::Route => self.unknown_listeners,
-            Kind::Listener | Kind::Endpoints | Kind::Secret => false,
+            Kind::Endpoints => self.unknown_clusters,
+            Kind::Secret => self.unknown_clusters || self.unknown_listeners,
+            Kind::Listener => false,
         };
         !unknown && !self.used.contains(key)
     }

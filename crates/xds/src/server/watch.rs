@@ -130,22 +130,24 @@ impl Watch {
         }
     }
 
-    pub fn answered(&mut self, kind: Kind, ack: &Ack) -> Event {
+    /// `None` where the request only says what it subscribes to, under the nonce it answered before.
+    pub fn answered(&mut self, kind: Kind, ack: &Ack) -> Option<Event> {
         match self.in_flight.take() {
             Some(sent) if sent.nonce == ack.nonce => self.settle(sent.changes, ack.error.is_none()),
             other => {
+                let repeated = other.is_none() && ack.nonce == self.sent_nonce;
                 self.in_flight = other;
-                return Event::Stale(kind);
+                return (!repeated).then_some(Event::Stale(kind));
             }
         }
         self.error.clone_from(&ack.error);
-        match &ack.error {
+        Some(match &ack.error {
             Some(error) => Event::Nacked(kind, error.clone()),
             None => {
                 self.acked_nonce.clone_from(&ack.nonce);
                 Event::Acked(kind)
             }
-        }
+        })
     }
 
     fn settle(&mut self, changes: Vec<(Str, Option<Encoded>)>, accepted: bool) {
@@ -255,6 +257,20 @@ impl Watch {
         let body = desired.get(&key).filter(|e| e.version == version).cloned();
         let needs = body.as_ref().map(|e| e.needs.clone());
         self.told.entry(name).or_default().held = Some(Held { version, body, needs });
+    }
+
+    /// Learns what a client holds since an earlier stream, where it is what it should hold now.
+    pub fn recognize(&mut self, kind: Kind, desired: &Desired) {
+        if !self.resumed {
+            return;
+        }
+        for (name, told) in &mut self.told {
+            let Some(held) = told.held.as_mut().filter(|h| h.body.is_none()) else { continue };
+            let key = ResourceKey { kind, name: name.clone() };
+            if let Some(e) = desired.get(&key).filter(|e| e.version == held.version) {
+                (held.needs, held.body) = (Some(e.needs.clone()), Some(e.clone()));
+            }
+        }
     }
 
     /// Puts a push together and remembers it until it is answered.
