@@ -167,7 +167,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Accepts a stream. The empty header block is a stored block, which needs no compressor.
+    /// Accepts a stream. The empty header block is a stored block, which needs no compressor; an
+    /// empty one after it makes the peer's inflater hand over what it has.
     pub fn reply(&mut self, id: u32) -> Vec<u8> {
         let mut body = id.to_be_bytes().to_vec();
         if !self.begun {
@@ -177,6 +178,7 @@ impl Encoder {
         let headers = 0u32.to_be_bytes();
         body.extend([0, 4, 0, !4, 0xff]);
         body.extend(headers);
+        body.extend([0, 0, 0, 0xff, 0xff]);
         control(SYN_REPLY, &body)
     }
 
@@ -264,6 +266,24 @@ mod tests {
                     Frame::Ping { id: 7 },
                 ]
             );
+        }
+    }
+
+    #[test]
+    fn compressed_header_blocks_of_another_zlib_are_read() {
+        let first: &[u8] = &[
+            0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2, 0x02, 0x25, 0x3a, 0x48, 0xf9, 0x5b, 0x04, 0x4a,
+            0xab, 0x4c, 0x16, 0x06, 0x40, 0x92, 0xb3, 0x08, 0x12, 0x5b, 0x99, 0xa0, 0x54, 0xcc,
+            0x68, 0x00, 0x4e, 0x87, 0x25, 0x45, 0xa9, 0x89, 0xb9, 0xd0, 0xa2, 0x86, 0x35, 0x15,
+            0x14, 0x11, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff,
+        ];
+        let second: &[u8] =
+            &[0x22, 0x4b, 0x2b, 0xa8, 0x94, 0x4a, 0x04, 0x00, 0x00, 0x00, 0xff, 0xff];
+        let mut decoder = Decoder::new().unwrap();
+        for (block, kind) in [(first, "error"), (second, "data")] {
+            let headers = decoder.headers(block).unwrap();
+            assert_eq!(headers["streamtype"], kind);
+            assert_eq!(headers["port"], "80");
         }
     }
 
