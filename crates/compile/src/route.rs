@@ -134,13 +134,14 @@ fn route(
         origin: b.origin(&item.object, path),
     };
     route.decorator = operation(place, item, &route);
+    // In the order of their names, as a map has them.
+    if let Some(cors) = &http.cors_policy {
+        route.per_filter.push((CORS.into(), extras::cors(cors)));
+    }
     if let Some(fault) = http.fault.as_ref()
         && let Some(config) = extras::fault(b, &item.object, fault, &rule_path)
     {
         route.per_filter.push((FAULT.into(), config));
-    }
-    if let Some(cors) = &http.cors_policy {
-        route.per_filter.push((CORS.into(), extras::cors(cors)));
     }
     if let Action::Forward(forward) = &route.action
         && let [only] = http.route.as_slice()

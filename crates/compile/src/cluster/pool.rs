@@ -1,7 +1,7 @@
 //! Connection pool limits, timeouts and outlier detection.
 
 use super::Policy;
-use ir::{CircuitBreakers, Cluster, OutlierDetection, TcpKeepalive};
+use ir::{CircuitBreakers, Cluster, OutlierDetection, TcpKeepalive, UpstreamProtocol};
 
 /// Istio's thresholds: none.
 pub(crate) fn unlimited() -> CircuitBreakers {
@@ -55,11 +55,12 @@ fn apply_limits(policy: &Policy<'_>, cluster: &mut Cluster) {
         cluster.common.idle_timeout = http.idle_timeout.map(|d| d.0);
         let per_connection = http.max_requests_per_connection.unwrap_or(0);
         cluster.common.max_requests_per_connection = per_connection.try_into().unwrap_or(0);
-        cluster.http2.max_concurrent_streams =
-            http.max_concurrent_streams.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
-        if let Some(keepalive) = &http.http2_keep_alive {
-            cluster.http2.keepalive_interval = keepalive.interval.map(|d| d.0);
-            cluster.http2.keepalive_timeout = keepalive.timeout.map(|d| d.0);
+        if cluster.protocol != UpstreamProtocol::Http1 {
+            cluster.http2.max_concurrent_streams =
+                http.max_concurrent_streams.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+            let keepalive = http.http2_keep_alive.as_ref();
+            cluster.http2.keepalive_interval = keepalive.and_then(|k| k.interval).map(|d| d.0);
+            cluster.http2.keepalive_timeout = keepalive.and_then(|k| k.timeout).map(|d| d.0);
         }
     }
 }
