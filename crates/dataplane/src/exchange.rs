@@ -56,6 +56,10 @@ impl Run<'_> {
             let reply = Reply::new(426, "low_version").text("Upgrade Required");
             return Err(Box::new(reply.closing()));
         }
+        let default = &manager.config.http1.default_host_for_http_10;
+        if record.heads.request.authority().is_empty() && !default.is_empty() {
+            record.heads.request.set_authority(default.as_bytes());
+        }
         let ip = |shown: &policy::format::Shown| {
             shown.address.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |a| a.ip())
         };
@@ -73,7 +77,7 @@ impl Run<'_> {
         let routed = route::route(self.view, table, record)?;
         let wishes = self.framing.upgrade || record.heads.request.method() == b"CONNECT";
         if wishes && !route::may_upgrade(manager, &routed.forwarding, record) {
-            return Err(Box::new(Reply::new(403, "upgrade_failed")));
+            return Err(Box::new(Reply::new(403, "upgrade_failed").closing()));
         }
         let filtered = filter(manager, routed, record).await?;
         let job = Job {
@@ -103,8 +107,8 @@ pub async fn reply<D: Downstream>(
     record.stream.details = reply.details.clone();
     let head_only = record.has_request && record.heads.request.method() == b"HEAD";
     let grpc = record.has_request && is_grpc(&record.heads.request);
-    let response = &mut record.heads.response;
-    write_local_head(response, &reply, grpc);
+    let second = record.heads.request.version == Version::Http2;
+    write_local_head(&mut record.heads.response, &reply, grpc, second);
     let text: &[u8] = if head_only || grpc { b"" } else { &reply.body };
     if let Some((table, host, route)) = reply.from {
         let heads = &mut record.heads;
@@ -137,7 +141,7 @@ pub async fn reply<D: Downstream>(
 }
 
 /// The head of a local answer. A gRPC client gets a status of its own kind, and no body.
-fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool) {
+fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool, second: bool) {
     response.clear();
     response.status = reply.status;
     for (name, value) in &reply.headers {
@@ -150,7 +154,10 @@ fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool) {
             response.fields.push(b"grpc-status", grpc_status(reply.status));
         }
         if !reply.body.is_empty() {
-            response.fields.set(b"grpc-message", &percent_encoded(&reply.body));
+            response.fields.set(b"grpc-message", &percent_encoded(without_cause(&reply.body)));
+        }
+        if !second {
+            response.fields.push(b"content-length", b"0");
         }
         return;
     }
@@ -179,6 +186,13 @@ fn grpc_status(status: u16) -> &'static [u8] {
         429 | 502 | 503 | 504 => b"14",
         _ => b"2",
     }
+}
+
+/// Envoy does not tell gRPC clients why the transport failed.
+fn without_cause(text: &[u8]) -> &[u8] {
+    const CAUSE: &[u8] = b", transport failure reason";
+    let cut = text.windows(CAUSE.len()).position(|w| w == CAUSE);
+    &text[..cut.unwrap_or(text.len())]
 }
 
 /// As gRPC encodes messages: printable ASCII except `%` as it is.

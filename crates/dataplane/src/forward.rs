@@ -17,6 +17,7 @@ use crate::stream::{Sink, Source};
 use attempt::{Attempt, Lost};
 use balance::{EndpointId, Limit};
 use policy::Flag;
+use policy::hash::Hashed;
 use policy::retry::{Failure, Retries, Timeouts};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -76,6 +77,9 @@ struct Effort<'a, 'v> {
     retries: Retries<'v>,
     replay: Replay,
     tried: Vec<EndpointId>,
+    /// Of the request, for clusters that keep like requests together.
+    hash: Option<u64>,
+    set_cookie: Option<String>,
     whole: Option<Instant>,
     per_try: Option<Duration>,
     stale: u32,
@@ -91,15 +95,19 @@ pub async fn forward<D: Downstream>(
     let forwarding = &routed.forwarding;
     let envoy_headers = !job.manager.config.suppress_envoy_headers;
     let rules = &forwarding.rule.retry;
+    record.cluster = Some(routed.cluster.clone());
     let request = &mut record.heads.request;
     let retries = rules.begin(request);
     let timeouts = Timeouts::begin(forwarding.rule.timeout, rules, request, envoy_headers);
     forwarding.rewrite(request, &record.stream, envoy_headers);
     let Some(_permit) = routed.cluster.breakers.enter(Limit::Requests) else {
-        return Ending::Reply(Box::new(Reply::upstream_lost(&Loss::Overflow)));
+        return Ending::Reply(Box::new(Reply::upstream_lost(&Loss::Overflow, false)));
     };
+    let hashed = hash(job, record);
     let now = Instant::now();
     let mut effort = Effort {
+        hash: hashed.hash,
+        set_cookie: hashed.set_cookie,
         job,
         retries,
         replay: Replay::new(if job.body == Body::Empty { 0 } else { KEPT }),
@@ -109,6 +117,19 @@ pub async fn forward<D: Downstream>(
         stale: 0,
     };
     effort.run(record, down, alarm).await
+}
+
+fn hash(job: &Job<'_, '_>, record: &Record) -> Hashed {
+    let policies = &job.filtered.routed.forwarding.rule.hash;
+    let address = |shown: Option<&policy::format::Shown>| shown.and_then(|s| s.address);
+    let ends = record.stream.downstream.as_ref();
+    let (remote, local) = (address(ends.map(|e| &e.remote)), address(ends.map(|e| &e.local)));
+    let source = address(record.stream.remote.as_deref()).or(remote);
+    let (Some(source), Some(remote), Some(local)) = (source, remote, local) else {
+        return Hashed::default();
+    };
+    let client = policy::hash::Client { source: source.ip(), remote, local };
+    policy::hash::of_request(policies, &record.heads.request, &client)
 }
 
 impl Effort<'_, '_> {
@@ -150,11 +171,22 @@ impl Effort<'_, '_> {
             _budget = budget;
             return match attempt {
                 Attempt::Answered(answer) => self.deliver(*answer, record, down, alarm).await,
-                Attempt::Lost(lost) => Ending::Reply(Box::new(Reply::upstream_lost(&lost.loss))),
-                Attempt::Refused(reply) => Ending::Reply(reply),
+                Attempt::Lost(lost) => {
+                    let reply = Reply::upstream_lost(&lost.loss, record.stream.attempts > 1);
+                    Ending::Reply(Box::new(self.counted(reply, record)))
+                }
+                Attempt::Refused(reply) => Ending::Reply(Box::new(self.counted(*reply, record))),
                 Attempt::Gone => Ending::Gone,
             };
         }
+    }
+
+    /// A local answer that says how many attempts there were, where that is asked for.
+    fn counted(&self, reply: Reply<'static>, record: &Record) -> Reply<'static> {
+        if !self.job.filtered.routed.forwarding.host.attempt_count_in_response {
+            return reply;
+        }
+        reply.header("x-envoy-attempt-count", record.stream.attempts.to_string())
     }
 
     /// Tells the upstream which attempt this is.

@@ -84,7 +84,7 @@ impl<'v> Reply<'v> {
     }
 
     /// The upstream was lost before it answered.
-    pub fn upstream_lost(loss: &Loss) -> Reply<'static> {
+    pub fn upstream_lost(loss: &Loss, retried: bool) -> Reply<'static> {
         let (reason, flag) = match loss {
             Loss::Connect(_) => ("remote connection failure", Flag::UpstreamConnectionFailure),
             Loss::ConnectTimeout => ("connection timeout", Flag::UpstreamConnectionFailure),
@@ -94,8 +94,9 @@ impl<'v> Reply<'v> {
             Loss::Protocol => ("protocol error", Flag::UpstreamProtocolError),
             Loss::Overflow => ("overflow", Flag::UpstreamOverflow),
         };
+        let before = if retried { "retried and the latest " } else { "" };
         let mut text = format!(
-            "upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+            "upstream connect error or disconnect/reset before headers. {before}reset reason: {reason}"
         );
         let mut detail = reason.to_owned();
         if let Loss::Connect(why) = loss {

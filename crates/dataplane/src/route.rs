@@ -34,7 +34,7 @@ pub fn prepare(
             return Err(Box::new(reply));
         }
         Normalized::Rejected => {
-            return Err(Box::new(Reply::new(400, "path_normalization_failed")));
+            return Err(Box::new(Reply::new(400, "path_normalization_failed").closing()));
         }
     }
     if let Some(port) =
@@ -42,7 +42,7 @@ pub fn prepare(
     {
         let host = normal::strip_host(request.authority(), config, port);
         if host.len() != request.authority().len() {
-            let host = host.to_vec();
+            let host = host.into_owned();
             request.set_authority(&host);
         }
     }
@@ -93,6 +93,10 @@ pub fn route<'v>(
             name_route(record, &host.name, &route.name);
             let mut reply =
                 Reply::new(status, "direct_response").from(&bound.table, host, Some(route));
+            if (300..400).contains(&status) {
+                // Envoy treats it as a redirect to where the client is already.
+                reply = reply.header("location", same_place(&record.heads.request));
+            }
             reply.body = Cow::Borrowed(body);
             Err(Box::new(reply))
         }
@@ -104,10 +108,13 @@ pub fn route<'v>(
                 return Err(Box::new(reply.flag(Flag::NoClusterFound)));
             };
             record.stream.cluster = Some(cluster.config.name.clone());
-            record.cluster = Some(cluster.clone());
             Ok(Routed { forwarding, cluster })
         }
     }
+}
+
+fn same_place(request: &wire::Request) -> Vec<u8> {
+    [request.scheme(), b"://", request.authority(), request.path()].concat()
 }
 
 fn name_route(record: &mut Record, host: &ir::Str, route: &ir::Str) {

@@ -160,7 +160,8 @@ impl<'t> Forwarding<'t> {
             rules.apply_to_request(request, stream);
         }
         if let Some(part) = self.part.filter(|p| !p.host.is_empty()) {
-            set_host(request, part.host.as_bytes(), self.rule.rewrites.forwarded_host);
+            let keep = self.rule.rewrites.forwarded_host;
+            set_host(request, part.host.as_bytes(), keep, envoy_headers);
         }
         self.rule.rewrites.apply(request, self.matched, envoy_headers);
     }
@@ -173,10 +174,10 @@ impl<'t> Forwarding<'t> {
     }
 
     /// Takes the host from the chosen endpoint, if the route says so.
-    pub fn rewrite_host(&self, request: &mut Request, endpoint: &str) {
+    pub fn rewrite_host(&self, request: &mut Request, endpoint: &str, envoy_headers: bool) {
         let rewrites = &self.rule.rewrites;
         if matches!(rewrites.host, HostFrom::Endpoint) && !endpoint.is_empty() {
-            set_host(request, endpoint.as_bytes(), rewrites.forwarded_host);
+            set_host(request, endpoint.as_bytes(), rewrites.forwarded_host, envoy_headers);
         }
     }
 

@@ -13,6 +13,7 @@ pub mod edge;
 pub mod fault;
 mod flags;
 pub mod format;
+pub mod hash;
 pub mod headers;
 pub mod log;
 pub mod matching;

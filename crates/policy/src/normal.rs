@@ -1,6 +1,7 @@
 //! One canonical form of path and host, for routing, authorization, log and upstream alike.
 
 use ir::{EscapedSlashes, HttpManager, StripPort};
+use std::borrow::Cow;
 
 /// What to do with a path.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,17 +173,28 @@ fn merge(path: &[u8]) -> Vec<u8> {
 }
 
 /// The authority without what the manager strips; `listener_port` is the port connected to.
-pub fn strip_host<'a>(authority: &'a [u8], manager: &HttpManager, listener_port: u16) -> &'a [u8] {
+pub fn strip_host<'a>(
+    authority: &'a [u8],
+    manager: &HttpManager,
+    listener_port: u16,
+) -> Cow<'a, [u8]> {
     let (mut host, port) = split_port(authority);
     let stripped = match (manager.strip_host_port, port) {
         (StripPort::Any, Some(_)) => true,
         (StripPort::Matching, Some(p)) => p == listener_port,
         _ => false,
     };
-    if manager.strip_trailing_host_dot && port.is_none() {
+    let whole = host;
+    if manager.strip_trailing_host_dot {
         host = host.strip_suffix(b".").unwrap_or(host);
     }
-    if stripped || port.is_none() { host } else { authority }
+    if stripped || port.is_none() {
+        return Cow::Borrowed(host);
+    }
+    if host.len() == whole.len() {
+        return Cow::Borrowed(authority);
+    }
+    Cow::Owned([host, &authority[whole.len()..]].concat())
 }
 
 /// Host and port of an authority; brackets of an IPv6 address stay.

@@ -109,7 +109,7 @@ impl Rewrites {
             HostFrom::Path(s) => Some(s.0.apply(split_query(request.path()).0)),
         };
         if let Some(host) = host.filter(|h| !h.is_empty()) {
-            set_host(request, &host, self.forwarded_host);
+            set_host(request, &host, self.forwarded_host, envoy_headers);
         }
         let new = match &self.path {
             PathRewrite::Keep => return,
@@ -130,7 +130,16 @@ impl Rewrites {
 }
 
 /// Gives a request another authority.
-pub(crate) fn set_host(request: &mut Request, host: &[u8], forwarded_host: bool) {
+pub(crate) fn set_host(
+    request: &mut Request,
+    host: &[u8],
+    forwarded_host: bool,
+    envoy_headers: bool,
+) {
+    if envoy_headers {
+        let old = request.authority().to_vec();
+        request.fields.set(b"x-envoy-original-host", &old);
+    }
     if forwarded_host {
         let old = request.authority().to_vec();
         request.fields.append(b"x-forwarded-host", b",", &old);

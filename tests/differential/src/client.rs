@@ -24,6 +24,13 @@ pub enum Body {
     Chunked(Vec<u8>),
 }
 
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let host = self.host.as_deref().unwrap_or("(none)");
+        write!(f, "{} {} {} host {host} {:?}", self.method, self.target, self.version, self.headers)
+    }
+}
+
 impl Request {
     pub fn get(target: impl Into<String>) -> Self {
         Self {

@@ -94,7 +94,7 @@ fn run_case(
     };
     for (n, (e, o)) in from_envoy.iter().zip(&from_ours).enumerate() {
         let r = &case.requests[n];
-        let shown = format!("{} {} {:?} {:?}", r.method, r.target, r.host, r.headers);
+        let shown = r.to_string();
         compare(e, o).into_iter().for_each(|d| add(&shown, d));
     }
     report.requests += case.requests.len();

@@ -118,6 +118,8 @@ fn answer(
         thread::sleep(delay);
     }
     if wish.reset {
+        // The beginning of an answer, so that the connection was not closed before the request.
+        out.write_all(b"HTTP/1.1 ")?;
         return Ok(false);
     }
     if wish.early_hints {

@@ -5,6 +5,7 @@ use super::{Answer, Downstream, Effort, Ending};
 use crate::alarm::Alarm;
 use crate::record::Record;
 use crate::replay::Replayed;
+use crate::reply::Reply;
 use crate::stream::{Pump, PumpError};
 use policy::{Flag, edge};
 use std::future::poll_fn;
@@ -34,12 +35,19 @@ impl Effort<'_, '_> {
         down: &mut D,
         alarm: &mut Alarm,
     ) -> Ending {
-        self.dress(record);
         let status = record.heads.response.status;
+        record.stream.status = status;
+        self.dress(record);
         let tunnel = self.job.upgrade && (status == 101 || is_connected(status, record));
+        if self.job.upgrade && !tunnel {
+            if status == 200 {
+                // Neither a refusal nor an upgrade: Envoy shows nothing of it either.
+                return Ending::Reply(Box::new(Reply::new(200, "via_upstream").closing()));
+            }
+            down.close();
+        }
         down.start(&record.heads.response, answer.framing.body, tunnel);
         record.has_response = true;
-        record.stream.status = status;
         record.stream.details = "via_upstream".into();
         if tunnel {
             return match answer.upstream {
@@ -83,7 +91,7 @@ impl Effort<'_, '_> {
         let elapsed = record.elapsed();
         record.stream.response_duration = Some(elapsed);
         let heads = &mut record.heads;
-        if !self.job.manager.config.suppress_envoy_headers {
+        if !self.job.manager.config.suppress_envoy_headers && !self.job.upgrade {
             let sent = record.stream.request_duration.unwrap_or(elapsed);
             let took = elapsed.saturating_sub(sent).as_millis() as u64;
             let mut digits = Vec::with_capacity(8);
@@ -95,6 +103,9 @@ impl Effort<'_, '_> {
             heads.response.fields.set(b"x-envoy-attempt-count", count.as_bytes());
         }
         forwarding.rewrite_response(&mut heads.response, &heads.request, &record.stream);
+        if let Some(cookie) = &self.set_cookie {
+            heads.response.fields.push(b"set-cookie", cookie.as_bytes());
+        }
         self.job.filtered.answer(record);
         finish(record, &self.job.manager.config, false);
     }

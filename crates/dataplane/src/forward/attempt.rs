@@ -55,7 +55,7 @@ impl Effort<'_, '_> {
         let routed = &self.job.filtered.routed;
         let rules = self.retries.rules();
         let avoid = if rules.avoid_previous { self.tried.as_slice() } else { &[] };
-        let want = Want { hash: None, avoid, attempts: rules.attempts_to_avoid };
+        let want = Want { hash: self.hash, avoid, attempts: rules.attempts_to_avoid };
         let worker = record.worker.clone();
         let Some(picked) = pick::pick(&worker, &routed.cluster, &want, self.job.original) else {
             worker.shard.inc(routed.cluster.stats.cx_none_healthy);
@@ -64,7 +64,9 @@ impl Effort<'_, '_> {
         if rules.avoid_previous {
             self.tried.extend(picked.id());
         }
-        routed.forwarding.rewrite_host(&mut record.heads.request, &picked.hostname);
+        let envoy_headers = !self.job.manager.config.suppress_envoy_headers;
+        let request = &mut record.heads.request;
+        routed.forwarding.rewrite_host(request, &picked.hostname, envoy_headers);
         let connecting = Channel::get(record, &picked, self.stale == 0, self.job.upgrade);
         let channel = match self.before_deadline(connecting).await {
             Some(Ok(channel)) => channel,
@@ -187,7 +189,7 @@ impl Effort<'_, '_> {
         if !response.is_informational() || (response.status == 101 && self.job.upgrade) {
             return false;
         }
-        if self.job.manager.config.proxy_100_continue {
+        if self.job.manager.config.proxy_100_continue && response.status == 100 {
             down.inform(response);
         }
         true

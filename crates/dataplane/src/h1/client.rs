@@ -118,7 +118,7 @@ impl Source for Client {
         self.reader.consume(n);
     }
     fn trailers(&self) -> Option<&Fields> {
-        self.reader.trailers()
+        self.reader.trailers().filter(|_| self.writer.has_trailers())
     }
 }
 

@@ -96,6 +96,11 @@ impl Writer {
         self.ended = false;
     }
 
+    /// Whether trailers are carried; a side that does not send them does not read them either.
+    pub fn has_trailers(&self) -> bool {
+        self.trailers
+    }
+
     pub fn case(&self) -> HeaderCase {
         self.case
     }

@@ -301,8 +301,15 @@ async fn tunnel(
     }
     let (connection, answer) = client.into_parts(&worker.stock);
     let from_client = std::mem::take(&mut down.reader.buffer);
-    let moved =
-        tcp::copy_both(&worker.stock, down.io, from_client, &connection.io, answer, None).await;
+    let moved = tcp::copy_both(
+        &worker.stock,
+        down.io,
+        from_client,
+        &connection.io,
+        answer,
+        tcp::Bounds::default(),
+    )
+    .await;
     record.stream.bytes_received = moved.forth;
     record.stream.bytes_sent = moved.back;
 }
@@ -373,6 +380,11 @@ impl Downstream for Down<'_> {
         self.close &= !upgraded;
         let case = self.writer.case();
         write_response(response, body, self.close, upgraded, case, &mut self.writer.out);
+        if self.version == Version::Http10 && !self.close && !upgraded {
+            // The default of HTTP/1.0 is to close.
+            self.writer.out.truncate(self.writer.out.len() - 2);
+            self.writer.out.extend_from_slice(b"connection: keep-alive\r\n\r\n");
+        }
         self.writer.begin(body);
     }
 
@@ -414,7 +426,7 @@ impl Source for Down<'_> {
         self.reader.consume(n);
     }
     fn trailers(&self) -> Option<&Fields> {
-        self.reader.trailers()
+        self.reader.trailers().filter(|_| self.writer.has_trailers())
     }
 }
 

@@ -36,19 +36,16 @@ pub(super) fn declared_body(
     let mut length = None;
     let mut coding = None;
     for (name, value) in fields.iter() {
-        match name.len() {
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let this = decimal(value).ok_or(HeadError::ContentLength)?;
-                if length.replace(this).is_some() {
-                    return Err(HeadError::ContentLength);
-                }
+        if name.len() == 14 && name.eq_ignore_ascii_case(b"content-length") {
+            let this = decimal(value).ok_or(HeadError::ContentLength)?;
+            if length.replace(this).is_some() {
+                return Err(HeadError::ContentLength);
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if coding.replace(value).is_some() {
-                    return Err(HeadError::UnknownCoding);
-                }
-            }
-            _ => {}
+        } else if name.len() == 17
+            && name.eq_ignore_ascii_case(b"transfer-encoding")
+            && coding.replace(value).is_some()
+        {
+            return Err(HeadError::UnknownCoding);
         }
     }
     match (length, coding) {
@@ -79,10 +76,12 @@ const HOP_BY_HOP: [&[u8]; 4] =
 const PROTECTED: [&[u8]; 4] =
     [b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"host"];
 
-/// Reads the connection options and takes hop-by-hop fields out.
+/// Reads the connection options and takes hop-by-hop fields out. What `Connection` names besides is
+/// taken out of requests only, as Envoy does.
 pub(super) fn take_connection(
     fields: &mut Fields,
     version: Version,
+    of_request: bool,
     framing: &mut Framing,
 ) -> Result<(), HeadError> {
     framing.keep_alive = version != Version::Http10;
@@ -102,12 +101,19 @@ pub(super) fn take_connection(
                             framing.keep_alive |= version == Version::Http10;
                         }
                         o if o.eq_ignore_ascii_case(b"upgrade") => wants_upgrade = true,
-                        o if PROTECTED.iter().any(|p| o.eq_ignore_ascii_case(p)) => {
+                        o if of_request && PROTECTED.iter().any(|p| o.eq_ignore_ascii_case(p)) => {
                             return Err(HeadError::Connection);
                         }
                         o if o.eq_ignore_ascii_case(b"te") => {}
-                        o => named.push(o.to_ascii_lowercase()),
+                        o if of_request => named.push(o.to_ascii_lowercase()),
+                        _ => {}
                     }
+                }
+            }
+            16 if name.eq_ignore_ascii_case(b"proxy-connection") => {
+                hop_by_hop = true;
+                if tokens(value).any(|o| o.eq_ignore_ascii_case(b"close")) {
+                    framing.keep_alive = false;
                 }
             }
             n if HOP_BY_HOP.iter().any(|h| h.len() == n && name.eq_ignore_ascii_case(h)) => {
@@ -120,6 +126,9 @@ pub(super) fn take_connection(
         framing.upgrade = wants_upgrade && fields.contains(b"upgrade");
         let upgrade = framing.upgrade;
         fields.retain(|name, value| keep(name, value, upgrade, &named));
+        if fields.contains(b"te") {
+            fields.set(b"te", b"trailers");
+        }
     }
     Ok(())
 }

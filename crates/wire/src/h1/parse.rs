@@ -43,7 +43,7 @@ pub fn parse_request(
     let mut parsed = httparse::Request::new(&mut []);
     httparse::ParserConfig::default()
         .parse_request_with_uninit_headers(&mut parsed, head, &mut lines)
-        .map_err(refused)?;
+        .map_err(|e| refused(e, head))?;
     let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(HeadError::StartLine);
@@ -64,7 +64,7 @@ pub fn parse_request(
     if framing.body == Body::Chunked {
         into.fields.remove(b"content-length");
     }
-    take_connection(&mut into.fields, into.version, &mut framing)?;
+    take_connection(&mut into.fields, into.version, true, &mut framing)?;
     framing.expect_continue = into.version == Version::Http11
         && into.get(b"expect").is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"));
     Ok(Some((range, framing)))
@@ -87,13 +87,21 @@ fn take_fields(
     Ok(())
 }
 
-fn refused(e: httparse::Error) -> HeadError {
+fn refused(e: httparse::Error, head: &[u8]) -> HeadError {
     match e {
+        httparse::Error::Version if !has_other_version(head) => HeadError::StartLine,
         httparse::Error::TooManyHeaders => HeadError::TooManyHeaders,
         httparse::Error::HeaderName | httparse::Error::HeaderValue => HeadError::HeaderLine,
         httparse::Error::Version => HeadError::Version,
         _ => HeadError::StartLine,
     }
+}
+
+/// Whether the request line ends with a version such as `HTTP/2.0`, and not with ours.
+fn has_other_version(head: &[u8]) -> bool {
+    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
+    let [.., b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor] = line else { return false };
+    major.is_ascii_digit() && minor.is_ascii_digit() && !matches!((major, minor), (b'1', b'0' | b'1'))
 }
 
 /// Moves Host from the fields to the authority; says whether it was there.
@@ -149,7 +157,7 @@ const METHODS: [&[u8]; 34] = [
     b"MKCALENDAR",
     b"MKCOL",
     b"MOVE",
-    b"M-SEARCH",
+    b"MSEARCH",
     b"NOTIFY",
     b"PROPFIND",
     b"PROPPATCH",
@@ -221,7 +229,7 @@ pub fn parse_response(
     let mut parsed = httparse::Response::new(&mut []);
     httparse::ParserConfig::default()
         .parse_response_with_uninit_headers(&mut parsed, head, &mut lines)
-        .map_err(refused)?;
+        .map_err(|e| refused(e, head))?;
     let (Some(code), Some(version)) = (parsed.code, parsed.version) else {
         return Err(HeadError::StartLine);
     };
@@ -248,7 +256,7 @@ fn response_framing(into: &mut Response, method: &[u8]) -> Result<Framing, HeadE
         Some(body) => body,
         None => Body::UntilClose,
     };
-    take_connection(&mut into.fields, into.version, &mut framing)?;
+    take_connection(&mut into.fields, into.version, false, &mut framing)?;
     framing.keep_alive &= framing.body != Body::UntilClose;
     Ok(framing)
 }

@@ -31,8 +31,16 @@ pub fn write_request(
     if upgrade {
         write_field(b"connection", b"upgrade", case, out);
     }
+    if body == Body::Empty && may_have_body(request.method()) && !request.fields.contains(b"content-length") {
+        write_field(b"content-length", b"0", case, out);
+    }
     write_coding(body, case, out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Methods whose requests are expected to say how long they are, even if they are empty.
+fn may_have_body(method: &[u8]) -> bool {
+    !matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT")
 }
 
 /// Writes the head of a response. `close` announces that the connection ends after it; `upgrade`
