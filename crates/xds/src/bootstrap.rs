@@ -4,7 +4,7 @@
 
 use crate::codec::at::At;
 use crate::codec::{endpoint::read_locality, read_resource, source};
-use crate::message::{Path, read_json};
+use crate::message::{Path, json_of, read_json};
 use crate::schema;
 use base::{Finding, Level};
 use ir::{Address, Config, Kind, Locality, Resource, Str, Value};
@@ -31,7 +31,8 @@ pub struct Bootstrap {
 pub struct Node {
     pub id: Str,
     pub cluster: Str,
-    pub metadata: BTreeMap<Str, Value>,
+    /// An object, or null where there is none.
+    pub metadata: Json,
     pub locality: Locality,
 }
 
@@ -112,7 +113,7 @@ fn read_node(at: &At) -> Node {
     Node {
         id: at.str("id"),
         cluster: at.str("cluster"),
-        metadata: at.structure("metadata").cloned().unwrap_or_default(),
+        metadata: at.structure("metadata").map(json_of).unwrap_or_default(),
         locality: at.msg("locality").map(|l| read_locality(&l)).unwrap_or_default(),
     }
 }

@@ -8,7 +8,7 @@ pub use assembler::{Assembler, Missing};
 
 use crate::bootstrap::Node;
 use crate::codec::{self, kind_of, type_url_of};
-use crate::message::{Msg, write_wire};
+use crate::message::{Msg, Val, struct_of, write_wire};
 use crate::schema;
 use crate::server::Dialect;
 use base::{Finding, Instant};
@@ -293,7 +293,7 @@ fn node_message(node: &Node) -> pb::Node {
     let msg = Msg::new(&schema::NODE)
         .set("id", &node.id)
         .set("cluster", &node.cluster)
-        .set("metadata", crate::message::Val::Struct(node.metadata.clone()))
+        .set("metadata", Val::Struct(struct_of(&node.metadata)))
         .set("locality", codec::endpoint::write_locality(&node.locality));
     // Our own bytes under Envoy's definition: they are always readable.
     pb::Node::decode(write_wire(&msg)).unwrap_or_default()

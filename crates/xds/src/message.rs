@@ -7,8 +7,8 @@ mod path;
 mod wire_read;
 mod wire_write;
 
-pub(crate) use json_read::{read_json, typed_struct};
-pub(crate) use json_write::write_json;
+pub(crate) use json_read::{read_json, struct_of, typed_struct};
+pub(crate) use json_write::{json_of, write_json};
 pub(crate) use path::Path;
 pub(crate) use wire_read::read_wire;
 pub(crate) use wire_write::write_wire;

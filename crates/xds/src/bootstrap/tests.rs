@@ -11,7 +11,7 @@ fn a_static_proxy_is_read() {
     let b = read(STATIC).unwrap();
     assert_eq!(b.admin, Some("127.0.0.1:19901".parse().unwrap()));
     assert_eq!(&*b.node.cluster, "app.default");
-    assert_eq!(b.node.metadata["LABELS"].get("app").and_then(Value::as_str), Some("app"));
+    assert_eq!(b.node.metadata["LABELS"]["app"], "app");
     let listener = &b.config.listeners[0];
     assert_eq!(listener.address, Address::Ip("127.0.0.1:19080".parse().unwrap()));
     let Terminal::Http(manager) = &listener.chains[0].terminal else { panic!("no HTTP") };

@@ -152,7 +152,9 @@ impl Assembler {
             let item = &self.accepted[&key];
             let lacking: Vec<ResourceKey> =
                 item.needs.iter().filter(|n| !self.is_there(n, next)).cloned().collect();
-            let ready = lacking.iter().fold(true, |ready, need| self.is_overdue(need) && ready);
+            // Every wait starts now, whatever the others say.
+            let overdue = lacking.iter().filter(|need| self.is_overdue(need)).count();
+            let ready = overdue == lacking.len();
             let chosen = match ready {
                 true => self.accepted.get(&key),
                 false => self.running.get(&key),

@@ -219,12 +219,17 @@ pub(crate) fn typed_struct(msg: Msg, at: &Path) -> Any {
     let name = type_url.rsplit_once('/').map_or(&*type_url, |(_, name)| name);
     match (schema::find(name), msg.get("value")) {
         (Some(ty), Some(Val::Struct(fields))) => {
-            let json = super::json_write::structure(fields);
+            let json = super::json_of(fields);
             Any::Known(read_json(ty, &json, at))
         }
         (Some(ty), _) => Any::Known(Msg::new(ty)),
         (None, _) => Any::Unknown { type_url, value: Bytes::new() },
     }
+}
+
+/// An object as a struct; anything else is an empty one.
+pub(crate) fn struct_of(json: &Json) -> BTreeMap<Str, Value> {
+    json.as_object().map(structure).unwrap_or_default()
 }
 
 fn structure(map: &Map<String, Json>) -> BTreeMap<Str, Value> {

@@ -32,7 +32,7 @@ fn value(field: &Field, val: &Val) -> Json {
         Val::Msg(m) => write_json(m),
         Val::Any(a) => any(a),
         Val::Duration(d) => Json::String(duration(*d)),
-        Val::Struct(fields) => structure(fields),
+        Val::Struct(fields) => json_of(fields),
         Val::List(items) => items.iter().map(|v| value(field, v)).collect(),
         Val::Map(map) => {
             Json::Object(map.iter().map(|(k, v)| (k.to_string(), value(field, v))).collect())
@@ -87,7 +87,7 @@ fn duration(d: Duration) -> String {
     }
 }
 
-pub(super) fn structure(fields: &BTreeMap<Str, Value>) -> Json {
+pub(crate) fn json_of(fields: &BTreeMap<Str, Value>) -> Json {
     Json::Object(fields.iter().map(|(k, v)| (k.to_string(), struct_value(v))).collect())
 }
 
@@ -98,7 +98,7 @@ fn struct_value(value: &Value) -> Json {
         Value::Number(n) => float(*n),
         Value::String(s) => Json::String(s.to_string()),
         Value::List(items) => items.iter().map(struct_value).collect(),
-        Value::Struct(fields) => structure(fields),
+        Value::Struct(fields) => json_of(fields),
     }
 }
 
