@@ -7,12 +7,10 @@ use std::path::Path;
 use anyhow::Context;
 use runner::cluster::ClusterOptions;
 
-use crate::cluster_cli::ourselves;
-
 /// Runs until it is killed; it keeps nothing that it could not find again.
 pub fn run(dir: &Path, api_url: String) -> anyhow::Result<()> {
     log_to_stderr();
-    let shim_command = ourselves(&["shim"], dir)?;
+    let shim_command = crate::small::command(&["shim"], dir)?;
     let options = ClusterOptions { state: dir.to_owned(), shim_command, api_url };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("starting")?;

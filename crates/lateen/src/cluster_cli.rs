@@ -122,14 +122,6 @@ fn image(dir: &Path, command: ImageCommand) -> anyhow::Result<()> {
         .with_context(|| file.display().to_string())
 }
 
-/// This program with arguments, as the command of another of its processes.
-pub fn ourselves(args: &[&str], dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let exe = std::env::current_exe().context("finding this program")?;
-    let mut command = vec![exe, "--state".into(), dir.to_owned()];
-    command.extend(args.iter().map(PathBuf::from));
-    Ok(command)
-}
-
 /// A line for each long step, with the time since the beginning.
 pub struct Progress(Instant);
 

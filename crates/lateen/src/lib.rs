@@ -9,5 +9,6 @@ pub mod demo;
 pub mod holder;
 pub mod injection;
 pub mod installation;
+pub mod small;
 pub mod state;
 pub mod up;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use runner::holder::State;
 
-use crate::cluster_cli::{Progress, ourselves};
+use crate::cluster_cli::Progress;
 use crate::installation;
 
 /// Brings the cluster up, unless it is, installs the mesh with this data plane unless none is wanted,
@@ -36,7 +36,7 @@ pub async fn start(dir: &Path) -> anyhow::Result<State> {
     if runner::up::status(&dir).await.is_none() {
         check(&dir, &progress)?;
     }
-    let holder = ourselves(&["holder"], &dir)?;
+    let holder = crate::small::command(&["holder"], &dir)?;
     Ok(runner::up::up(&dir, &holder, &mut |what| progress.say(what)).await?)
 }
 
