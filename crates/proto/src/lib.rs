@@ -2,5 +2,6 @@
 
 pub mod ca;
 pub mod discovery;
+pub mod names;
 
 pub use envoy_types::pb as envoy;

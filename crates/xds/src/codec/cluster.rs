@@ -1,12 +1,12 @@
 //! Clusters.
 
-use super::at::{At, number_of};
+use super::at::{At, Typed, number_of};
 use super::balance::{read_balancer, read_common_lb, write_balancer, write_common_lb};
 use super::common::{read_metadata, write_metadata};
 use super::endpoint::{read_inline, write_groups};
 use super::outlier::{read_breakers, read_outliers, write_breakers, write_outliers};
 use super::upstream::{read_protocols, write_protocols};
-use super::{socket, source};
+use super::{socket, source, unsupported};
 use crate::message::{Msg, Val};
 use crate::schema::*;
 use ir::{Cluster, Discovery, DnsFamily, TcpKeepalive, TlsMatch, Value};
@@ -129,8 +129,19 @@ pub(super) fn read_cluster(at: &At) -> Cluster {
     c.close_connections_on_host_health_failure =
         at.bool("close_connections_on_host_health_failure");
     c.metadata = read_metadata(at, "metadata");
+    at.each("filters", expect_exchange);
     read_protocols(at, &mut c);
     c
+}
+
+/// Upstream network filters: Istio's own, which no client can see, or none.
+fn expect_exchange(at: &At) {
+    match at.typed("typed_config") {
+        Some(Typed::Known(t)) if t.is(&METADATA_EXCHANGE) => {}
+        Some(Typed::Known(t)) => unsupported(&t.path, t.ty()),
+        Some(Typed::Unknown(url)) => unsupported(&at.path.field("typed_config"), url),
+        None => at.error_in("typed_config", "is missing"),
+    }
 }
 
 fn read_discovery(at: &At) -> Discovery {

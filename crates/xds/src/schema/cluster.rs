@@ -45,7 +45,13 @@ pub static CLUSTER: Message = Message::plain(
         yes(37, "least_request_lb_config", msg(&LEAST_REQUEST)).choice(2),
         no(38, "cluster_type").choice(1),
         yes(39, "respect_dns_ttl", BOOL),
-        no(40, "filters").many(),
+        fine(
+            40,
+            "filters",
+            "only Istio's metadata exchange may stand there, which adds labels to metrics",
+        )
+        .of(msg(&CLUSTER_FILTER))
+        .many(),
         no(41, "load_balancing_policy"),
         no(42, "lrs_server"),
         yes(43, "transport_socket_matches", msg(&SOCKET_MATCH)).many(),
@@ -65,6 +71,15 @@ pub static CLUSTER: Message = Message::plain(
         no(57, "lrs_report_endpoint_metrics").many(),
         fine(58, "dns_jitter", "queries are spread anyway"),
         no(59, "transport_socket_matcher"),
+    ],
+);
+
+pub static CLUSTER_FILTER: Message = Message::plain(
+    "envoy.config.cluster.v3.Filter",
+    &[
+        fine(1, "name", "a label; the type decides").of(STRING),
+        yes(2, "typed_config", ANY),
+        no(3, "config_discovery"),
     ],
 );
 
@@ -363,6 +378,7 @@ pub static ROUTING_PRIORITY: Enum =
 /// Everything above, for look-up by name.
 pub(super) static ALL: &[&Message] = &[
     &CLUSTER,
+    &CLUSTER_FILTER,
     &EDS_CLUSTER_CONFIG,
     &SLOW_START,
     &RUNTIME_DOUBLE,
