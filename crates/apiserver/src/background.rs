@@ -1,7 +1,8 @@
-//! Work that follows changes: collecting dependents of deleted owners, and emptying kinds whose
-//! definition goes away.
+//! Work that follows changes: collecting dependents of deleted owners, emptying kinds whose
+//! definition goes away, forgetting old Events.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use objects::meta::{self, items, text};
 use serde_json::{Value, json};
@@ -11,6 +12,39 @@ use crate::admission::crd::CLEANUP;
 use crate::client::{Change, DeleteOptions, Event, Propagation};
 use crate::core::{Caller, Core, FOREGROUND, ORPHAN, PatchKind, Target};
 use crate::store::Key;
+
+/// How long an Event is kept, as in Kubernetes.
+const EVENT_LIFE: i64 = 3600;
+/// Events beyond which the oldest are forgotten early.
+const MAX_EVENTS: usize = 4000;
+const EVENT_SWEEP: Duration = Duration::from_secs(60);
+
+/// Forgets Events, until the server goes away.
+pub async fn expire_events(core: Arc<Core>) {
+    let mut timer = tokio::time::interval(EVENT_SWEEP);
+    loop {
+        timer.tick().await;
+        let events = core.store.list("", "events", None, None).objects;
+        for event in expired(&events, crate::time::unix_seconds()) {
+            delete(&core, &key_of("", "events", event), event, Propagation::Background).await;
+        }
+    }
+}
+
+/// Events whose time is over, and the oldest of too many.
+fn expired(events: &[Arc<Value>], now: i64) -> Vec<&Value> {
+    let last = |event: &Value| {
+        let time =
+            text(event, &["lastTimestamp"]).or(text(event, &["metadata", "creationTimestamp"]));
+        time.and_then(|t| t.parse::<jiff::Timestamp>().ok()).map_or(now, |t| t.as_second())
+    };
+    let mut by_age: Vec<&Value> = events.iter().map(|e| &**e).collect();
+    by_age.sort_by_key(|event| last(event));
+    let too_many = by_age.len().saturating_sub(MAX_EVENTS);
+    let old = by_age.iter().take_while(|event| last(event) < now - EVENT_LIFE).count();
+    by_age.truncate(old.max(too_many));
+    by_age
+}
 
 /// Runs until the server goes away. Starts with a look at everything, since changes may have
 /// been missed while nobody ran.
@@ -233,5 +267,21 @@ async fn patch(core: &Core, target: &Target, change: Value) {
             tracing::warn!(name = target.name, %error, "a deletion could not be progressed");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_go_when_they_are_old_or_too_many() {
+        let event =
+            |seconds: i64| Arc::new(json!({"lastTimestamp": crate::time::rfc3339(seconds)}));
+        let now = 1_800_000_000;
+        let events = [event(now - 10), event(now - EVENT_LIFE - 1), event(now)];
+        assert_eq!(expired(&events, now), [&*events[1]]);
+        let many: Vec<_> = (0..MAX_EVENTS as i64 + 3).map(|n| event(now - n % 100)).collect();
+        assert_eq!(expired(&many, now).len(), 3);
     }
 }

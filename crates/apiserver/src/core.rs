@@ -2,6 +2,7 @@
 
 mod caller;
 mod delete;
+mod finish;
 mod read;
 mod scale;
 mod target;
@@ -9,7 +10,7 @@ mod tokens;
 mod write;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use objects::kinds::Registry;
 use serde_json::Value;
@@ -37,6 +38,8 @@ pub struct Core {
     pub service_cidr: String,
     pub external_url: String,
     registry: RwLock<Arc<Registry>>,
+    /// The OpenAPI index of a registry, which takes a while to make.
+    openapi_index: Mutex<Option<(Arc<Registry>, Arc<Value>)>>,
     /// One Service is written at a time, so that no address or port is given twice.
     pub service_allocation: tokio::sync::Mutex<()>,
 }
@@ -58,6 +61,7 @@ impl Core {
             service_cidr,
             external_url,
             registry: RwLock::new(Arc::new(Registry::builtin())),
+            openapi_index: Mutex::default(),
             service_allocation: tokio::sync::Mutex::new(()),
         };
         core.reload_custom_kinds();
@@ -76,6 +80,20 @@ impl Core {
         let custom = custom.filter_map(|crd| objects::kinds::from_crd(crd).ok());
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         *registry = Arc::new(registry.with_custom(custom));
+    }
+
+    /// The OpenAPI index of the kinds as they are now, made by `make` if it is not yet known.
+    pub fn openapi_index(&self, make: impl FnOnce(&Registry) -> Value) -> Arc<Value> {
+        let registry = self.registry();
+        let mut known = self.openapi_index.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, index)) = &*known
+            && Arc::ptr_eq(of, &registry)
+        {
+            return index.clone();
+        }
+        let index = Arc::new(make(&registry));
+        *known = Some((registry, index.clone()));
+        index
     }
 
     /// Where an object belongs by what it says of itself.

@@ -9,7 +9,7 @@ pub struct ApiError {
     pub code: u16,
     pub reason: String,
     pub message: String,
-    pub details: Option<Value>,
+    pub details: Option<Box<Value>>,
 }
 
 impl ApiError {
@@ -18,7 +18,7 @@ impl ApiError {
     }
 
     pub fn with_details(mut self, details: Value) -> ApiError {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -105,7 +105,7 @@ impl ApiError {
             "message": self.message, "reason": self.reason, "code": self.code
         });
         if let (Some(details), Some(map)) = (&self.details, status.as_object_mut()) {
-            map.insert("details".to_owned(), details.clone());
+            map.insert("details".to_owned(), (**details).clone());
         }
         status
     }

@@ -100,6 +100,7 @@ impl Server {
         let address = listener.local_addr()?;
         let tasks = vec![
             tokio::spawn(crate::background::run(core.clone())),
+            tokio::spawn(crate::background::expire_events(core.clone())),
             tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(tls)), core.clone())),
         ];
         Ok((Client::new(core), ServerHandle { address, tasks }))

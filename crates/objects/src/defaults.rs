@@ -84,7 +84,7 @@ fn with_template(object: &mut Value, path: &[&str]) {
     }
 }
 
-fn each<'a>(value: Option<&'a mut Value>) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+fn each(value: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
     value.and_then(Value::as_array_mut).into_iter().flatten().map(as_map)
 }
 

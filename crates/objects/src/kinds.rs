@@ -160,7 +160,7 @@ impl Registry {
             }
         }
         for (_, versions) in &mut groups {
-            versions.sort_by(|a, b| version_order(b).cmp(&version_order(a)));
+            versions.sort_by_key(|v| std::cmp::Reverse(version_order(v)));
         }
         groups
     }

@@ -229,7 +229,7 @@ fn check_number(schema: &Value, number: f64, value: &Value, path: &str, causes: 
         }
     }
     if text(schema, &["format"]) == Some("int32")
-        && (number > 2_147_483_647.0 || number < -2_147_483_648.0)
+        && !(-2_147_483_648.0..=2_147_483_647.0).contains(&number)
     {
         causes.push(Cause::invalid(path, value, "must be a 32-bit integer"));
     }

@@ -337,6 +337,6 @@ fn denied(name: &str, answer: &Answer) -> ApiError {
         code,
         reason: reason.to_owned(),
         message,
-        details: at(&answer.status, &["details"]).cloned(),
+        details: at(&answer.status, &["details"]).cloned().map(Box::new),
     }
 }

@@ -3,6 +3,7 @@
 use hyper::body::Incoming;
 use hyper::header::{ETAG, IF_NONE_MATCH};
 use hyper::{Request, Response, StatusCode};
+use objects::kinds::Registry;
 use serde_json::{Map, Value, json};
 
 use super::Context;
@@ -29,21 +30,28 @@ pub fn v2(context: &Context, request: &Request<Incoming>) -> Result<Response<Bod
 }
 
 pub fn v3_index(context: &Context) -> Result<Response<Body>, ApiError> {
-    let registry = context.core.registry();
-    let mut paths = Map::new();
-    for (group, versions) in registry.groups() {
-        for version in versions {
+    let index = context.core.openapi_index(|registry| {
+        let mut paths = Map::new();
+        for (group, version) in group_versions(registry) {
             let path = match group.as_str() {
                 "" => format!("api/{version}"),
                 group => format!("apis/{group}/{version}"),
             };
-            let document = objects::openapi::v3(&registry, &group, &version);
+            let document = objects::openapi::v3(registry, &group, &version);
             let body = document.map(|d| d.to_string()).unwrap_or_default();
             let url = format!("/openapi/v3/{path}?hash={:X}", hash(body.as_bytes()));
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
-    }
-    Ok(answer::json(200, &json!({"paths": Value::Object(paths)})))
+        json!({"paths": Value::Object(paths)})
+    });
+    Ok(answer::json(200, &index))
+}
+
+fn group_versions(registry: &Registry) -> Vec<(String, String)> {
+    let pairs = registry.groups().into_iter();
+    pairs
+        .flat_map(|(group, versions)| versions.into_iter().map(move |v| (group.clone(), v)))
+        .collect()
 }
 
 pub fn v3(context: &Context, group: &str, version: &str) -> Result<Response<Body>, ApiError> {

@@ -93,7 +93,7 @@ fn field(path: &str) -> (String, &str) {
 fn index<'a>(found: &[&'a Value], inside: &str) -> Vec<&'a Value> {
     let list = |v: &&'a Value| v.as_array().map(Vec::as_slice).unwrap_or_default();
     if inside == "*" {
-        return found.iter().flat_map(|v| list(v)).collect();
+        return found.iter().flat_map(list).collect();
     }
     if let Some(key) = inside.strip_prefix(['\'', '"']) {
         let key = key.trim_end_matches(['\'', '"']);
@@ -104,7 +104,7 @@ fn index<'a>(found: &[&'a Value], inside: &str) -> Vec<&'a Value> {
         let path = path.trim().trim_start_matches('@');
         let wanted = wanted.trim().trim_matches(['\'', '"']);
         let fits = |item: &&Value| select(item, path).iter().any(|v| plain(v) == wanted);
-        return found.iter().flat_map(|v| list(v)).filter(fits).collect();
+        return found.iter().flat_map(list).filter(fits).collect();
     }
     let Ok(at) = inside.parse::<usize>() else { return Vec::new() };
     found.iter().filter_map(|v| list(v).get(at)).collect()
