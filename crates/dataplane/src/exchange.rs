@@ -65,7 +65,7 @@ impl Run<'_> {
         };
         let via = Via {
             remote: ip(&self.client.ends.remote),
-            local: ip(&self.client.ends.local),
+            local: record.worker.shared.address,
             tls: self.client.peer.as_ref().is_some_and(|p| p.tls_version.is_some()),
             peer: self.client.peer.as_deref().filter(|p| !p.certificate_hash.is_empty()),
         };
@@ -154,7 +154,7 @@ fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool, seco
             response.fields.push(b"grpc-status", grpc_status(reply.status));
         }
         if !reply.body.is_empty() {
-            response.fields.set(b"grpc-message", &percent_encoded(without_cause(&reply.body)));
+            response.fields.set(b"grpc-message", &percent_encoded(&reply.body));
         }
         if !second {
             response.fields.push(b"content-length", b"0");
@@ -186,13 +186,6 @@ fn grpc_status(status: u16) -> &'static [u8] {
         429 | 502 | 503 | 504 => b"14",
         _ => b"2",
     }
-}
-
-/// Envoy does not tell gRPC clients why the transport failed.
-fn without_cause(text: &[u8]) -> &[u8] {
-    const CAUSE: &[u8] = b", transport failure reason";
-    let cut = text.windows(CAUSE.len()).position(|w| w == CAUSE);
-    &text[..cut.unwrap_or(text.len())]
 }
 
 /// As gRPC encodes messages: printable ASCII except `%` as it is.

@@ -110,8 +110,7 @@ async fn inject_fault<'v>(
             Reply::new(status, "fault_filter_abort").text("fault filter abort")
         }
         AbortStatus::Grpc(status) => {
-            let reply = Reply::new(http_status(status), "fault_filter_abort");
-            let reply = reply.text("fault filter abort");
+            let reply = Reply::new(200, "fault_filter_abort").text("fault filter abort");
             if is_grpc(&record.heads.request) {
                 reply.header("grpc-status", status.to_string())
             } else {
@@ -120,22 +119,4 @@ async fn inject_fault<'v>(
         }
     };
     Err(Box::new(reply.flag(Flag::FaultInjected)))
-}
-
-/// How a gRPC status looks to a client that does not speak gRPC.
-fn http_status(grpc: u32) -> u16 {
-    match grpc {
-        0 => 200,
-        1 => 499,
-        3 | 9 | 11 => 400,
-        4 => 504,
-        5 => 404,
-        6 | 10 => 409,
-        7 => 403,
-        8 => 429,
-        12 => 501,
-        14 => 503,
-        16 => 401,
-        _ => 500,
-    }
 }

@@ -9,7 +9,7 @@ use ir::{Address, Str};
 use net::{BindError, ListenOptions};
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +74,7 @@ impl Proxy {
             registry: Arc::default(),
             logs: LogFiles::new(),
             mark: options.mark,
+            address: own_address(),
             open: Arc::default(),
             limits: options.limits,
         };
@@ -211,6 +212,16 @@ impl Proxy {
             worker.send(command());
         }
     }
+}
+
+/// The address that this machine would use to reach others. Nothing is sent to find out.
+fn own_address() -> IpAddr {
+    let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        // Reserved for documentation (RFC 5737): outside, and nobody's.
+        socket.connect((Ipv4Addr::new(203, 0, 113, 1), 9))?;
+        socket.local_addr()
+    });
+    asked.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
 impl Drop for Proxy {

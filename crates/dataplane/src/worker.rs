@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use policy::log::Sink;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -41,6 +42,8 @@ pub struct Shared {
     pub logs: LogFiles,
     /// Marks our own connections, where they must not be captured again.
     pub mark: Option<u32>,
+    /// Of this machine, as others see it: what stands for clients on the machine itself.
+    pub address: IpAddr,
     /// Connections of clients that are open, over all workers.
     pub open: Arc<AtomicUsize>,
     pub limits: Limits,

@@ -11,6 +11,7 @@ use wire::{Head, Request, Response, Scheme};
 #[derive(Clone, Copy, Debug)]
 pub struct Via<'a> {
     pub remote: IpAddr,
+    /// Of this machine, for clients that are on it too.
     pub local: IpAddr,
     pub tls: bool,
     /// Of a client certificate that was verified.

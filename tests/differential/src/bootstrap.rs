@@ -38,9 +38,20 @@ fn common_clusters(up: &Upstreams) -> Vec<Value> {
         one("b", &[up.b]),
         one("c", &[up.c]),
         one("all", &[up.a, up.b, up.c]),
+        cluster("fresh", &addresses(&[up.a]), one_request_each()),
         one("dead", &[up.dead]),
         one("empty", &[]),
     ]
+}
+
+/// A new connection for every request, so that none can have been closed before it is used.
+fn one_request_each() -> Value {
+    const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    json!({ "typed_extension_protocol_options": { OPTIONS: {
+        "@type": format!("type.googleapis.com/{OPTIONS}"),
+        "common_http_protocol_options": { "max_requests_per_connection": 1 },
+        "explicit_http_config": { "http_protocol_options": {} },
+    } } })
 }
 
 fn addresses(list: &[SocketAddr]) -> Vec<Value> {

@@ -7,6 +7,7 @@ use crate::compare::{Difference, Observed, compare, growth};
 use crate::proxy::{Proxy, free_ports};
 use crate::upstream::{self, Seen};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ fn run_case(
         let observed: Vec<Observed> = (0..case.requests.len())
             .map(|n| observe(case, n, proxy.address(index), &format!("{name}-{index}-{n}"), seen))
             .collect();
-        Ok::<_, io::Error>((observed, growth(&before, &proxy.stats()?)))
+        Ok::<_, io::Error>((observed, growth(&before, &settled(proxy)?)))
     };
     let (from_envoy, envoy_growth) = observe("one", envoy)?;
     let (mut from_ours, our_growth) = observe("two", ours)?;
@@ -101,13 +102,27 @@ fn run_case(
     let names: std::collections::BTreeSet<_> =
         envoy_growth.keys().chain(our_growth.keys()).collect();
     for name in names {
-        let n = |g: &std::collections::BTreeMap<String, i64>| g.get(name).copied().unwrap_or(0);
+        let n = |g: &BTreeMap<String, i64>| g.get(name).copied().unwrap_or(0);
         if n(&envoy_growth) != n(&our_growth) {
             let (envoy, ours) = (n(&envoy_growth).to_string(), n(&our_growth).to_string());
             add("counters", Difference { what: name.clone(), envoy, ours });
         }
     }
     Ok(())
+}
+
+/// The counters once they stand still: a request is counted when it is over, a moment after its answer.
+fn settled(proxy: &Proxy) -> io::Result<BTreeMap<String, i64>> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let mut before = proxy.stats()?;
+    loop {
+        std::thread::sleep(Duration::from_millis(10));
+        let now = proxy.stats()?;
+        if growth(&before, &now).is_empty() || Instant::now() > deadline {
+            return Ok(now);
+        }
+        before = now;
+    }
 }
 
 /// Where endpoints take turns from a random start, the whole set of answers is compared.

@@ -44,7 +44,7 @@ pub fn start(name: &'static str, seen: Seen) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// What `x-echo` asks for: `status=503;delay=300;fail=2;chunked;close;reset;add=name:value;trailer`.
+/// What `x-echo` asks for: `status=503;delay=300;fail=2;chunked;close;reset;garble;…`.
 #[derive(Debug, Default)]
 struct Wish {
     status: Option<u16>,
@@ -54,6 +54,8 @@ struct Wish {
     chunked: bool,
     close: bool,
     reset: bool,
+    /// The beginning of an answer, and then nothing.
+    garble: bool,
     trailer: bool,
     empty: bool,
     early_hints: bool,
@@ -74,6 +76,7 @@ impl Wish {
                 "chunked" => wish.chunked = true,
                 "close" => wish.close = true,
                 "reset" => wish.reset = true,
+                "garble" => wish.garble = true,
                 "empty" => wish.empty = true,
                 "early-hints" => wish.early_hints = true,
                 "trailer" => (wish.chunked, wish.trailer) = (true, true),
@@ -117,9 +120,9 @@ fn answer(
     if let Some(delay) = wish.delay {
         thread::sleep(delay);
     }
-    if wish.reset {
-        // The beginning of an answer, so that the connection was not closed before the request.
-        out.write_all(b"HTTP/1.1 ")?;
+    if wish.reset || wish.garble {
+        let part: &[u8] = if wish.garble { b"HTTP/1.1 " } else { b"" };
+        out.write_all(part)?;
         return Ok(false);
     }
     if wish.early_hints {

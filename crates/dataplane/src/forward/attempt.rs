@@ -144,7 +144,10 @@ impl Effort<'_, '_> {
             })
             .await;
             match event {
-                Event::Head(_) if self.passes_by(record, down) => continue,
+                Event::Head(_) if self.passes_by(record, down) => {
+                    let codes = &mut picked.cluster.codes.borrow_mut();
+                    codes.count(record.heads.response.status, &worker.shared.registry, shard);
+                }
                 event => break event,
             }
         };

@@ -75,6 +75,7 @@ impl Client {
             }
             let most = self.limits.head + 1;
             match ready!(self.reader.buffer.poll_fill(&self.connection.io, cx, most)) {
+                Ok(0) if self.answered => return Poll::Ready(Err(Loss::Protocol)),
                 Ok(0) | Err(_) => return Poll::Ready(Err(Loss::Closed)),
                 Ok(_) => {}
             }

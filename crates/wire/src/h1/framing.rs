@@ -123,7 +123,9 @@ pub(super) fn take_connection(
         }
     }
     if hop_by_hop {
-        framing.upgrade = wants_upgrade && fields.contains(b"upgrade");
+        // A wish for HTTP/2 may be ignored, and is.
+        let h2c = fields.values(b"upgrade").any(|v| v.eq_ignore_ascii_case(b"h2c"));
+        framing.upgrade = wants_upgrade && !h2c && fields.contains(b"upgrade");
         let upgrade = framing.upgrade;
         fields.retain(|name, value| keep(name, value, upgrade, &named));
         if fields.contains(b"te") {

@@ -233,7 +233,7 @@ pub fn parse_response(
     let (Some(code), Some(version)) = (parsed.code, parsed.version) else {
         return Err(HeadError::StartLine);
     };
-    if !(100..=599).contains(&code) {
+    if !(100..=999).contains(&code) {
         return Err(HeadError::StartLine);
     }
     into.clear();

@@ -30,6 +30,8 @@ fn failing(dice: &Dice) -> Request {
         "status=409;fail=1",
         "status=504;fail=1",
         "add=x-retry:1;fail=1",
+        "garble",
+        "garble;fail=1",
     ]);
     let request = Request::get("/").echo(wish);
     match dice.one(&[0, 1, 2]) {
@@ -50,7 +52,7 @@ fn retries(dice: &Dice, n: usize) -> Case {
     ];
     let mut policy = policy[n % policy.len()].clone();
     policy["retry_back_off"] = json!({ "base_interval": "0.001s", "max_interval": "0.002s" });
-    let mut hosts = any_host(vec![all_to("a", json!({ "retry_policy": policy }))]);
+    let mut hosts = any_host(vec![all_to("fresh", json!({ "retry_policy": policy }))]);
     hosts[0]["include_request_attempt_count"] = json!(true);
     hosts[0]["include_attempt_count_in_response"] = json!(n.is_multiple_of(2));
     Case::new(&format!("retries_{n}"), hosts, (0..12).map(|_| failing(dice)).collect())
@@ -70,7 +72,7 @@ fn request_controlled_retries() -> Case {
                 })
             })
             .collect();
-    Case::new("request_retries", any_host(vec![all_to("a", json!({}))]), requests)
+    Case::new("request_retries", any_host(vec![all_to("fresh", json!({}))]), requests)
 }
 
 fn timeouts() -> Case {
