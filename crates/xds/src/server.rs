@@ -80,8 +80,8 @@ pub struct Session {
     desired: Arc<Desired>,
     watches: HashMap<Kind, Watch>,
     next_nonce: u64,
-    /// Nothing happened since the last time there was nothing to send.
-    idle: bool,
+    /// As it stands; absent after anything that could change it.
+    plan: Option<PushPlan>,
 }
 
 impl Session {
@@ -91,7 +91,7 @@ impl Session {
             desired: Arc::default(),
             watches: HashMap::new(),
             next_nonce: 1,
-            idle: true,
+            plan: None,
         }
     }
 
@@ -105,7 +105,7 @@ impl Session {
         for (kind, watch) in &mut self.watches {
             watch.recognize(*kind, &self.desired);
         }
-        self.idle = false;
+        self.plan = None;
     }
 
     /// Replaces one resource, or takes it away: the fast path of endpoints.
@@ -119,7 +119,7 @@ impl Session {
     }
 
     pub fn receive(&mut self, request: Request) -> Option<Event> {
-        self.idle = false;
+        self.plan = None;
         let kind = request.kind;
         let watch = self.watches.entry(kind).or_default();
         let event = request.ack.as_ref().and_then(|ack| watch.answered(kind, ack));
@@ -133,33 +133,36 @@ impl Session {
 
     /// The next push, if one may go out now. Call until `None` after every change and request.
     pub fn poll(&mut self) -> Option<Push> {
-        if self.idle {
-            return None;
-        }
-        let plan = PushPlan::of(&View { desired: &self.desired, watches: &self.watches });
-        let push = Kind::ALL.into_iter().find_map(|kind| self.push(kind, &plan));
-        self.idle = push.is_none();
-        push
+        self.make_plan();
+        Kind::ALL.into_iter().find_map(|kind| self.push(kind))
     }
 
-    fn push(&mut self, kind: Kind, plan: &PushPlan) -> Option<Push> {
+    fn make_plan(&mut self) -> &PushPlan {
+        let view = View { desired: &self.desired, watches: &self.watches };
+        self.plan.get_or_insert_with(|| PushPlan::of(&view))
+    }
+
+    fn push(&mut self, kind: Kind) -> Option<Push> {
+        let plan = self.plan.as_mut()?;
         let watch = self.watches.get_mut(&kind)?;
         if watch.is_waiting() {
             return None;
         }
         let set = watch.in_turn(plan.sets(kind));
-        let removed: Vec<Str> = plan.removals(kind);
+        let removed = plan.removals(kind);
         // An empty answer would say that there is nothing, while something waits for its clusters.
-        let held_back = plan.held_back.iter().any(|k| k.kind == kind);
-        let must_answer = watch.must_answer() && !held_back;
+        let must_answer = watch.must_answer() && !plan.holds_back(kind);
         if set.is_empty() && removed.is_empty() && !must_answer {
             return None;
         }
         let nonce = self.next_nonce.to_string();
         self.next_nonce += 1;
         let push = watch.send(kind, self.dialect, &nonce, &set, removed, &self.desired);
-        if kind == Kind::Cluster {
+        plan.sent(kind, &push);
+        if kind == Kind::Cluster && !set.is_empty() {
             self.renew_endpoints(&set);
+            self.plan = None;
+            self.make_plan();
         }
         Some(push)
     }
@@ -181,9 +184,9 @@ impl Session {
     }
 
     /// The client holds all that it should and asked for, and has said so.
-    pub fn is_synced(&self) -> bool {
-        let plan = PushPlan::of(&View { desired: &self.desired, watches: &self.watches });
-        plan.is_empty() && self.watches.values().all(|w| !w.is_waiting() && !w.must_answer())
+    pub fn is_synced(&mut self) -> bool {
+        self.make_plan().is_empty()
+            && self.watches.values().all(|w| !w.is_waiting() && !w.must_answer())
     }
 }
 

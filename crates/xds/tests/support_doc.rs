@@ -11,16 +11,19 @@ fn document() -> String {
          that sets a refused field, or a message that is not listed, is refused with the field's path.\n\
          Fields marked harmless are accepted without effect.\n",
     );
-    let mut message = "";
-    for row in table() {
-        if row.message != message {
-            message = row.message;
-            write!(text, "\n## {message}\n\n").unwrap();
+    for message in xds::schema::all() {
+        write!(text, "\n## {}\n\n", message.name).unwrap();
+        for row in table().filter(|r| r.message == message.name) {
+            match row.support {
+                Support::Honoured => writeln!(text, "- {}", row.field).unwrap(),
+                Support::Harmless(why) => {
+                    writeln!(text, "- {} (harmless: {why})", row.field).unwrap()
+                }
+                Support::Refused => writeln!(text, "- {} (refused)", row.field).unwrap(),
+            }
         }
-        match row.support {
-            Support::Honoured => writeln!(text, "- {}", row.field).unwrap(),
-            Support::Harmless(why) => writeln!(text, "- {} (harmless: {why})", row.field).unwrap(),
-            Support::Refused => writeln!(text, "- {} (refused)", row.field).unwrap(),
+        if message.fields.is_empty() {
+            text.push_str("It has no fields.\n");
         }
     }
     text

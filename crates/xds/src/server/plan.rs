@@ -7,7 +7,7 @@
 //! - remove: a cluster, its endpoints or a route, once nothing that the client may be running uses it.
 
 use super::watch::{Told, Watch};
-use super::{Desired, Encoded};
+use super::{Desired, Encoded, Push};
 use ir::{Kind, ResourceKey, Str};
 use std::collections::{HashMap, HashSet};
 
@@ -52,6 +52,19 @@ impl PushPlan {
 
     pub fn is_empty(&self) -> bool {
         self.add.is_empty() && self.switch.is_empty() && self.remove.is_empty()
+    }
+
+    pub(super) fn holds_back(&self, kind: Kind) -> bool {
+        self.held_back.iter().any(|k| k.kind == kind)
+    }
+
+    /// Takes out what a push of this kind said.
+    pub(super) fn sent(&mut self, kind: Kind, push: &Push) {
+        let set: HashSet<&Str> = push.resources.iter().map(|(name, _)| name).collect();
+        for list in [&mut self.add, &mut self.switch] {
+            list.retain(|k| k.kind != kind || !set.contains(&k.name));
+        }
+        self.remove.retain(|k| k.kind != kind);
     }
 
     /// Names of this kind to set.
