@@ -89,6 +89,7 @@ fn admit_to(worker: &Rc<Worker>, name: &Str, stream: TcpStream, remote: SocketAd
     shard.inc(listener.stats.cx_total);
     shard.up(listener.stats.cx_active);
     let (canonical, io) = (net::sock::canonical, Io::Tcp(stream));
+    io.emptied();
     let (remote, local) = (canonical(remote), canonical(local));
     let (worker, stats) = (worker.clone(), listener.stats);
     let accepted = Accepted { worker: worker.clone(), view, listener, io, remote, local, original };

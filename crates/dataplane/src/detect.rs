@@ -3,6 +3,7 @@
 
 use crate::accept::Accepted;
 use crate::buffer::Buffer;
+use crate::early::{Early, First, first_to_speak};
 use crate::runtime::ListenerRt;
 use ir::{Address, Inspector};
 use std::future::poll_fn;
@@ -24,6 +25,8 @@ pub struct Detected {
     /// The client and the destination, behind redirection and the PROXY protocol.
     pub source: SocketAddr,
     pub destination: SocketAddr,
+    /// An upstream that was asked because the client said nothing.
+    pub early: Option<Early>,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -37,6 +40,7 @@ pub async fn detect(accepted: Accepted) -> Option<Detected> {
         protocol: None,
         source: accepted.remote,
         destination,
+        early: None,
         accepted,
     };
     let filters = detected.listener.config.filters.clone();
@@ -52,7 +56,7 @@ pub async fn detect(accepted: Accepted) -> Option<Detected> {
             preamble(&mut detected).await?;
         }
         if wanted.tls || wanted.http {
-            detected.protocol = Some(first_bytes(&mut detected, wanted).await?);
+            detected.protocol = first_bytes(&mut detected, wanted).await?;
         }
         Some(())
     };
@@ -111,17 +115,21 @@ async fn preamble(detected: &mut Detected) -> Option<()> {
     }
 }
 
-async fn first_bytes(detected: &mut Detected, wanted: Wanted) -> Option<Protocol> {
+/// `Some(None)`: the server has spoken first. `None`: the client is gone.
+async fn first_bytes(detected: &mut Detected, wanted: Wanted) -> Option<Option<Protocol>> {
+    if detected.prefix.is_empty() && first_to_speak(detected).await == First::Server {
+        return Some(None);
+    }
     loop {
         if let Some(protocol) = wire::detect::detect(detected.prefix.unread(), wanted) {
-            return Some(protocol);
+            return Some(Some(protocol));
         }
         if detected.prefix.unread().len() >= ENOUGH {
-            return Some(Protocol::Other);
+            return Some(Some(Protocol::Other));
         }
         if read_more(detected).await.is_none() {
             // The client has said all it has to say.
-            return (!detected.prefix.is_empty()).then_some(Protocol::Other);
+            return (!detected.prefix.is_empty()).then_some(Some(Protocol::Other));
         }
     }
 }

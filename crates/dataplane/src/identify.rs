@@ -2,6 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::detect::Detected;
+use crate::early::Early;
 use crate::io::Io;
 use crate::record::Client;
 use crate::runtime::{ChainRt, ListenerRt, ManagerRt, Place};
@@ -26,6 +27,9 @@ pub struct Identified {
     pub client: Client,
     pub origin: Origin,
     pub chain: ChainRt,
+    pub began: base::Instant,
+    /// An upstream that was asked because the client said nothing.
+    pub early: Option<Early>,
     /// What the client speaks, if that was looked at.
     pub http: Option<Http>,
 }
@@ -106,6 +110,8 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
             Some(Protocol::Http10 | Protocol::Http11) => Some(Http::Http1),
             _ => None,
         },
+        began: base::Env::now(&accepted.worker.env),
+        early: detected.early,
         worker: accepted.worker,
         view: accepted.view,
         io: accepted.io,
@@ -113,7 +119,8 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
     })
 }
 
-fn place(listener: &ListenerRt, detected: &Detected) -> Option<Place> {
+/// The chain for what is known of a connection.
+pub fn place(listener: &ListenerRt, detected: &Detected) -> Option<Place> {
     let mut server_name = None;
     let mut offered = Vec::new();
     let transport = match &detected.protocol {

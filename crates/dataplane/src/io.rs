@@ -45,7 +45,10 @@ impl Io {
 
     /// A short read has emptied the socket, so it is quiet until the next event. Saves the read that
     /// would find that out, and lets [`Io::is_quiet`] tell without one.
-    fn emptied(&self) {
+    ///
+    /// Also right for a connection that was accepted in this very poll: events of its own are still
+    /// to come, and the readiness that it begins with is only assumed.
+    pub fn emptied(&self) {
         let nothing = || -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) };
         // The error is the message: it takes the readiness away.
         let _ = each!(self, s => s.try_io(Interest::READABLE, nothing));

@@ -12,6 +12,7 @@ mod admit;
 mod alarm;
 mod buffer;
 mod detect;
+mod early;
 mod env;
 mod exchange;
 mod filter;

@@ -9,12 +9,14 @@ use crate::pick::{self, Picked};
 use crate::pool::Connection;
 use crate::reply::Loss;
 use crate::runtime::TcpRt;
-use crate::view::ClusterState;
+use crate::view::{ClusterState, View};
+use crate::worker::Worker;
 use balance::Want;
 use base::Env;
 use policy::{Flag, Info, Stream};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,50 +30,47 @@ pub async fn serve(admitted: Admitted, proxy: Arc<TcpRt>) {
     let mut connection = admitted.into_inner();
     let worker = connection.worker.clone();
     worker.shard.inc(proxy.stats.cx_total);
-    let mut stream = Stream {
-        began: worker.env.now(),
-        start: worker.env.wall(),
-        downstream: Some(connection.client.ends.clone()),
-        remote: Some(connection.client.remote.clone()),
-        peer: connection.client.peer.clone(),
-        ..Default::default()
+    let early = connection.early.take().filter(|early| Arc::ptr_eq(&early.proxy, &proxy));
+    let (mut stream, ready) = match early {
+        Some(early) => (early.stream, Some(early.upstream)),
+        None => (Stream::default(), None),
     };
-    match upstream(&connection, &proxy, &mut stream).await {
-        Some((upstream, picked)) => {
-            stream.upstream = Some(upstream.ends.clone());
-            let idle = proxy.config.idle_timeout.unwrap_or(IDLE);
-            let idle = (!idle.is_zero()).then_some(idle);
-            let prefix = std::mem::take(&mut connection.prefix);
-            let longest = proxy.config.max_connection_duration;
-            let copying = copy_both(
-                &worker.stock,
-                &connection.io,
-                prefix,
-                &upstream.io,
-                Buffer::default(),
-                idle,
-            );
-            let moved = match longest {
-                None => copying.await,
-                Some(longest) => match tokio::time::timeout(longest, copying).await {
-                    Ok(moved) => moved,
-                    Err(_) => Moved::default(),
-                },
-            };
-            stream.bytes_received = moved.forth;
-            stream.bytes_sent = moved.back;
-            let shard = &worker.shard;
-            shard.add(proxy.stats.cx_rx_bytes, moved.forth);
-            shard.add(proxy.stats.cx_tx_bytes, moved.back);
-            shard.add(picked.cluster.stats.cx_tx_bytes, moved.forth);
-            shard.add(picked.cluster.stats.cx_rx_bytes, moved.back);
-            if moved.idle {
-                shard.inc(proxy.stats.idle_timeout);
-            }
-        }
+    stream.began = connection.began;
+    stream.start = worker.env.wall();
+    stream.downstream = Some(connection.client.ends.clone());
+    stream.remote = Some(connection.client.remote.clone());
+    stream.peer = connection.client.peer.clone();
+    let original = connection.origin.original;
+    let upstream = match ready {
+        Some(upstream) => Some(upstream),
+        None => dial(&worker, &connection.view, &proxy, original, &mut stream).await,
+    };
+    match upstream {
+        Some(upstream) => run(&mut connection, &proxy, upstream, &mut stream).await,
         None => connection.io.reset_on_close(),
     }
     record(&connection, &proxy, &mut stream);
+}
+
+async fn run(connection: &mut Identified, proxy: &TcpRt, upstream: Upstream, stream: &mut Stream) {
+    let worker = connection.worker.clone();
+    let idle = proxy.config.idle_timeout.unwrap_or(IDLE);
+    let idle = (!idle.is_zero()).then_some(idle);
+    let prefix = std::mem::take(&mut connection.prefix);
+    let longest = proxy.config.max_connection_duration.map(|d| Instant::now() + d);
+    let limits = Bounds { idle, until: longest };
+    let (client, server) = (&connection.io, &upstream.connection.io);
+    let moved = copy_both(&worker.stock, client, prefix, server, upstream.prefix, limits).await;
+    stream.bytes_received = moved.forth;
+    stream.bytes_sent = moved.back;
+    let (shard, stats) = (&worker.shard, &upstream.picked.cluster.stats);
+    shard.add(proxy.stats.cx_rx_bytes, moved.forth);
+    shard.add(proxy.stats.cx_tx_bytes, moved.back);
+    shard.add(stats.cx_tx_bytes, moved.forth);
+    shard.add(stats.cx_rx_bytes, moved.back);
+    if moved.idle {
+        shard.inc(proxy.stats.idle_timeout);
+    }
 }
 
 fn record(connection: &Identified, proxy: &TcpRt, stream: &mut Stream) {
@@ -85,29 +84,40 @@ fn record(connection: &Identified, proxy: &TcpRt, stream: &mut Stream) {
     }
 }
 
-/// A connection to an endpoint, tried as often as configured.
-async fn upstream(
-    connection: &Identified,
+/// An upstream connection of a TCP proxy.
+#[derive(Debug)]
+pub struct Upstream {
+    pub connection: Connection,
+    pub picked: Picked,
+    /// What it has said already.
+    pub prefix: Buffer,
+}
+
+/// A connection to an endpoint, tried as often as configured. What is learnt on the way is noted in
+/// `stream`.
+pub async fn dial(
+    worker: &Worker,
+    view: &View,
     proxy: &TcpRt,
+    original: Option<SocketAddr>,
     stream: &mut Stream,
-) -> Option<(Connection, Picked)> {
-    let worker = &connection.worker;
-    let Some(cluster) = cluster(connection, proxy, stream) else {
+) -> Option<Upstream> {
+    let Some(cluster) = cluster(worker, view, proxy, stream) else {
         worker.shard.inc(proxy.stats.cx_no_route);
         stream.flags.set(Flag::NoRouteFound);
         return None;
     };
     for _ in 0..proxy.config.max_connect_attempts.unwrap_or(1).max(1) {
-        let want = Want::default();
-        let Some(picked) = pick::pick(worker, &cluster, &want, connection.origin.original) else {
+        let Some(picked) = pick::pick(worker, &cluster, &Want::default(), original) else {
             stream.flags.set(Flag::NoHealthyUpstream);
             return None;
         };
         stream.attempts += 1;
         match pick::connect(worker, &picked).await {
-            Ok(upstream) => {
+            Ok(connection) => {
                 stream.flags = Default::default();
-                return Some((upstream, picked));
+                stream.upstream = Some(connection.ends.clone());
+                return Some(Upstream { connection, picked, prefix: Buffer::default() });
             }
             Err(Loss::Overflow) => {
                 stream.flags.set(Flag::UpstreamOverflow);
@@ -126,18 +136,19 @@ async fn upstream(
 }
 
 fn cluster(
-    connection: &Identified,
+    worker: &Worker,
+    view: &View,
     proxy: &TcpRt,
     stream: &mut Stream,
 ) -> Option<Rc<ClusterState>> {
     let total: u64 = proxy.clusters.iter().map(|(_, weight, _)| u64::from(*weight)).sum();
-    let mut rest = connection.worker.env.below(total);
+    let mut rest = worker.env.below(total);
     for (name, weight, place) in &proxy.clusters {
         match rest.checked_sub(u64::from(*weight)) {
             Some(left) => rest = left,
             None => {
                 stream.cluster = Some(name.clone());
-                return Some(connection.view.clusters[(*place)? as usize].clone());
+                return Some(view.clusters[(*place)? as usize].clone());
             }
         }
     }
@@ -153,6 +164,14 @@ pub struct Moved {
     pub idle: bool,
 }
 
+/// How long bytes are copied.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// Without any byte.
+    pub idle: Option<Duration>,
+    pub until: Option<Instant>,
+}
+
 /// Copies bytes both ways until both ends have finished or one has failed. The end of one direction
 /// is passed on; the other goes on.
 pub async fn copy_both(
@@ -161,7 +180,7 @@ pub async fn copy_both(
     from_client: Buffer,
     upstream: &Io,
     from_upstream: Buffer,
-    idle: Option<Duration>,
+    bounds: Bounds,
 ) -> Moved {
     let mut forth = Half::new(from_client);
     let mut back = Half::new(from_upstream);
@@ -176,7 +195,10 @@ pub async fn copy_both(
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(End::Finished),
             _ => {}
         }
-        while let Some(idle) = idle
+        if alarm.poll(cx, bounds.until).is_ready() {
+            return Poll::Ready(End::Finished);
+        }
+        while let Some(idle) = bounds.idle
             && alarm.poll(cx, Some(since + idle)).is_ready()
         {
             if forth.bytes + back.bytes == moved {

@@ -73,7 +73,7 @@ fn connections_that_were_closed_while_idle_cost_no_request() {
 fn an_upstream_that_closes_or_talks_nonsense_before_it_answers() {
     let table = [
         ("", 503, "reset reason: connection termination"),
-        ("HTTP/1.1 200 OK\r\nContent-", 503, "reset reason: connection termination"),
+        ("HTTP/1.1 200 OK\r\nContent-", 502, "reset reason: protocol error"),
         ("no HTTP\r\n\r\n", 502, "reset reason: protocol error"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 502, "protocol"),
         ("HTTP/1.1 200 OK\nContent-Length: 0\n\n", 502, "protocol"),

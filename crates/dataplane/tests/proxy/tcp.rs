@@ -101,3 +101,43 @@ fn an_idle_connection_is_closed() {
     let (_proxy, at) = run(&config);
     assert_eq!(Peer::connect(at).rest(), b"");
 }
+
+/// A port on which nothing is declared: HTTP goes to routes, everything else is bytes.
+fn sniffing(upstream: SocketAddr) -> ir::Config {
+    let table = routes(vec![route("/", forward("up"))]);
+    let mut l = listener(Terminal::Http(Box::new(manager(table))));
+    l.chains[0].matches.application_protocols = vec!["http/1.1".into(), "h2c".into()];
+    let to = proxy(TcpDestination::Cluster("up".into()));
+    let opaque = listener(Terminal::Tcp(Box::new(to))).chains.remove(0);
+    l.default_chain = Some(opaque);
+    l.filters.http_inspector = Some(Default::default());
+    config(l, vec![cluster("up", &[upstream])])
+}
+
+#[test]
+fn on_an_undeclared_port_the_first_byte_from_either_side_decides() {
+    let (smtp, _) = upstream(|peer, _| {
+        peer.send("220 hello\r\n");
+        assert_eq!(peer.line(), "QUIT");
+        peer.send("221 bye\r\n");
+    });
+    let (_proxy, at) = run(&sniffing(smtp));
+    let mut client = Peer::connect(at);
+    assert_eq!(client.line(), "220 hello");
+    client.send("QUIT\r\n");
+    assert_eq!(client.line(), "221 bye");
+
+    let (upstream, _) = echo();
+    let (_proxy, at) = run(&sniffing(upstream));
+    let mut quick = Peer::connect(at);
+    assert!(quick.get("/").text().contains("x-request-id"));
+    let mut slow = Peer::connect(at);
+    std::thread::sleep(Duration::from_millis(250));
+    assert!(slow.get("/").text().contains("x-request-id"));
+
+    let (_proxy, at) = run(&sniffing(reverser()));
+    let mut opaque = Peer::connect(at);
+    opaque.send("\0\x01binary");
+    opaque.stream().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(opaque.rest(), b"yranib\x01\0");
+}

@@ -101,7 +101,9 @@ fn refused(e: httparse::Error, head: &[u8]) -> HeadError {
 fn has_other_version(head: &[u8]) -> bool {
     let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
     let [.., b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor] = line else { return false };
-    major.is_ascii_digit() && minor.is_ascii_digit() && !matches!((major, minor), (b'1', b'0' | b'1'))
+    major.is_ascii_digit()
+        && minor.is_ascii_digit()
+        && !matches!((major, minor), (b'1', b'0' | b'1'))
 }
 
 /// Moves Host from the fields to the authority; says whether it was there.

@@ -24,6 +24,14 @@ impl HeadScan {
         input: &[u8],
         limit: usize,
     ) -> Result<Option<std::ops::Range<usize>>, HeadError> {
+        // A head begins with a letter; anything else, such as a TLS record, is not waited for.
+        if !self.started && input.get(self.begin).is_some_and(|b| !begins_head(*b)) {
+            return Err(if input[self.begin] == b'\n' {
+                HeadError::BareLf
+            } else {
+                HeadError::StartLine
+            });
+        }
         while let Some(i) = memchr(b'\n', &input[self.line..]) {
             let end = self.line + i;
             if end == self.line || input[end - 1] != b'\r' {
@@ -53,6 +61,10 @@ impl HeadScan {
     pub fn begun(&self, input: &[u8]) -> bool {
         self.started || input.len() > self.begin
     }
+}
+
+fn begins_head(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'\r'
 }
 
 #[cfg(test)]

@@ -31,7 +31,10 @@ pub fn write_request(
     if upgrade {
         write_field(b"connection", b"upgrade", case, out);
     }
-    if body == Body::Empty && may_have_body(request.method()) && !request.fields.contains(b"content-length") {
+    if body == Body::Empty
+        && may_have_body(request.method())
+        && !request.fields.contains(b"content-length")
+    {
         write_field(b"content-length", b"0", case, out);
     }
     write_coding(body, case, out);

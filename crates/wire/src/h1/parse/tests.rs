@@ -112,6 +112,16 @@ fn the_smuggling_corpus_is_refused() {
     for (head, expected) in heads {
         assert_eq!(request_bytes(head).err(), Some(expected), "{}", head.escape_ascii());
     }
+    let old = request("GET / HTTP/2.0\r\nHost: h\r\n\r\n");
+    assert_eq!(old.err(), Some(HeadError::Version));
+    let tls = parse_request(
+        b"\x16\x03\x01",
+        &mut HeadScan::default(),
+        &Limits::default(),
+        &mut Request::default(),
+    );
+    assert_eq!(tls, Err(StartLine));
+    assert_eq!(request("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n").err(), Some(StartLine));
     for start in ["GET / HTTP/1.2", "GET / HTTP/2.0", "GET /a b HTTP/1.1"] {
         assert!(request(&format!("{start}\r\nHost: h\r\n\r\n")).is_err(), "{start}");
     }

@@ -1,0 +1,73 @@
+//! Clients that wait for the server to speak first. A port whose protocol is not declared cannot be
+//! told from what the client sends if it sends nothing; so after a short silence the upstream is
+//! asked: whoever speaks first decides.
+
+use crate::buffer::Buffer;
+use crate::detect::Detected;
+use crate::identify;
+use crate::io::Io;
+use crate::runtime::{ChainRt, TcpRt};
+use crate::tcp::{self, Upstream};
+use policy::Stream;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use wire::detect::ENOUGH;
+
+/// An upstream connection made before the client has said anything.
+#[derive(Debug)]
+pub struct Early {
+    pub proxy: Arc<TcpRt>,
+    pub upstream: Upstream,
+    pub stream: Stream,
+}
+
+/// Clients that speak first do so within this; only for others is the upstream asked.
+const SILENCE: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    Client,
+    Server,
+}
+
+/// Waits for the first byte from either side. When the upstream was asked, the connection to it is
+/// kept in `detected`.
+pub async fn first_to_speak(detected: &mut Detected) -> First {
+    let heard = tokio::time::timeout(SILENCE, hear(&mut detected.prefix, &detected.accepted.io));
+    if heard.await.is_ok() {
+        return First::Client;
+    }
+    // What would serve the connection if it stays opaque.
+    let chain = identify::place(&detected.listener, detected)
+        .and_then(|place| detected.listener.chain(place).cloned());
+    if let Some(ChainRt::Tcp(proxy)) = chain {
+        let (worker, view) = (&detected.accepted.worker, &detected.accepted.view);
+        let mut stream = Stream::default();
+        let original = detected.accepted.original;
+        let upstream = tcp::dial(worker, view, &proxy, original, &mut stream).await;
+        detected.early = upstream.map(|upstream| Early { proxy, upstream, stream });
+    }
+    let mut client = pin!(hear(&mut detected.prefix, &detected.accepted.io));
+    let Some(early) = &mut detected.early else {
+        client.await;
+        return First::Client;
+    };
+    let upstream = &mut early.upstream;
+    let mut server = pin!(hear(&mut upstream.prefix, &upstream.connection.io));
+    poll_fn(|cx| {
+        if client.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(First::Client);
+        }
+        server.as_mut().poll(cx).map(|()| First::Server)
+    })
+    .await
+}
+
+/// Waits for bytes or the end.
+async fn hear(into: &mut Buffer, io: &Io) {
+    // An error is found again by whoever reads next.
+    let _ = poll_fn(|cx| into.poll_fill(io, cx, ENOUGH + 1)).await;
+}
