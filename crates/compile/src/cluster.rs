@@ -35,12 +35,9 @@ impl Clusters {
         subset: Option<&Subset>,
     ) {
         if let Discovery::Eds(_) = cluster.discovery {
-            self.assignments.push(Arc::new(Assignment {
-                cluster: cluster.name.clone(),
-                service: service.key(),
-                port: port.name.clone(),
-                labels: subset.map(|s| s.labels.clone()).unwrap_or_default(),
-            }));
+            let labels = subset.map(|s| s.labels.clone()).unwrap_or_default();
+            let (name, port) = (cluster.name.clone(), port.name.clone());
+            self.assignments.push(Arc::new(Assignment::new(name, service.key(), port, labels)));
         }
         self.list.push(Arc::new(cluster));
     }

@@ -1,12 +1,12 @@
 //! The entry: compiles for a proxy, and keeps what it compiled by the versions of what it read.
 
 use crate::build::Build;
-use crate::endpoints::{Assignment, EndpointCache};
+use crate::endpoints::Assignment;
 use crate::memo::{Memo, Pool};
 use crate::{Proxy, ProxyKind, gateway, inbound, outbound};
 use base::{Finding, Host, Labels, Origin, OriginTable};
 use ir::{Cluster, Config, Listener, RouteConfig};
-use registry::Snapshot;
+use registry::{Resolution, Snapshot};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ pub struct Compiler {
     origins: Arc<OriginTable>,
     outbound: Memo<OutboundKey, Read, Part>,
     inbound: Memo<inbound::Plan, u64, Part>,
-    endpoints: EndpointCache,
+    assignments: Pool<Assignment>,
     clusters: Pool<Cluster>,
     listeners: Pool<Listener>,
     routes: Pool<RouteConfig>,
@@ -86,7 +86,7 @@ struct Read {
     sidecar: Option<(String, u64)>,
     /// Services, VirtualServices, DestinationRules, Gateways, mesh configuration.
     versions: [u64; 5],
-    /// Where endpoints decide which listeners there are.
+    /// Where endpoints decide which listeners there are, or stand in clusters.
     endpoints: u64,
 }
 
@@ -109,7 +109,8 @@ impl Compiler {
         };
         let parts = || std::iter::once(&outer).chain(&inner);
         let clusters: Vec<_> = parts().flat_map(|p| p.clusters.iter().cloned()).collect();
-        let endpoints = self.endpoints.of_all(world, proxy, &outer.assignments);
+        let assigned = outer.assignments.iter();
+        let endpoints = assigned.map(|a| a.endpoints(world, proxy)).collect();
         let config = Config {
             listeners: parts().flat_map(|p| p.listeners.iter().cloned()).collect(),
             routes: parts().flat_map(|p| p.routes.iter().cloned()).collect(),
@@ -158,6 +159,9 @@ impl Compiler {
     fn share(&mut self, mut part: Part) -> Part {
         for cluster in &mut part.clusters {
             self.clusters.share(&cluster.name.clone(), cluster);
+        }
+        for assignment in &mut part.assignments {
+            self.assignments.share(&assignment.cluster.clone(), assignment);
         }
         for listener in &mut part.listeners {
             self.listeners.share(&listener.name.clone(), listener);

@@ -7,7 +7,7 @@ use ir::{Address, Endpoint, EndpointGroup, Endpoints, Health, Metadata, Str, Val
 use registry::{Instance, InstanceAddress, ServiceEndpoints, ServiceKey, ServicePort, Snapshot};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The groups for one port, of the instances whose labels the subset takes.
 pub(crate) fn groups(
@@ -106,72 +106,50 @@ fn families(proxy: &Proxy) -> (bool, bool) {
     (proxy.ips.iter().any(|ip| ip.is_ipv4()), proxy.ips.iter().any(|ip| ip.is_ipv6()))
 }
 
-/// What a cluster that gets its endpoints by EDS takes from which service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What a cluster that gets its endpoints by EDS takes from which service. It keeps the latest
+/// answer for each combination of address families, so that all proxies that hold it share them.
+#[derive(Debug)]
 pub(crate) struct Assignment {
     pub cluster: Str,
     pub service: ServiceKey,
     pub port: String,
     /// The subset's.
     pub labels: Labels,
+    latest: Mutex<HashMap<(bool, bool), (u64, Arc<Endpoints>)>>,
 }
 
-/// The newest endpoints of each assignment, for each combination of address families.
-#[derive(Default)]
-pub(crate) struct EndpointCache {
-    entries: HashMap<(Arc<Assignment>, (bool, bool)), Cached>,
-    round: u64,
+impl PartialEq for Assignment {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.cluster, &self.service, &self.port, &self.labels)
+            == (&other.cluster, &other.service, &other.port, &other.labels)
+    }
 }
 
-struct Cached {
-    version: u64,
-    value: Arc<Endpoints>,
-    used: u64,
-}
-
-/// Assignments kept; beyond it all go that the latest compilation did not use.
-const MAX_CACHED: usize = 200_000;
-
-impl EndpointCache {
-    pub fn of_all(
-        &mut self,
-        world: &Snapshot,
-        proxy: &Proxy,
-        assignments: &[Arc<Assignment>],
-    ) -> Vec<Arc<Endpoints>> {
-        if self.entries.len() > MAX_CACHED {
-            let latest = self.round;
-            self.entries.retain(|_, c| c.used == latest);
-        }
-        self.round += 1;
-        assignments.iter().map(|a| self.of(world, families(proxy), a)).collect()
+impl Assignment {
+    pub fn new(cluster: Str, service: ServiceKey, port: String, labels: Labels) -> Assignment {
+        Assignment { cluster, service, port, labels, latest: Mutex::default() }
     }
 
-    fn of(
-        &mut self,
-        world: &Snapshot,
-        families: (bool, bool),
-        assignment: &Arc<Assignment>,
-    ) -> Arc<Endpoints> {
-        let known = world.endpoints.get(&assignment.service);
+    /// The endpoints as they are now; the same `Arc` as long as they are the same.
+    pub fn endpoints(&self, world: &Snapshot, proxy: &Proxy) -> Arc<Endpoints> {
+        let known = world.endpoints.get(&self.service);
         let version = known.map_or(0, |k| k.version);
-        let key = (assignment.clone(), families);
-        if let Some(cached) = self.entries.get_mut(&key) {
-            cached.used = self.round;
-            if cached.version == version {
-                return cached.value.clone();
-            }
+        let families = families(proxy);
+        // Nothing here panics while it holds the lock, so it cannot be poisoned.
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = latest.get(&families);
+        if let Some((_, value)) = old.filter(|(of, _)| *of == version) {
+            return value.clone();
         }
-        let labels = &assignment.labels;
-        let groups = known.map(|k| groups_of(k, &assignment.port, labels, families));
+        let groups = known.map(|k| groups_of(k, &self.port, &self.labels, families));
         let fresh = Endpoints {
-            cluster: assignment.cluster.clone(),
+            cluster: self.cluster.clone(),
             groups: groups.unwrap_or_default(),
             ..Endpoints::default()
         };
-        let old = self.entries.get(&key).filter(|c| *c.value == fresh);
-        let value = old.map_or_else(|| Arc::new(fresh), |c| c.value.clone());
-        self.entries.insert(key, Cached { version, value: value.clone(), used: self.round });
+        let same = old.map(|(_, value)| value).filter(|value| ***value == fresh);
+        let value = same.cloned().unwrap_or_else(|| Arc::new(fresh));
+        latest.insert(families, (version, value.clone()));
         value
     }
 }

@@ -1,22 +1,20 @@
 //! The one writer: takes objects as they come, keeps what is derived from them up to date, and hands
 //! out snapshots.
 
-use crate::endpoints::{self, ServiceEndpoints};
-use crate::entry::{self, Machine};
+mod build;
+
+use crate::entry;
 use crate::item::Table;
 use crate::snapshot::Mesh;
-use crate::{
-    Collection, DestinationRules, EndpointIndex, ExportTo, Item, Service, Services, Sidecars,
-    Snapshot, Workload, Workloads,
-};
+use crate::{ExportTo, Item, Service, Snapshot, Workload};
 use api::{
     ConfigMap, DestinationRule, EndpointSlice, Gateway, Kind, MeshConfig, Node, Object, Pod,
     ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
 };
 use base::{Finding, Host, Labels, ObjectRef};
+use build::Stale;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a change touches, from nothing to everything.
@@ -53,6 +51,7 @@ pub struct Store {
     nodes: Table<Labels>,
     mesh: Arc<Mesh>,
     last: Option<Arc<Snapshot>>,
+    stale: Stale,
 }
 
 impl Store {
@@ -77,6 +76,7 @@ impl Store {
             nodes: Table::default(),
             mesh: Arc::new(Mesh::new(0, config)),
             last: None,
+            stale: Stale::default(),
         }
     }
 
@@ -142,11 +142,15 @@ impl Store {
                 (drop_from(&mut self.machines, next, namespace, name), Change::Endpoints)
             }
             Kind::EndpointSlice => {
-                (drop_from(&mut self.slices, next, namespace, name), Change::Endpoints)
+                let gone = self.slices.remove(next, namespace, name);
+                self.stale.slice(gone.as_deref());
+                (gone.is_some(), Change::Endpoints)
             }
             Kind::Pod => {
                 drop_from(&mut self.pods, next, namespace, name);
-                (drop_from(&mut self.workloads, next, namespace, name), Change::Endpoints)
+                let gone = self.workloads.remove(next, namespace, name);
+                self.stale.workload(gone.as_deref());
+                (gone.is_some(), Change::Endpoints)
             }
             Kind::Node => (drop_from(&mut self.nodes, next, "", name), Change::Endpoints),
             Kind::ConfigMap => return self.forget_mesh(namespace, name),
@@ -219,6 +223,9 @@ impl Store {
             return Ok(quiet(Change::Nothing));
         }
         self.revision += 1;
+        let before = self.slices.get(&namespace, &name).cloned();
+        self.stale.slice(before.as_deref());
+        self.stale.slice(Some(&read));
         self.slices.insert(self.revision, &namespace, &name, read);
         Ok(quiet(Change::Endpoints))
     }
@@ -233,6 +240,8 @@ impl Store {
             Change::Nothing
         } else {
             self.revision += 1;
+            self.stale.workload(old.map(|w| &**w));
+            self.stale.workload(workload.as_ref());
             match workload {
                 Some(w) => self.workloads.insert(self.revision, &namespace, &name, w),
                 None => drop(self.workloads.remove(self.revision, &namespace, &name)),
@@ -255,6 +264,7 @@ impl Store {
         for pod in on_node {
             let meta = &pod.metadata;
             if let Some(w) = Workload::of_pod(&pod, Some(&labels)) {
+                self.stale.workload(Some(&w));
                 self.workloads.insert(self.revision, &meta.namespace, &meta.name, w);
             }
         }
@@ -290,138 +300,6 @@ impl Store {
         self.revision += 1;
         self.mesh = Arc::new(Mesh::new(self.revision, config));
         Change::Configuration
-    }
-
-    /// The world as it is now. What did not change since the last call is the same `Arc`.
-    pub fn snapshot(&mut self) -> Arc<Snapshot> {
-        if let Some(last) = self.last.as_ref().filter(|s| s.version == self.revision) {
-            return last.clone();
-        }
-        let last = self.last.take();
-        let last = last.as_deref();
-        let services = self.build_services(last);
-        let workloads = self.build_workloads(last);
-        let snapshot = Arc::new(Snapshot {
-            version: self.revision,
-            domain: self.domain.clone(),
-            mesh: self.mesh.clone(),
-            endpoints: self.build_endpoints(last, &services, &workloads),
-            services,
-            workloads,
-            virtual_services: collect(&self.virtual_services, last.map(|l| &l.virtual_services)),
-            destination_rules: self.build_rules(last),
-            gateways: collect(&self.gateways, last.map(|l| &l.gateways)),
-            sidecars: self.build_sidecars(last),
-        });
-        self.last = Some(snapshot.clone());
-        snapshot
-    }
-
-    fn build_services(&self, last: Option<&Snapshot>) -> Arc<Services> {
-        let version = self.services.version.max(self.service_entries.version);
-        if let Some(same) = last.map(|l| &l.services).filter(|s| s.version == version) {
-            return same.clone();
-        }
-        let mut all: Vec<Arc<Service>> = self.services.map.values().cloned().collect();
-        let mut known: HashSet<_> = all.iter().map(|s| s.key()).collect();
-        for item in Collection::of(&self.service_entries).iter() {
-            for service in entry::services(item) {
-                if known.insert(service.key()) {
-                    all.push(Arc::new(service));
-                } else if let Some(older) = all.iter_mut().find(|s| s.key() == service.key()) {
-                    add_ports(older, &service);
-                }
-            }
-        }
-        Arc::new(Services::index(version, all))
-    }
-
-    fn build_workloads(&self, last: Option<&Snapshot>) -> Arc<Workloads> {
-        let version = self.workloads.version;
-        match last.map(|l| &l.workloads).filter(|w| w.version == version) {
-            Some(same) => same.clone(),
-            None => Arc::new(Workloads::index(version, self.workloads.map.values().cloned())),
-        }
-    }
-
-    fn build_rules(&self, last: Option<&Snapshot>) -> Arc<DestinationRules> {
-        let version = self.destination_rules.version.max(self.mesh.version);
-        if let Some(same) = last.map(|l| &l.destination_rules).filter(|r| r.version == version) {
-            return same.clone();
-        }
-        let items = Collection::of(&self.destination_rules);
-        let export = &self.mesh.destination_rule_export;
-        Arc::new(DestinationRules::index(version, &self.root, export, items.iter()))
-    }
-
-    fn build_sidecars(&self, last: Option<&Snapshot>) -> Arc<Sidecars> {
-        let version = self.sidecars.version;
-        match last.map(|l| &l.sidecars).filter(|s| s.version == version) {
-            Some(same) => same.clone(),
-            None => Arc::new(Sidecars::of(version, &self.root, &self.sidecars)),
-        }
-    }
-
-    fn build_endpoints(
-        &self,
-        last: Option<&Snapshot>,
-        services: &Services,
-        workloads: &Workloads,
-    ) -> Arc<EndpointIndex> {
-        let version =
-            [self.slices.version, self.machines.version, self.workloads.version, services.version];
-        let version = version.into_iter().max().unwrap_or(0);
-        if let Some(same) = last.map(|l| &l.endpoints).filter(|e| e.version == version) {
-            return same.clone();
-        }
-        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
-        for slice in self.slices.map.values() {
-            if let Some(service) = slice.service() {
-                let key = (slice.metadata.namespace.as_str(), service);
-                slices.entry(key).or_default().push(slice);
-            }
-        }
-        let mut by_service = HashMap::with_capacity(services.len());
-        for service in services.iter() {
-            let instances = if service.kubernetes {
-                let own = slices.get(&(&*service.namespace, &*service.name));
-                let own = own.into_iter().flatten().copied();
-                endpoints::of_slices(service, own, workloads)
-            } else {
-                self.entry_instances(service)
-            };
-            let key = service.key();
-            let old = last.and_then(|l| l.endpoints.get(&key));
-            let fresh = match old.filter(|old| old.instances == instances) {
-                Some(old) => old.clone(),
-                None => Arc::new(ServiceEndpoints { version, instances }),
-            };
-            by_service.insert(key, fresh);
-        }
-        Arc::new(EndpointIndex { version, by_service })
-    }
-
-    /// Of all ServiceEntries of its namespace that name the host.
-    fn entry_instances(&self, service: &Service) -> Vec<endpoints::Instance> {
-        let mut all = Vec::new();
-        let of_namespace = |namespace: &str| *namespace == *service.namespace;
-        for item in self.service_entries.map.values() {
-            if !of_namespace(item.namespace()) || !item.hosts.contains(&service.host) {
-                continue;
-            }
-            let pods = self.workloads.map.values().filter(|w| of_namespace(&w.namespace));
-            let machines =
-                self.machines.map.values().filter(|m| of_namespace(&m.metadata.namespace)).map(
-                    |m| Machine {
-                        name: &m.metadata.name,
-                        namespace: &m.metadata.namespace,
-                        entry: &m.spec,
-                    },
-                );
-            all.extend(entry::instances(service, &item.spec, pods, machines));
-        }
-        endpoints::sort(&mut all);
-        all
     }
 }
 
@@ -468,29 +346,10 @@ fn drop_from<T>(table: &mut Table<T>, version: u64, namespace: &str, name: &str)
     table.remove(version, namespace, name).is_some()
 }
 
-fn collect<T>(table: &Table<Item<T>>, last: Option<&Arc<Collection<T>>>) -> Arc<Collection<T>> {
-    match last.filter(|l| l.version == table.version) {
-        Some(same) => same.clone(),
-        None => Arc::new(Collection::of(table)),
-    }
-}
-
 fn resolve_all<'a>(
     names: impl IntoIterator<Item = &'a String>,
     namespace: &str,
     domain: &str,
 ) -> Vec<Host> {
     names.into_iter().filter_map(|n| Host::resolve(n, namespace, domain).ok()).collect()
-}
-
-/// A younger ServiceEntry of the same host and namespace adds the ports that the older lacks.
-fn add_ports(older: &mut Arc<Service>, younger: &Service) {
-    let new = younger.ports.iter().filter(|p| older.port(p.number).is_none());
-    let new: Vec<_> = new.cloned().collect();
-    if older.kubernetes || new.is_empty() {
-        return;
-    }
-    let service = Arc::make_mut(older);
-    service.version = service.version.max(younger.version);
-    service.ports.extend(new);
 }

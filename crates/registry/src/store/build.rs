@@ -1,0 +1,211 @@
+//! From tables to a snapshot: what did not change since the last one is taken over.
+
+use super::Store;
+use crate::endpoints::{self, ServiceEndpoints};
+use crate::entry::{self, Machine};
+use crate::item::Table;
+use crate::{
+    Collection, DestinationRules, EndpointIndex, Item, Service, Services, Sidecars, Snapshot,
+    Workload, Workloads,
+};
+use api::EndpointSlice;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Whose endpoints may have changed since the last snapshot.
+#[derive(Debug, Default)]
+pub(super) struct Stale {
+    /// Kubernetes services by namespace and name.
+    services: HashSet<(String, String)>,
+    addresses: HashSet<IpAddr>,
+}
+
+impl Stale {
+    pub fn slice(&mut self, slice: Option<&EndpointSlice>) {
+        if let Some(slice) = slice
+            && let Some(service) = slice.service()
+        {
+            self.services.insert((slice.metadata.namespace.clone(), service.to_owned()));
+        }
+    }
+
+    pub fn workload(&mut self, workload: Option<&Workload>) {
+        self.addresses.extend(workload.iter().flat_map(|w| &w.addresses));
+    }
+
+    fn touches(&self, service: &Service, old: &ServiceEndpoints) -> bool {
+        if !service.kubernetes {
+            // Its selector may take workloads that it did not have before.
+            return true;
+        }
+        let by_name = (service.namespace.to_string(), service.name.to_string());
+        self.services.contains(&by_name)
+            || (!self.addresses.is_empty()
+                && old.instances.iter().any(|i| match &i.address {
+                    endpoints::InstanceAddress::Ip(ip) => self.addresses.contains(ip),
+                    _ => false,
+                }))
+    }
+}
+
+impl Store {
+    /// The world as it is now. What did not change since the last call is the same `Arc`.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        if let Some(last) = self.last.as_ref().filter(|s| s.version == self.revision) {
+            return last.clone();
+        }
+        let last = self.last.take();
+        let last = last.as_deref();
+        let services = self.build_services(last);
+        let workloads = self.build_workloads(last);
+        let snapshot = Arc::new(Snapshot {
+            version: self.revision,
+            domain: self.domain.clone(),
+            mesh: self.mesh.clone(),
+            endpoints: self.build_endpoints(last, &services, &workloads),
+            services,
+            workloads,
+            virtual_services: collect(&self.virtual_services, last.map(|l| &l.virtual_services)),
+            destination_rules: self.build_rules(last),
+            gateways: collect(&self.gateways, last.map(|l| &l.gateways)),
+            sidecars: self.build_sidecars(last),
+        });
+        self.last = Some(snapshot.clone());
+        snapshot
+    }
+
+    fn build_services(&self, last: Option<&Snapshot>) -> Arc<Services> {
+        let version = self.services.version.max(self.service_entries.version);
+        if let Some(same) = last.map(|l| &l.services).filter(|s| s.version == version) {
+            return same.clone();
+        }
+        let mut all: Vec<Arc<Service>> = self.services.map.values().cloned().collect();
+        let mut known: HashSet<_> = all.iter().map(|s| s.key()).collect();
+        for item in Collection::of(&self.service_entries).iter() {
+            for service in entry::services(item) {
+                if known.insert(service.key()) {
+                    all.push(Arc::new(service));
+                } else if let Some(older) = all.iter_mut().find(|s| s.key() == service.key()) {
+                    add_ports(older, &service);
+                }
+            }
+        }
+        Arc::new(Services::index(version, all))
+    }
+
+    fn build_workloads(&self, last: Option<&Snapshot>) -> Arc<Workloads> {
+        let version = self.workloads.version;
+        match last.map(|l| &l.workloads).filter(|w| w.version == version) {
+            Some(same) => same.clone(),
+            None => Arc::new(Workloads::index(version, self.workloads.map.values().cloned())),
+        }
+    }
+
+    fn build_rules(&self, last: Option<&Snapshot>) -> Arc<DestinationRules> {
+        let version = self.destination_rules.version.max(self.mesh.version);
+        if let Some(same) = last.map(|l| &l.destination_rules).filter(|r| r.version == version) {
+            return same.clone();
+        }
+        let items = Collection::of(&self.destination_rules);
+        let export = &self.mesh.destination_rule_export;
+        Arc::new(DestinationRules::index(version, &self.root, export, items.iter()))
+    }
+
+    fn build_sidecars(&self, last: Option<&Snapshot>) -> Arc<Sidecars> {
+        let version = self.sidecars.version;
+        match last.map(|l| &l.sidecars).filter(|s| s.version == version) {
+            Some(same) => same.clone(),
+            None => Arc::new(Sidecars::of(version, &self.root, &self.sidecars)),
+        }
+    }
+
+    fn build_endpoints(
+        &mut self,
+        last: Option<&Snapshot>,
+        services: &Services,
+        workloads: &Workloads,
+    ) -> Arc<EndpointIndex> {
+        let stale = std::mem::take(&mut self.stale);
+        let versions =
+            [self.slices.version, self.machines.version, self.workloads.version, services.version];
+        let version = versions.into_iter().max().unwrap_or(0);
+        if let Some(same) = last.map(|l| &l.endpoints).filter(|e| e.version == version) {
+            return same.clone();
+        }
+        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
+        for slice in self.slices.map.values() {
+            if let Some(service) = slice.service() {
+                let key = (slice.metadata.namespace.as_str(), service);
+                slices.entry(key).or_default().push(slice);
+            }
+        }
+        let mut by_service = HashMap::with_capacity(services.len());
+        for service in services.iter() {
+            let key = service.key();
+            let old = last.and_then(|l| l.endpoints.get(&key)).cloned();
+            let known = last.and_then(|l| l.services.get(&key));
+            let same_service = known.is_some_and(|k| Arc::ptr_eq(k, service));
+            let old = match old {
+                Some(old) if same_service && !stale.touches(service, &old) => {
+                    by_service.insert(key, old);
+                    continue;
+                }
+                old => old,
+            };
+            let instances = if service.kubernetes {
+                let own = slices.get(&(&*service.namespace, &*service.name));
+                let own = own.into_iter().flatten().copied();
+                endpoints::of_slices(service, own, workloads)
+            } else {
+                self.entry_instances(service)
+            };
+            let same = old.filter(|old| old.instances == instances);
+            let fresh = || Arc::new(ServiceEndpoints { version, instances });
+            by_service.insert(key, same.unwrap_or_else(fresh));
+        }
+        Arc::new(EndpointIndex { version, by_service })
+    }
+
+    /// Of all ServiceEntries of its namespace that name the host.
+    fn entry_instances(&self, service: &Service) -> Vec<endpoints::Instance> {
+        let mut all = Vec::new();
+        let of_namespace = |namespace: &str| *namespace == *service.namespace;
+        for item in self.service_entries.map.values() {
+            if !of_namespace(item.namespace()) || !item.hosts.contains(&service.host) {
+                continue;
+            }
+            let pods = self.workloads.map.values().filter(|w| of_namespace(&w.namespace));
+            let machines =
+                self.machines.map.values().filter(|m| of_namespace(&m.metadata.namespace)).map(
+                    |m| Machine {
+                        name: &m.metadata.name,
+                        namespace: &m.metadata.namespace,
+                        entry: &m.spec,
+                    },
+                );
+            all.extend(entry::instances(service, &item.spec, pods, machines));
+        }
+        endpoints::sort(&mut all);
+        all
+    }
+}
+
+fn collect<T>(table: &Table<Item<T>>, last: Option<&Arc<Collection<T>>>) -> Arc<Collection<T>> {
+    match last.filter(|l| l.version == table.version) {
+        Some(same) => same.clone(),
+        None => Arc::new(Collection::of(table)),
+    }
+}
+
+/// A younger ServiceEntry of the same host and namespace adds the ports that the older lacks.
+fn add_ports(older: &mut Arc<Service>, younger: &Service) {
+    let new = younger.ports.iter().filter(|p| older.port(p.number).is_none());
+    let new: Vec<_> = new.cloned().collect();
+    if older.kubernetes || new.is_empty() {
+        return;
+    }
+    let service = Arc::make_mut(older);
+    service.version = service.version.max(younger.version);
+    service.ports.extend(new);
+}
