@@ -1,5 +1,6 @@
 //! Step: accept. Connections from a listening socket, each in a task of its own.
 
+use crate::admit::Admitted;
 use crate::io::Io;
 use crate::runtime::ChainRt;
 use crate::runtime::ListenerRt;
@@ -102,14 +103,20 @@ fn admit_to(worker: &Rc<Worker>, name: &Str, stream: TcpStream, remote: SocketAd
     });
 }
 
-/// The steps of a connection. Each takes what the one before it gives.
+/// The steps of a connection. What an idle connection does not need is boxed, so that it is not part
+/// of the task.
 async fn serve(accepted: Accepted) {
-    let Some(detected) = detect::detect(accepted).await else { return };
-    let Some(identified) = identify::identify(detected).await else { return };
-    let Some(admitted) = admit::admit(identified) else { return };
+    let Some(admitted) = Box::pin(establish(accepted)).await else { return };
     match admitted.chain() {
-        ChainRt::Http(manager) => http::serve(admitted, manager).await,
-        ChainRt::Tcp(proxy) => tcp::serve(admitted, proxy).await,
+        ChainRt::Http(manager) => Box::pin(http::serve(admitted, manager)).await,
+        ChainRt::Tcp(proxy) => Box::pin(tcp::serve(admitted, proxy)).await,
         ChainRt::Close => {}
     }
+}
+
+/// Each step takes what the one before it gives.
+async fn establish(accepted: Accepted) -> Option<Admitted> {
+    let detected = detect::detect(accepted).await?;
+    let identified = identify::identify(detected).await?;
+    admit::admit(identified)
 }

@@ -117,6 +117,7 @@ pub async fn reply<D: Downstream>(
     }
     answer::finish(record, &manager.config, true);
     record.stream.status = record.heads.response.status;
+    record.charged = Some(reply.status);
     record.has_response = true;
     let body = match text.len() {
         0 => Body::Empty,

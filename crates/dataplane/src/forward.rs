@@ -3,6 +3,7 @@
 
 pub mod answer;
 mod attempt;
+mod mirror;
 mod upstream;
 
 use crate::alarm::Alarm;
@@ -80,6 +81,8 @@ struct Effort<'a, 'v> {
     /// Of the request, for clusters that keep like requests together.
     hash: Option<u64>,
     set_cookie: Option<String>,
+    /// The copies were sent.
+    mirrored: bool,
     whole: Option<Instant>,
     per_try: Option<Duration>,
     stale: u32,
@@ -108,6 +111,7 @@ pub async fn forward<D: Downstream>(
     let mut effort = Effort {
         hash: hashed.hash,
         set_cookie: hashed.set_cookie,
+        mirrored: false,
         job,
         retries,
         replay: Replay::new(if job.body == Body::Empty { 0 } else { KEPT }),
@@ -145,6 +149,7 @@ impl Effort<'_, '_> {
             record.stream.attempts += 1;
             self.announce(record);
             let attempt = self.attempt(record, down, alarm).await;
+            self.mirror(record);
             let retry = match &attempt {
                 Attempt::Answered(_) => self.retries.covers_response(&record.heads.response),
                 Attempt::Lost(lost) if self.is_harmless(lost, record) => {

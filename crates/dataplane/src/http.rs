@@ -21,8 +21,8 @@ pub async fn serve(admitted: Admitted, manager: Arc<ManagerRt>) {
         },
     };
     match http {
-        Http::Http1 => h1::serve(connection, manager).await,
-        Http::Http2 => h2::serve(connection, manager).await,
+        Http::Http1 => Box::pin(h1::serve(connection, manager)).await,
+        Http::Http2 => Box::pin(h2::serve(connection, manager)).await,
     }
 }
 

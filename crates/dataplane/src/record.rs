@@ -38,6 +38,8 @@ pub struct Record {
     /// A response head was sent.
     pub has_response: bool,
     pub cluster: Option<Rc<ClusterState>>,
+    /// The status of a local answer before it was put in the client's terms (gRPC).
+    pub charged: Option<u16>,
 }
 
 impl Record {
@@ -67,6 +69,7 @@ impl Record {
             has_request: false,
             has_response: false,
             cluster: None,
+            charged: None,
         }
     }
 
@@ -102,7 +105,8 @@ impl Record {
             shard.inc(cluster.stats.rq_completed);
             if self.stream.status != 0 {
                 let registry = &self.worker.shared.registry;
-                cluster.codes.borrow_mut().count(self.stream.status, registry, shard);
+                let status = self.charged.unwrap_or(self.stream.status);
+                cluster.codes.borrow_mut().count(status, registry, shard);
                 shard.observe(cluster.stats.rq_time, took);
             }
         }

@@ -25,6 +25,11 @@ impl Replay {
         self.whole
     }
 
+    /// The whole body, if it was read to its end and kept. `empty`: there is none to be read.
+    pub fn all(&self, empty: bool) -> Option<&[u8]> {
+        (self.whole && (empty || self.ended)).then_some(&*self.kept)
+    }
+
     /// Begins again from the start.
     pub fn rewind(&mut self) {
         self.at = 0;

@@ -6,7 +6,7 @@ use crate::runtime::{BoundTable, ManagerRt};
 use crate::view::{ClusterState, View};
 use policy::edge::{self, Via};
 use policy::normal::{self, Normalized};
-use policy::{Decision, Flag, Forwarding, NoTrace, Target};
+use policy::{Decision, Flag, Forwarding, MirrorRule, NoTrace, Target};
 use std::borrow::Cow;
 use std::rc::Rc;
 use wire::{Head, RequestHead};
@@ -16,6 +16,8 @@ use wire::{Head, RequestHead};
 pub struct Routed<'v> {
     pub forwarding: Forwarding<'v>,
     pub cluster: Rc<ClusterState>,
+    /// Clusters that get a copy; those that do not exist get none.
+    pub mirrors: Vec<(&'v MirrorRule, Rc<ClusterState>)>,
 }
 
 /// Makes the head canonical and adds what the connection manager adds.
@@ -108,7 +110,12 @@ pub fn route<'v>(
                 return Err(Box::new(reply.flag(Flag::NoClusterFound)));
             };
             record.stream.cluster = Some(cluster.config.name.clone());
-            Ok(Routed { forwarding, cluster })
+            let mirror = |rule: &'v MirrorRule| {
+                let place = bound.clusters[rule.cluster as usize]?;
+                Some((rule, view.clusters[place as usize].clone()))
+            };
+            let mirrors = forwarding.rule.mirrors.iter().filter_map(mirror).collect();
+            Ok(Routed { forwarding, cluster, mirrors })
         }
     }
 }

@@ -254,11 +254,11 @@ impl Route {
     }
 }
 
-/// `application/grpc` or `application/grpc+…`.
+/// `application/grpc` or `application/grpc+…`; parameters make it something else, as for Envoy.
 pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
     content_type
         .strip_prefix(b"application/grpc")
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
 }
 
 /// Longest host name that is compared.

@@ -185,12 +185,15 @@ impl CodeStats {
     }
 
     pub fn count(&mut self, code: u16, registry: &Registry, shard: &crate::Shard) {
-        let class = usize::from(code / 100).clamp(1, 5) - 1;
-        let counter = match self.classes[class] {
-            Some(counter) => counter,
-            None => *self.classes[class].insert(self.class_counter(class + 1, registry)),
-        };
-        shard.inc(counter);
+        // A status of no known class counts by its code only.
+        let class = usize::from(code / 100);
+        if (1..=5).contains(&class) {
+            let counter = match self.classes[class - 1] {
+                Some(counter) => counter,
+                None => *self.classes[class - 1].insert(self.class_counter(class, registry)),
+            };
+            shard.inc(counter);
+        }
         if matches!(self.place, Place::Cluster) {
             shard.inc(self.code_counter(code, registry));
         }

@@ -170,7 +170,7 @@ impl Effort<'_, '_> {
         let clean = answer.framing.keep_alive
             && answer.framing.body != Body::UntilClose
             && answer.request.is_done();
-        answer.upstream.keep(record, &answer.picked, clean);
+        answer.upstream.keep(&record.worker, &answer.picked, clean);
     }
 }
 

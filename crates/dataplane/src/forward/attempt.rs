@@ -67,7 +67,8 @@ impl Effort<'_, '_> {
         let envoy_headers = !self.job.manager.config.suppress_envoy_headers;
         let request = &mut record.heads.request;
         routed.forwarding.rewrite_host(request, &picked.hostname, envoy_headers);
-        let connecting = Channel::get(record, &picked, self.stale == 0, self.job.upgrade);
+        let version = record.heads.request.version;
+        let connecting = Channel::get(&worker, version, &picked, self.stale == 0, self.job.upgrade);
         let channel = match self.before_deadline(connecting).await {
             Some(Ok(channel)) => channel,
             Some(Err(loss)) => return self.lost(loss, record, &picked),
@@ -98,12 +99,19 @@ impl Effort<'_, '_> {
         let (shard, stats) = (&worker.shard, &picked.cluster.stats);
         shard.inc(stats.rq_total);
         let used_before = channel.is_reused();
-        let mut upstream = match channel.send(record, &picked, self.job.body, self.job.upgrade) {
+        let mut upstream = match channel.send(
+            &worker,
+            &record.heads.request,
+            &picked,
+            self.job.body,
+            self.job.upgrade,
+        ) {
             Ok(upstream) => upstream,
             Err(loss) => return self.lost(loss, record, &picked),
         };
         let mut request = Pump::default();
         let mut send_failed = false;
+        let mut informed = false;
         let per_try = self.per_try.map(|d| Instant::now() + d);
         let deadline = [self.whole, per_try].into_iter().flatten().min();
         let event = loop {
@@ -145,6 +153,9 @@ impl Effort<'_, '_> {
             .await;
             match event {
                 Event::Head(_) if self.passes_by(record, down) => {
+                    if std::mem::replace(&mut informed, true) {
+                        continue;
+                    }
                     let codes = &mut picked.cluster.codes.borrow_mut();
                     codes.count(record.heads.response.status, &worker.shared.registry, shard);
                 }

@@ -2,9 +2,9 @@
 
 use crate::pick::{self, Ends, Picked};
 use crate::pool::Connection;
-use crate::record::Record;
 use crate::reply::Loss;
 use crate::stream::{Fill, Sink, Source, SourceError};
+use crate::worker::Worker;
 use crate::{h1, h2};
 use ir::UpstreamProtocol;
 use std::io;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 use wire::h1::{Body, Framing};
-use wire::{Fields, Response, Version};
+use wire::{Fields, Request, Response, Version};
 
 /// A connection that a request can be sent on.
 pub(super) enum Channel {
@@ -30,15 +30,15 @@ impl Channel {
     /// A channel to the picked endpoint. `spare` allows a connection that was used before, and
     /// `upgrade` asks for one that can become a tunnel.
     pub async fn get(
-        record: &Record,
+        worker: &Rc<Worker>,
+        version: Version,
         picked: &Picked,
         spare: bool,
         upgrade: bool,
     ) -> Result<Self, Loss> {
-        let worker = &record.worker;
         let second = match picked.cluster.config.protocol {
             UpstreamProtocol::Http2 => true,
-            UpstreamProtocol::Downstream => record.heads.request.version == Version::Http2,
+            UpstreamProtocol::Downstream => version == Version::Http2,
             // Without TLS there is no ALPN to ask.
             UpstreamProtocol::Http1 | UpstreamProtocol::Auto => false,
         };
@@ -63,20 +63,20 @@ impl Channel {
         }
     }
 
-    /// Begins the exchange with the request in the record.
+    /// Begins the exchange.
     pub fn send(
         self,
-        record: &Record,
+        worker: &Worker,
+        request: &Request,
         picked: &Picked,
         body: Body,
         upgrade: bool,
     ) -> Result<Upstream, Loss> {
-        let request = &record.heads.request;
         match self {
             Channel::Http1(connection) => {
                 let options = &picked.cluster.config.http1;
-                let stock = &record.worker.stock;
-                let client = h1::Client::new(connection, options, stock, request, body, upgrade);
+                let client =
+                    h1::Client::new(connection, options, &worker.stock, request, body, upgrade);
                 Ok(Upstream::Http1(client))
             }
             Channel::Http2(lease) => h2::Client::new(lease, request, body).map(Upstream::Http2),
@@ -110,11 +110,11 @@ impl Upstream {
 
     /// Gives the connection back after an exchange, if the next request can use it. `clean`: the
     /// heads and the request allow it.
-    pub fn keep(self, record: &Record, picked: &Picked, clean: bool) {
+    pub fn keep(self, worker: &Worker, picked: &Picked, clean: bool) {
         let Upstream::Http1(client) = self else { return };
         let clean = clean && client.is_clean();
         let cluster = &picked.cluster;
-        let mut connection = client.release(&record.worker.stock);
+        let mut connection = client.release(&worker.stock);
         connection.served = connection.served.saturating_add(1);
         let most = cluster.config.common.max_requests_per_connection;
         if clean && (most == 0 || connection.served < most) {

@@ -98,7 +98,8 @@ impl Server {
             let next = match read {
                 Ok(framing) => {
                     record.has_request = true;
-                    self.exchange(framing, record).await
+                    // Boxed, so that an idle connection does not carry it.
+                    Box::pin(self.exchange(framing, record)).await
                 }
                 Err(Stop::Malformed(error)) => self.refuse(error, record).await,
                 Err(Stop::TooSlow) => {
