@@ -7,6 +7,7 @@ mod access;
 mod api;
 mod durability;
 mod https;
+mod kube_client;
 mod kubectl;
 mod support;
 mod webhook;
