@@ -36,9 +36,8 @@ pub fn claim<'a>(
     if read::deleting(owner) {
         return claimed;
     }
-    for object in world.in_namespace(resource, read::namespace(owner)) {
-        let orphan = read::controller(object).is_none() && !read::deleting(object);
-        if orphan && selector.matches(object) {
+    for object in world.orphans(resource, read::namespace(owner)) {
+        if !read::deleting(object) && selector.matches(object) {
             claimed.owned.push(object);
             claimed.actions.push(adopt(owner, resource, object));
         }

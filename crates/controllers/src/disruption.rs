@@ -14,13 +14,11 @@ use crate::{pods, read};
 
 pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     let Some(budget) = world.get(key) else { return Outcome::default() };
-    let Some(selector) = Selector::parse_or_everything(budget.pointer("/spec/selector")) else {
+    let Some(selector) = Selector::of(&key.resource, budget) else {
         return Outcome::default();
     };
-    let selected: Vec<&Arc<Value>> = world
-        .in_namespace(&Resource::PODS, &key.namespace)
-        .filter(|pod| pods::active(pod) && selector.matches(pod))
-        .collect();
+    let mut selected = world.selected(&key.namespace, &selector);
+    selected.retain(|pod| pods::active(pod));
     let healthy = count(selected.iter().filter(|pod| pods::ready(pod)).count());
     let expected = expected(world, &selected);
     let desired = desired(budget, expected);

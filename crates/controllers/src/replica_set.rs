@@ -18,7 +18,7 @@ const BURST: usize = 100;
 
 pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
     let Some(set) = world.get(key) else { return Outcome::default() };
-    let selector = selector(key, set);
+    let selector = Selector::of(&key.resource, set);
     let Claimed { owned, actions } = claim(world, set, &Resource::PODS, selector.as_ref());
     let mut outcome = Outcome::from(actions);
     let mut active: Vec<&Arc<Value>> = owned.into_iter().filter(|p| pods::active(p)).collect();
@@ -27,15 +27,6 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Outcome {
         scale(set, &mut active, &mut outcome);
     }
     outcome
-}
-
-/// A ReplicationController's selector is a plain map, defaulted from its template.
-fn selector<'a>(key: &Key, set: &'a Value) -> Option<Selector<'a>> {
-    if key.resource == Resource::REPLICATION_CONTROLLERS {
-        let own = set.pointer("/spec/selector").filter(|s| !s.is_null());
-        return Selector::map(own.or_else(|| set.pointer("/spec/template/metadata/labels")));
-    }
-    Selector::parse(set.pointer("/spec/selector"))
 }
 
 fn scale(set: &Arc<Value>, active: &mut [&Arc<Value>], outcome: &mut Outcome) {

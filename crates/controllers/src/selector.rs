@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::key::Resource;
 use crate::read;
 
 #[derive(Debug, PartialEq)]
@@ -42,6 +43,29 @@ impl<'a> Selector<'a> {
     pub fn map(selector: Option<&'a Value>) -> Option<Selector<'a>> {
         let terms = equalities(selector)?;
         (!terms.is_empty()).then_some(Selector { terms })
+    }
+
+    /// The selector with which an object of this resource selects pods.
+    pub fn of(resource: &Resource, object: &'a Value) -> Option<Selector<'a>> {
+        let own = object.pointer("/spec/selector").filter(|selector| !selector.is_null());
+        match (resource.group.as_ref(), resource.plural.as_ref()) {
+            ("", "services") => Selector::map(own),
+            // Defaulted from the template.
+            ("", "replicationcontrollers") => {
+                Selector::map(own.or_else(|| object.pointer("/spec/template/metadata/labels")))
+            }
+            ("policy", "poddisruptionbudgets") => Selector::parse_or_everything(own),
+            ("apps", "replicasets" | "statefulsets" | "daemonsets") => Selector::parse(own),
+            _ => None,
+        }
+    }
+
+    /// A label and its value without which nothing is selected, if there is one.
+    pub fn exact(&self) -> Option<(&'a str, &'a str)> {
+        self.terms.iter().find_map(|term| match term {
+            Term::In(key, values) if values.len() == 1 => Some((*key, values[0])),
+            _ => None,
+        })
     }
 
     pub fn matches(&self, object: &Value) -> bool {

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::action::Outcome;
 use crate::key::{Key, Resource};
-use crate::selector::Selector;
 use crate::world::World;
 use crate::{
     cron_job, daemon_set, deployment, disruption, endpoints, job, namespace, pod, read,
@@ -127,33 +126,13 @@ fn service_task(namespace: &str, service: &str) -> Task {
 
 /// Whoever selects a pod by its labels: Services, budgets, and controllers that may adopt it.
 fn selecting(world: &World, pod: &Value) -> Vec<Task> {
-    const SELECTORS: [Resource; 7] = [
-        Resource::SERVICES,
-        Resource::DISRUPTION_BUDGETS,
-        Resource::REPLICA_SETS,
-        Resource::REPLICATION_CONTROLLERS,
-        Resource::STATEFUL_SETS,
-        Resource::DAEMON_SETS,
-        Resource::JOBS,
-    ];
     let orphan = read::controller(pod).is_none();
-    let mut tasks = Vec::new();
-    for resource in SELECTORS.iter().take(if orphan { SELECTORS.len() } else { 2 }) {
-        let Some(controller) = Controller::of(resource) else { continue };
-        for object in world.in_namespace(resource, read::namespace(pod)) {
-            let plain = [Resource::SERVICES, Resource::REPLICATION_CONTROLLERS].contains(resource);
-            let selector = object.pointer("/spec/selector");
-            let selector = if plain {
-                Selector::map(selector)
-            } else {
-                Selector::parse_or_everything(selector)
-            };
-            if selector.is_some_and(|s| s.matches(pod)) {
-                tasks.push(Task { controller, key: Key::of(resource, object) });
-            }
-        }
-    }
-    tasks
+    let tasks = world.selecting(pod).filter_map(|key| {
+        let controller = Controller::of(&key.resource)?;
+        let watches = matches!(controller, Controller::Endpoints | Controller::DisruptionBudget);
+        (watches || orphan).then(|| Task { controller, key: key.clone() })
+    });
+    tasks.collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! `World`: the driver's indexed copy of all objects, fed one change at a time. Reconcilers read
 //! nothing else. Objects are shared with the API server, so the copy costs pointers only.
 
+mod index;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -8,12 +10,15 @@ use serde_json::Value;
 
 use crate::key::{Key, Resource};
 use crate::read;
+use crate::selector::Selector;
+use index::Index;
 
 #[derive(Default)]
 pub struct World {
     objects: BTreeMap<Resource, BTreeMap<(String, String), Arc<Value>>>,
     /// Controller's uid -> the objects that it controls.
     children: HashMap<String, BTreeSet<Key>>,
+    index: Index,
     /// Objects known to be gone before the change that says so has arrived; older changes of
     /// them are void. Emptied by those changes, so it holds what is in flight only.
     gone: HashSet<String>,
@@ -91,6 +96,43 @@ impl World {
         keys.filter(move |key| key.resource == resource).filter_map(|key| self.get(key))
     }
 
+    /// The pods of a namespace that a selector selects, in the order of their names.
+    pub(crate) fn selected<'a>(
+        &'a self,
+        namespace: &str,
+        selector: &Selector,
+    ) -> Vec<&'a Arc<Value>> {
+        match selector.exact() {
+            Some(label) => {
+                let keys = self.index.labelled(namespace, label);
+                let pods = keys.filter_map(|key| self.get(key));
+                pods.filter(|pod| selector.matches(pod)).collect()
+            }
+            None => {
+                let pods = self.in_namespace(&Resource::PODS, namespace);
+                pods.filter(|pod| selector.matches(pod)).collect()
+            }
+        }
+    }
+
+    /// The objects whose selectors select this pod.
+    pub(crate) fn selecting<'a>(&'a self, pod: &'a Value) -> impl Iterator<Item = &'a Key> {
+        self.index.may_select(pod).filter(move |key| {
+            let object = self.get(key);
+            let selector = object.and_then(|object| Selector::of(&key.resource, object));
+            selector.is_some_and(|selector| selector.matches(pod))
+        })
+    }
+
+    /// Pods or ReplicaSets of a namespace that nobody controls.
+    pub(crate) fn orphans(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+    ) -> impl Iterator<Item = &Arc<Value>> {
+        self.index.orphans(resource, namespace).filter_map(|key| self.get(key))
+    }
+
     /// Everything that lives in a namespace, of whatever resource.
     pub fn contents<'a>(
         &'a self,
@@ -116,6 +158,7 @@ impl World {
             let owner = read::text(owner, "/uid").to_owned();
             self.children.entry(owner).or_default().insert(key.clone());
         }
+        self.index.add(&key, &object);
         let table = self.objects.entry(key.resource).or_default();
         table.insert((key.namespace, key.name), object);
         true
@@ -129,6 +172,7 @@ impl World {
             return false;
         }
         let Some(object) = table.remove(&at) else { return false };
+        self.index.remove(key, &object);
         if let Some(owner) = read::controller(&object) {
             let owner = read::text(owner, "/uid");
             if let Some(keys) = self.children.get_mut(owner) {
@@ -188,5 +232,27 @@ mod tests {
         world.observe(&Resource::PODS, Arc::new(successor));
         assert!(!world.observe_deleted(&Resource::PODS, &pod(5, "rs1"), 8));
         assert_eq!(world.all(&Resource::PODS).count(), 1);
+    }
+
+    #[test]
+    fn look_ups_by_label_follow_the_labels() {
+        let mut world = World::default();
+        let named = |name: &str| json!({"namespace": "default", "name": name, "uid": name});
+        let mut service = json!({"metadata": named("s"), "spec": {"selector": {"app": "a"}}});
+        let mut pod = json!({"metadata": named("p")});
+        for (asked, given, selected) in [("a", "a", 1), ("a", "b", 0), ("b", "b", 1), ("b", "a", 0)]
+        {
+            service["spec"]["selector"]["app"] = json!(asked);
+            pod["metadata"]["labels"] = json!({"app": given, "tier": "web"});
+            world.observe(&Resource::SERVICES, Arc::new(service.clone()));
+            world.observe(&Resource::PODS, Arc::new(pod.clone()));
+            let selector = Selector::of(&Resource::SERVICES, &service).unwrap();
+            assert_eq!(world.selected("default", &selector).len(), selected, "{asked} {given}");
+            assert_eq!(world.selected("other", &selector).len(), 0);
+            assert_eq!(world.selecting(&pod).count(), selected, "{asked} {given}");
+        }
+        assert_eq!(world.orphans(&Resource::PODS, "default").count(), 1);
+        world.observe_deleted(&Resource::PODS, &pod, 9);
+        assert_eq!(world.orphans(&Resource::PODS, "default").count(), 0);
     }
 }

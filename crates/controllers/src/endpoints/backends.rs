@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use crate::key::Resource;
 use crate::selector::Selector;
 use crate::world::World;
 use crate::{pods, read};
@@ -67,9 +66,8 @@ pub fn of(world: &World, service: &Value) -> Vec<Backend> {
         return Vec::new();
     };
     let families = families(service);
-    world
-        .in_namespace(&Resource::PODS, read::namespace(service))
-        .filter(|pod| !pods::finished(pod) && selector.matches(pod))
+    let pods = world.selected(read::namespace(service), &selector).into_iter();
+    pods.filter(|pod| !pods::finished(pod))
         .flat_map(|pod| families.iter().filter_map(|family| backend(service, pod, *family)))
         .collect()
 }
