@@ -82,7 +82,7 @@ impl Authority {
         Ok((Credential::from_pem(&answer.cert_chain.concat(), &key)?, Trust::from_pem(&roots)?))
     }
 
-    async fn connect(
+    pub async fn connect(
         &self,
     ) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, IdentityError> {
         let bad = || IdentityError::Address(self.address.clone());
@@ -128,7 +128,7 @@ fn until_renewal(credential: &Credential, now: WallTime, jitter: f64) -> Duratio
 }
 
 /// 100 ms doubled, 10 s at most, spread over half.
-fn back_off(failures: u32, jitter: f64) -> Duration {
+pub(crate) fn back_off(failures: u32, jitter: f64) -> Duration {
     let base = Duration::from_millis(100) * (1 << failures.saturating_sub(1).min(7));
     base.min(Duration::from_secs(10)).mul_f64(0.5 + 0.5 * jitter)
 }

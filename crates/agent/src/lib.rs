@@ -2,14 +2,22 @@
 //! the discovery client; our data plane in process, or real Envoy as a child.
 
 mod capture;
+mod command;
 mod dial;
+mod discovery;
+mod envoy;
 mod fetch;
 mod flags;
 mod identity;
 mod node;
+mod ours;
+mod relay;
+mod run;
 mod status;
 
+pub use command::command;
 pub use dial::Dial;
+pub use discovery::{ControlPlane, News, Source, follow_source};
 pub use identity::{Authority, Identity, IdentityError};
 pub use node::{Node, Role, Sources};
 pub use status::{Application, Probes, Readiness, Scrape, Status};

@@ -59,28 +59,55 @@ pub struct Application {
 const MAX_CONNECTIONS: usize = 256;
 const SCRAPE: Duration = Duration::from_secs(5);
 
+/// Serves the proxy's own metrics alone, as Prometheus asks for them on 15090.
+pub(crate) async fn serve_metrics(listener: TcpListener, metrics: Scrape) {
+    serve(listener, move |_, request| {
+        let metrics = metrics.clone();
+        async move {
+            match request.uri().path() {
+                "/stats/prometheus" => text(200, metrics().await),
+                _ => text(404, "not found\n"),
+            }
+        }
+    })
+    .await;
+}
+
+/// Accepts and answers until the task is dropped.
+async fn serve<A, F>(listener: TcpListener, answer: A)
+where
+    A: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let Ok((socket, peer)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let answered = answer(peer, request);
+                async move { Ok::<_, Infallible>(answered.await) }
+            });
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+            let _ = http.serve_connection(TokioIo::new(socket), service).await;
+            drop(permit);
+        });
+    }
+}
+
 impl Status {
     /// Serves until the task is dropped.
     pub async fn serve(self, listener: TcpListener) {
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        loop {
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
-            let Ok((socket, peer)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
+        serve(listener, move |peer, request| {
             let status = self.clone();
-            tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let status = status.clone();
-                    async move { Ok::<_, Infallible>(status.answer(peer, request).await) }
-                });
-                let mut http = hyper::server::conn::http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-                let _ = http.serve_connection(TokioIo::new(socket), service).await;
-                drop(permit);
-            });
-        }
+            async move { status.answer(peer, request).await }
+        })
+        .await;
     }
 
     async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {

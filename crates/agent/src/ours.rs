@@ -1,0 +1,182 @@
+//! Our own data plane in this process: configurations come by discovery, the admin port answers, the
+//! metrics port prints.
+
+use crate::discovery::{self, News};
+use crate::run::{DataPlane, Setting, listen};
+use crate::status::{Readiness, Scrape};
+use base::Level;
+use dataplane::admin::{self, Process, State};
+use dataplane::{Options, Proxy};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use telemetry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+const ADMIN_PORT: u16 = 15000;
+const METRICS_PORT: u16 = 15090;
+/// A pod's proxy needs few threads; more are asked for by name.
+const DEFAULT_WORKERS: usize = 2;
+
+/// The running data plane, as the admin port sees it.
+struct Ours {
+    proxy: Proxy,
+    config: Mutex<Arc<ir::Config>>,
+    node: Value,
+    began: Instant,
+    readiness: watch::Sender<Readiness>,
+    quit: watch::Sender<bool>,
+    log_level: String,
+}
+
+pub(crate) struct Handle(Arc<Ours>);
+
+/// Starts the workers, the admin and metrics ports and the discovery client.
+pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = match setting.concurrency {
+        Some(n) => usize::try_from(n).unwrap_or(1),
+        None => DEFAULT_WORKERS.min(available),
+    };
+    let options = Options { workers, mark: setting.dial.mark, ..Options::default() };
+    let proxy = Proxy::start(options).map_err(|e| format!("the data plane does not start: {e}"))?;
+    let node = &setting.node;
+    let ours = Arc::new(Ours {
+        proxy,
+        config: Mutex::default(),
+        node: json!({"id": node.id, "cluster": node.cluster, "metadata": node.metadata}),
+        began: Instant::now(),
+        readiness: setting.readiness.clone(),
+        quit: setting.quit.clone(),
+        log_level: setting.log_level.clone(),
+    });
+    let admin_socket = TcpListener::bind(("127.0.0.1", ADMIN_PORT)).await;
+    let admin_socket = admin_socket.map_err(|e| format!("port {ADMIN_PORT}: {e}"))?;
+    tokio::spawn(admin::serve(admin_socket, ours.clone()));
+    let metrics = Handle(ours.clone()).metrics();
+    tokio::spawn(crate::status::serve_metrics(listen(METRICS_PORT).await?, metrics));
+    let node = xds::bootstrap::Node {
+        id: node.id.as_str().into(),
+        cluster: node.cluster.as_str().into(),
+        metadata: node.metadata.clone(),
+        ..Default::default()
+    };
+    let heeding = ours.clone();
+    let authority = setting.authority.clone();
+    tokio::spawn(discovery::follow(authority, node, move |news| heeding.heed(news)));
+    Ok(Handle(ours))
+}
+
+impl Ours {
+    fn heed(&self, news: News) {
+        match news {
+            News::Config(config) => self.publish(config),
+            News::Complete => self.wait_or_ready(Readiness::Ready),
+            News::Waiting(what) => self.wait_or_ready(Readiness::Waiting(what)),
+        }
+    }
+
+    fn publish(&self, config: ir::Config) {
+        for finding in self.proxy.publish(&config) {
+            match finding.level {
+                Level::Error => tracing::error!(%finding, "configuration"),
+                _ => tracing::debug!(%finding, "configuration"),
+            }
+        }
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Once ready, a proxy stays ready: it serves without the control plane. Draining is the end.
+    fn wait_or_ready(&self, next: Readiness) {
+        self.readiness.send_if_modified(|now| {
+            let changes = matches!(now, Readiness::Waiting(_)) && *now != next;
+            if changes {
+                *now = next;
+            }
+            changes
+        });
+    }
+}
+
+impl DataPlane for Handle {
+    fn metrics(&self) -> Scrape {
+        let ours = self.0.clone();
+        Arc::new(move || {
+            let page = telemetry::prometheus(ours.proxy.registry(), |_| true);
+            Box::pin(std::future::ready(page))
+        })
+    }
+
+    fn drain(&self) {
+        self.0.proxy.drain();
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.proxy.open_connections() > 0
+    }
+}
+
+impl Process for Ours {
+    fn state(&self) -> State {
+        match *self.readiness.borrow() {
+            Readiness::Ready => State::Live,
+            Readiness::Draining => State::Draining,
+            Readiness::Waiting(_) => State::Initializing,
+        }
+    }
+
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn concurrency(&self) -> usize {
+        self.proxy.workers()
+    }
+
+    fn node(&self) -> Value {
+        self.node.clone()
+    }
+
+    fn bootstrap(&self) -> Value {
+        json!({"node": self.node})
+    }
+
+    fn config(&self) -> Arc<ir::Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_static(&self, _: ir::Kind, _: &str) -> bool {
+        false
+    }
+
+    fn registry(&self) -> &Registry {
+        self.proxy.registry()
+    }
+
+    fn log_level(&self, set: Option<&str>) -> Result<String, String> {
+        match set {
+            None => Ok(self.log_level.clone()),
+            Some(_) => Err("the level is set when the proxy starts: --proxyLogLevel".to_owned()),
+        }
+    }
+
+    fn drain(&self) {
+        self.readiness.send_replace(Readiness::Draining);
+        self.proxy.drain();
+    }
+
+    fn quit(&self) {
+        self.quit.send_replace(true);
+    }
+
+    fn reopen_logs(&self) {
+        for error in self.proxy.logs().reopen() {
+            tracing::error!(%error, "an access log cannot be opened again");
+        }
+    }
+}
