@@ -19,6 +19,15 @@ use xds::bootstrap::{self, Bootstrap};
 const LOOK: Duration = Duration::from_millis(20);
 
 pub fn main() -> ExitCode {
+    // The allocator asks for huge pages, of which a small process would use little.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == "proxy") {
+        log_for_agent();
+    }
+    if let Some(code) = agent::command(&words) {
+        return code;
+    }
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -26,6 +35,13 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The agent's own level; `LATEEN_LOG` changes it.
+fn log_for_agent() {
+    let filter = EnvFilter::try_from_env("LATEEN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(filter).with(layer).init();
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
@@ -41,13 +57,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
         println!("configuration '{shown}' OK");
         return Ok(());
     }
-    if bootstrap.dynamic.is_some() {
-        bail!(
-            "dynamic_resources: run under an agent (lateen-proxy proxy), or use static_resources"
-        );
-    }
+    let source = crate::dynamic::source(&bootstrap)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(args, bootstrap))
+    runtime.block_on(serve(args, bootstrap, source))
 }
 
 fn read(args: &Args) -> anyhow::Result<Bootstrap> {
@@ -99,7 +111,11 @@ pub fn level(name: &str) -> Option<&'static str> {
     })
 }
 
-async fn serve(args: &Args, bootstrap: Bootstrap) -> anyhow::Result<()> {
+async fn serve(
+    args: &Args,
+    bootstrap: Bootstrap,
+    source: Option<agent::Source>,
+) -> anyhow::Result<()> {
     let Some(wanted) = level(&args.log_level) else {
         bail!("--log-level {}: use trace, debug, info, warning, error or off", args.log_level);
     };
@@ -125,6 +141,10 @@ async fn serve(args: &Args, bootstrap: Bootstrap) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("admin: cannot listen on {address}"))?;
         tokio::spawn(admin::serve(socket, running.clone()));
+    }
+    if let Some(source) = source {
+        let heeding = running.clone();
+        tokio::spawn(agent::follow_source(source, move |news| heeding.heed(news)));
     }
     until_told(&running).await?;
     running.drain_now();
