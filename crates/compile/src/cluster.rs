@@ -11,6 +11,7 @@ use crate::build::Build;
 use crate::endpoints::Assignment;
 use crate::names;
 use crate::scope::{Scope, rule_of};
+use crate::unsupported;
 use api::{H2UpgradePolicy, MeshH2Upgrade, Protocol, Subset};
 use base::{Finding, Host, OriginId};
 use ir::{Cluster, Discovery, LoadBalancer, Metadata, Str, UpstreamProtocol, Value};
@@ -47,6 +48,7 @@ impl Clusters {
 pub(crate) fn of_service(b: &mut Build<'_>, service: &Service, into: &mut Clusters) {
     let rule = rule_of(b.world, b.proxy, service).cloned();
     let rule = rule.as_deref();
+    b.findings.extend(rule.iter().flat_map(|r| unsupported::in_rule(r)));
     for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
         if let Some(cluster) = of_port(b, service, port, rule, None) {
             into.add(cluster, service, port, None);
@@ -81,6 +83,12 @@ fn of_port(
     policy::apply_load_balancer(&policy, &mut cluster);
     if let Some(rule) = rule {
         cluster.origin = b.origin(&rule.policy_object, "spec.trafficPolicy");
+        if policy.tunnel {
+            let say = "a tunnel is not possible in this version; the traffic is refused rather than \
+                       sent around it";
+            b.say(&rule.policy_object, Finding::error("spec.trafficPolicy.tunnel", say));
+            return None;
+        }
         if let Err(finding) = tls::apply(&policy, service, &mut cluster) {
             b.say(&rule.policy_object, *finding);
             return None;

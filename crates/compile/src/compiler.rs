@@ -6,7 +6,8 @@ use crate::memo::{Memo, Pool};
 use crate::{Proxy, ProxyKind, gateway, inbound, outbound};
 use base::{Finding, Host, Labels, Origin, OriginTable};
 use ir::{Cluster, Config, Listener, RouteConfig};
-use registry::{Resolution, Snapshot};
+use registry::{Resolution, Service, Snapshot};
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -174,9 +175,15 @@ impl Compiler {
 }
 
 impl Part {
+    /// The same rule may stand in several routes; what there is to say about it is said once.
     fn with(self, build: Build<'_>) -> Part {
-        Part { findings: build.findings, missing: build.missing, ..self }
+        Part { findings: once(build.findings), missing: once(build.missing), ..self }
     }
+}
+
+fn once<T: Clone + Eq + Hash>(list: Vec<T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    list.into_iter().filter(|item| seen.insert(item.clone())).collect()
 }
 
 impl OutboundKey {
@@ -203,8 +210,16 @@ impl Read {
     fn of(world: &Snapshot, proxy: &Proxy) -> Read {
         let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
         let sidecar = sidecar.filter(|_| proxy.kind == ProxyKind::Sidecar);
-        let headless = |s: &Arc<registry::Service>| s.resolution == registry::Resolution::Headless;
-        let by_endpoints = proxy.kind == ProxyKind::Sidecar && world.services.iter().any(headless);
+        // Headless services are listened for at the addresses of their endpoints, and those that
+        // DNS finds stand in their clusters.
+        let by_endpoints = |s: &&Arc<Service>| match s.resolution {
+            Resolution::Headless => proxy.kind == ProxyKind::Sidecar,
+            Resolution::Dns | Resolution::DnsRoundRobin => !s.selector.is_empty(),
+            _ => false,
+        };
+        let of = world.services.iter().filter(by_endpoints);
+        let versions = of.filter_map(|s| world.endpoints.get(&s.key())).map(|e| e.version);
+        let endpoints = versions.max().unwrap_or(0);
         Read {
             sidecar: sidecar.map(|s| (s.object.to_string(), s.version)),
             versions: [
@@ -214,7 +229,7 @@ impl Read {
                 world.gateways.version,
                 world.mesh.version,
             ],
-            endpoints: if by_endpoints { world.endpoints.version } else { 0 },
+            endpoints,
         }
     }
 }

@@ -24,7 +24,7 @@ fn groups_of(
     known: &ServiceEndpoints,
     port_name: &str,
     labels: &Labels,
-    families: (bool, bool),
+    families: Families,
 ) -> Vec<EndpointGroup> {
     let mut groups: BTreeMap<ir::Locality, Vec<Endpoint>> = BTreeMap::new();
     let has = |i: &&Instance| labels.iter().all(|(k, v)| i.workload.labels.get(k) == Some(v));
@@ -102,7 +102,7 @@ pub(crate) fn named(name: &str, port: u16) -> EndpointGroup {
     }
 }
 
-fn families(proxy: &Proxy) -> (bool, bool) {
+fn families(proxy: &Proxy) -> Families {
     (proxy.ips.iter().any(|ip| ip.is_ipv4()), proxy.ips.iter().any(|ip| ip.is_ipv6()))
 }
 
@@ -115,8 +115,11 @@ pub(crate) struct Assignment {
     pub port: String,
     /// The subset's.
     pub labels: Labels,
-    latest: Mutex<HashMap<(bool, bool), (u64, Arc<Endpoints>)>>,
+    latest: Mutex<HashMap<Families, (u64, Arc<Endpoints>)>>,
 }
+
+/// Whether the proxy has IPv4, and IPv6.
+type Families = (bool, bool);
 
 impl PartialEq for Assignment {
     fn eq(&self, other: &Self) -> bool {

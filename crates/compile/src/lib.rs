@@ -19,6 +19,7 @@ mod outbound;
 mod proxy;
 mod route;
 mod scope;
+mod unsupported;
 
 pub use compiler::{Compiled, Compiler, Dependencies, Missing, compile};
 pub use proxy::{InvalidNode, Proxy, ProxyKind};

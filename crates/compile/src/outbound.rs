@@ -11,7 +11,7 @@ use crate::cluster::{self, Clusters};
 use crate::compiler::Part;
 use crate::http::{Side, manager, tcp_filters};
 use crate::scope::Scope;
-use crate::{log, names};
+use crate::{log, names, unsupported};
 use api::OutboundMode;
 use base::OriginId;
 use ir::{
@@ -24,6 +24,11 @@ use std::sync::Arc;
 
 pub(crate) fn compile(b: &mut Build<'_>) -> Part {
     let scope = Scope::of_sidecar(b.world, b.proxy);
+    if let Some(sidecar) = b.world.sidecars.of_proxy(&b.proxy.namespace, &b.proxy.labels) {
+        for finding in unsupported::in_sidecar(&sidecar.spec) {
+            b.say(&sidecar.object, finding);
+        }
+    }
     let mut clusters = Clusters::default();
     for service in scope.services() {
         cluster::of_service(b, service, &mut clusters);

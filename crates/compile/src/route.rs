@@ -11,8 +11,9 @@ pub(crate) use l4::{L4Route, tcp_routes, tls_routes};
 use crate::build::Build;
 use crate::http::{CORS, FAULT};
 use crate::scope::Scope;
+use crate::unsupported;
 use api::{Destination, HttpMatchRequest, HttpRoute, VirtualService};
-use base::{Finding, Labels};
+use base::Labels;
 use ir::{Action, PathMatch, Route, RouteMatch, Str};
 use registry::Item;
 
@@ -35,6 +36,9 @@ pub(crate) fn http_routes(
     item: &Item<VirtualService>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
+    for finding in unsupported::in_virtual_service(&item.spec) {
+        b.say(&item.object, finding);
+    }
     for (index, http) in item.spec.http.iter().enumerate() {
         let path = format!("spec.http[{index}]");
         if http.r#match.is_empty() {
@@ -68,6 +72,7 @@ fn applies(
     m: &HttpMatchRequest,
 ) -> bool {
     binds(place, item, &m.gateways)
+        && !m.headers.keys().chain(m.without_headers.keys()).any(|n| n.starts_with('@'))
         && m.port.is_none_or(|p| p == u32::from(place.port))
         && from_source(b, place, &m.source_labels, &m.source_namespace)
 }
@@ -117,10 +122,6 @@ fn route(
     path: &str,
 ) -> Route {
     let rule_path = path.split(".match").next().unwrap_or(path).to_owned();
-    if http.delegate.is_some() {
-        let say = "delegation has no effect in this version: requests are answered 500";
-        b.say(&item.object, Finding::error(format!("{rule_path}.delegate"), say));
-    }
     let mut route = Route {
         name: name(http, condition),
         matches: condition

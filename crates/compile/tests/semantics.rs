@@ -561,3 +561,22 @@ spec: {{type: ExternalName, externalName: {target}, ports: [{{name: http, port: 
     let cluster = c.config.clusters.iter().find(|c| &*c.name == x).expect("a cluster");
     assert!(matches!(&cluster.discovery, Discovery::StrictDns { .. }));
 }
+
+#[test]
+fn what_has_no_effect_is_said_once_by_object_and_field() {
+    let mut store = store();
+    apply(
+        &mut store,
+        &service("a", "default", "10.96.0.1", "[{name: http, port: 80}, {name: http-b, port: 81}]"),
+    );
+    let rule = "{host: a, trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: true}}}}";
+    apply(&mut store, &istio("DestinationRule", "a", "default", rule));
+    let delegate = "{hosts: [a], http: [{delegate: {name: b}}]}";
+    apply(&mut store, &istio("VirtualService", "a", "default", delegate));
+    let said: Vec<String> = compiled(&mut store).findings.iter().map(ToString::to_string).collect();
+    let expected = [
+        "DestinationRule default/a: spec.trafficPolicy.loadBalancer.localityLbSetting: has no effect in this version",
+        "VirtualService default/a: spec.http[0].delegate: delegation has no effect in this version: requests are answered 500",
+    ];
+    assert_eq!(said, expected);
+}

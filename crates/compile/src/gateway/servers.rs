@@ -2,6 +2,7 @@
 
 use super::bind_address;
 use crate::build::Build;
+use crate::unsupported;
 use api::{Gateway, Protocol, Server, ServerTlsMode, VirtualService};
 use base::{Finding, Host, OriginId};
 use ir::Str;
@@ -79,6 +80,9 @@ pub(super) fn of(b: &mut Build<'_>) -> Vec<PortGroup> {
     let gateways: Vec<_> =
         b.world.gateways.iter().filter(|g| selects(&g.spec, b)).cloned().collect();
     for gateway in gateways {
+        for finding in unsupported::in_gateway(&gateway.spec) {
+            b.say(&gateway.object, finding);
+        }
         for (index, server) in gateway.spec.servers.iter().enumerate() {
             let path = format!("spec.servers[{index}]");
             match bound(b, &gateway, server, path.clone()) {

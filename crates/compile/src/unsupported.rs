@@ -1,0 +1,119 @@
+//! Fields that are read and not honoured yet. Whoever writes one is told, by object and field.
+
+use api::{
+    ConnectionPoolSettings, Gateway, LoadBalancerSettings, OutlierDetection, Sidecar,
+    TrafficPolicy, VirtualService,
+};
+use base::Finding;
+use registry::Rule;
+
+const SAY: &str = "has no effect in this version";
+
+fn warn(present: bool, path: impl Into<String>, out: &mut Vec<Finding>) {
+    if present {
+        out.push(Finding::warning(path, SAY));
+    }
+}
+
+/// With the object that each stands in, since a rule may be merged from several.
+pub(crate) fn in_rule(rule: &Rule) -> Vec<Finding> {
+    let whole = rule.policy.iter().map(|p| (&rule.policy_object, "spec".to_owned(), p));
+    let subsets = rule.subsets.iter().filter_map(|(subset, object, index)| {
+        Some((object, format!("spec.subsets[{index}]"), subset.traffic_policy.as_ref()?))
+    });
+    let mut all = Vec::new();
+    for (object, path, policy) in whole.chain(subsets) {
+        let mut out = Vec::new();
+        in_policy(policy, &format!("{path}.trafficPolicy"), &mut out);
+        all.extend(out.into_iter().map(|f| f.about(object.clone())));
+    }
+    all
+}
+
+fn in_policy(policy: &TrafficPolicy, path: &str, out: &mut Vec<Finding>) {
+    load_balancer(policy.load_balancer.as_ref(), path, out);
+    outliers(policy.outlier_detection.as_ref(), path, out);
+    pool(policy.connection_pool.as_ref(), path, out);
+    let crl = policy.tls.as_ref().is_some_and(|t| !t.ca_crl.is_empty());
+    warn(crl, format!("{path}.tls.caCrl"), out);
+    for (index, port) in policy.port_level_settings.iter().enumerate() {
+        let path = format!("{path}.portLevelSettings[{index}]");
+        load_balancer(port.load_balancer.as_ref(), &path, out);
+        outliers(port.outlier_detection.as_ref(), &path, out);
+        pool(port.connection_pool.as_ref(), &path, out);
+    }
+}
+
+fn load_balancer(lb: Option<&LoadBalancerSettings>, path: &str, out: &mut Vec<Finding>) {
+    let Some(lb) = lb else { return };
+    let path = format!("{path}.loadBalancer");
+    warn(lb.locality_lb_setting.is_some(), format!("{path}.localityLbSetting"), out);
+    warn(lb.zone_aware_lb_setting.is_some(), format!("{path}.zoneAwareLbSetting"), out);
+    warn(lb.backend_utilization.is_some(), format!("{path}.backendUtilization"), out);
+}
+
+fn outliers(outliers: Option<&OutlierDetection>, path: &str, out: &mut Vec<Finding>) {
+    let codes = outliers.is_some_and(|o| !o.outlier_detection_http_error_codes.is_empty());
+    warn(codes, format!("{path}.outlierDetection.outlierDetectionHttpErrorCodes"), out);
+}
+
+/// The idle time of TCP connections is the listener's to keep, which serves several services.
+fn pool(pool: Option<&ConnectionPoolSettings>, path: &str, out: &mut Vec<Finding>) {
+    let tcp = pool.and_then(|p| p.tcp.as_ref());
+    let idle = tcp.is_some_and(|t| t.idle_timeout.is_some());
+    warn(idle, format!("{path}.connectionPool.tcp.idleTimeout"), out);
+}
+
+pub(crate) fn in_sidecar(spec: &Sidecar) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for (index, egress) in spec.egress.iter().enumerate() {
+        let path = format!("spec.egress[{index}]");
+        warn(!egress.bind.is_empty(), format!("{path}.bind"), &mut out);
+        let mode = egress.capture_mode == api::CaptureMode::None;
+        warn(mode, format!("{path}.captureMode"), &mut out);
+    }
+    for (index, ingress) in spec.ingress.iter().enumerate() {
+        let path = format!("spec.ingress[{index}]");
+        warn(!ingress.bind.is_empty(), format!("{path}.bind"), &mut out);
+        warn(ingress.tls.is_some(), format!("{path}.tls"), &mut out);
+        warn(ingress.connection_pool.is_some(), format!("{path}.connectionPool"), &mut out);
+        let mode = ingress.capture_mode == api::CaptureMode::None;
+        warn(mode, format!("{path}.captureMode"), &mut out);
+    }
+    let pool = spec.inbound_connection_pool.is_some();
+    warn(pool, "spec.inboundConnectionPool", &mut out);
+    let proxy = spec.outbound_traffic_policy.as_ref().is_some_and(|p| p.egress_proxy.is_some());
+    warn(proxy, "spec.outboundTrafficPolicy.egressProxy", &mut out);
+    out
+}
+
+pub(crate) fn in_gateway(spec: &Gateway) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for (index, server) in spec.servers.iter().enumerate() {
+        let path = format!("spec.servers[{index}]");
+        let endpoint = !server.default_endpoint.is_empty();
+        warn(endpoint, format!("{path}.defaultEndpoint"), &mut out);
+        let crl = server.tls.as_ref().is_some_and(|t| !t.ca_crl.is_empty());
+        warn(crl, format!("{path}.tls.caCrl"), &mut out);
+    }
+    out
+}
+
+pub(crate) fn in_virtual_service(spec: &VirtualService) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for (index, http) in spec.http.iter().enumerate() {
+        if http.delegate.is_some() {
+            let say = "delegation has no effect in this version: requests are answered 500";
+            out.push(Finding::error(format!("spec.http[{index}].delegate"), say));
+        }
+        for (at, m) in http.r#match.iter().enumerate() {
+            let claims = m.headers.keys().chain(m.without_headers.keys());
+            for name in claims.filter(|n| n.starts_with('@')) {
+                let path = format!("spec.http[{index}].match[{at}].headers[{name}]");
+                let say = "matching claims has no effect in this version: the rule never applies";
+                out.push(Finding::error(path, say));
+            }
+        }
+    }
+    out
+}
