@@ -44,7 +44,7 @@ flags! {
 }
 
 /// A set of response flags; shown as the log shows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags(u32);
 
 impl Flags {

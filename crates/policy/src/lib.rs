@@ -18,6 +18,7 @@ pub mod headers;
 pub mod log;
 pub mod matching;
 pub mod normal;
+pub mod peer;
 pub mod retry;
 mod rewrite;
 mod table;

@@ -129,7 +129,7 @@ impl HeaderMatcher {
             head.each_value(&self.name, &mut look);
         }
         if let Condition::Present(wanted) = self.condition {
-            return (there == wanted) != self.invert;
+            return ((there || self.missing_as_empty) == wanted) != self.invert;
         }
         match (there, self.missing_as_empty) {
             (true, _) => holds != self.invert,
@@ -250,6 +250,7 @@ mod tests {
             ("b", HeaderCondition::Present(true), false, false, false),
             ("b", HeaderCondition::Present(true), true, false, true),
             ("b", HeaderCondition::Present(false), false, false, true),
+            ("b", HeaderCondition::Present(true), false, true, true),
             (":method", exact("GET"), false, false, true),
             (":authority", exact("h"), false, false, true),
             ("a", HeaderCondition::Range(0, 2), false, false, true),
