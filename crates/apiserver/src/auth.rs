@@ -2,6 +2,7 @@
 //! and role-based authorisation.
 
 mod authority;
+pub mod escalation;
 mod jwt;
 pub mod rbac;
 

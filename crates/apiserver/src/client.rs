@@ -4,15 +4,21 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, Semaphore, broadcast};
 
 use crate::core::{Caller, Core, PatchKind, Target};
 pub use crate::error::ApiError;
+
+/// Events that may wait to be recorded; more are dropped.
+const WAITING_EVENTS: usize = 256;
 
 /// A handle on the cluster; clones share it.
 #[derive(Clone)]
 pub struct Client {
     core: Arc<Core>,
+    /// Events are recorded one after the other, so that equal ones are counted.
+    recording: Arc<Mutex<()>>,
+    waiting_events: Arc<Semaphore>,
 }
 
 /// Which object is meant.
@@ -63,7 +69,8 @@ pub struct DeleteOptions {
 
 impl Client {
     pub(crate) fn new(core: Arc<Core>) -> Client {
-        Client { core }
+        let waiting_events = Arc::new(Semaphore::new(WAITING_EVENTS));
+        Client { core, recording: Arc::default(), waiting_events }
     }
 
     /// Objects in their stored version, by namespace and name.
@@ -158,7 +165,14 @@ impl Client {
             "source": {"component": component}, "reportingComponent": component,
         });
         let client = self.clone();
-        tokio::spawn(async move {
+        let place = self.waiting_events.clone().try_acquire_owned();
+        let (Ok(place), Ok(runtime)) = (place, tokio::runtime::Handle::try_current()) else {
+            tracing::debug!(reason, "an Event was dropped");
+            return;
+        };
+        runtime.spawn(async move {
+            let _place = place;
+            let _turn = client.recording.lock().await;
             if let Err(error) = client.store_event(event).await {
                 tracing::debug!(%error, "an Event could not be recorded");
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +26,11 @@ use crate::store::{DiskError, Store};
 const MAX_CONNECTIONS: usize = 4096;
 /// A peer that has not finished its TLS handshake by then is dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A request's head must arrive within this.
+const HEADERS: Duration = Duration::from_secs(60);
+/// Dead peers of HTTP/2 are found by pings at this interval.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 pub struct Options {
     pub state_dir: PathBuf,
@@ -157,8 +162,13 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, core: Arc<Core>) {
         async move { Ok::<_, std::convert::Infallible>(http::handle(core, user, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().max_buf_size(64 * 1024);
-    builder.http2().max_concurrent_streams(250).max_header_list_size(64 * 1024);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .max_concurrent_streams(250)
+        .max_header_list_size(64 * 1024);
     if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
     {
         tracing::debug!(%error, "a connection ended badly");

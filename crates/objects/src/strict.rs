@@ -75,10 +75,28 @@ fn check(shape: &Shape, value: &Value, path: &str) -> Option<String> {
             return (!fits).then(|| format!("{path}: {n} is not an integer"));
         }
         (Shape::Number, Value::Number(_)) | (Shape::Bool, Value::Bool(_)) => return None,
-        (Shape::IntOrString | Shape::Quantity, Value::String(_) | Value::Number(_)) => return None,
+        (Shape::IntOrString, Value::String(_) | Value::Number(_)) => return None,
+        (Shape::Quantity, Value::Number(_)) => return None,
+        (Shape::Quantity, Value::String(text)) => {
+            return (!is_quantity(text))
+                .then(|| format!("{path}: {text:?} is not a quantity such as 100m, 0.5 or 1Gi"));
+        }
         (shape, _) => type_name(shape),
     };
     Some(format!("{path}: {} where {wanted} is expected", describe(value)))
+}
+
+/// A number with an optional decimal exponent or unit.
+fn is_quantity(text: &str) -> bool {
+    const UNITS: &[&str] =
+        &["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let unsigned = text.trim_start_matches(['+', '-']);
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, unit) = unsigned.split_at(end);
+    let exponent = unit.strip_prefix(['e', 'E']).is_some_and(|e| e.parse::<i32>().is_ok());
+    text.len() - unsigned.len() <= 1
+        && number.parse::<f64>().is_ok()
+        && (exponent || UNITS.contains(&unit))
 }
 
 fn type_name(shape: &Shape) -> &'static str {
@@ -155,6 +173,16 @@ mod tests {
         prune(&shape, &mut object);
         assert!(unknown_fields(&shape, &object).is_empty());
         assert_eq!(object["metadata"]["labels"]["any"], "x");
+    }
+
+    #[test]
+    fn quantities() {
+        for good in ["1", "0.5", "100m", "1Gi", "-3k", "1e3", "12E", "2.5Mi"] {
+            assert!(is_quantity(good), "{good}");
+        }
+        for bad in ["", "Gi", "1gi", "1 Gi", "--1", "1e", "1.2.3", "12xyz"] {
+            assert!(!is_quantity(bad), "{bad}");
+        }
     }
 
     #[test]

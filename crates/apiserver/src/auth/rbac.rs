@@ -68,7 +68,12 @@ fn collect(
     }
 }
 
-fn role_rules(core: &Core, cluster_wide: bool, namespace: &str, name: &str) -> Vec<Value> {
+pub(super) fn role_rules(
+    core: &Core,
+    cluster_wide: bool,
+    namespace: &str,
+    name: &str,
+) -> Vec<Value> {
     let (plural, namespace) =
         if cluster_wide { ("clusterroles", "") } else { ("roles", namespace) };
     let key = crate::store::Key {

@@ -36,6 +36,7 @@ impl Core {
         strict::prune(&target.kind.storage().shape, &mut new);
         self.complete(target, old.as_deref(), &mut new);
         self.validate(target, old.as_deref(), &new)?;
+        crate::auth::escalation::check(self, &caller.user, target, &new)?;
         self.validating_webhooks(caller, target, operation, old.as_deref(), &new).await?;
         self.record(caller, target, old.as_deref(), recorded.as_ref(), &mut new);
         if let Some(old) = &old {

@@ -138,3 +138,42 @@ async fn every_bad_body_is_a_clear_4xx() {
     assert_eq!(http.call("PUT", MAPS, &json!({})).await.0, 405);
     assert_eq!(http.call("GET", "/apis/none/v1/things", &Value::Null).await.0, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_grants_what_they_do_not_have() {
+    let (cluster, mut http) = with_admin("escalation").await;
+    let rbac = "rbac.authorization.k8s.io";
+    for object in [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "sly", "namespace": "default"}}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "own", "namespace": "default"},
+            "rules": [{"apiGroups": [rbac], "resources": ["roles", "rolebindings"], "verbs": ["create", "update"]},
+                {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "own", "namespace": "default"},
+            "roleRef": {"kind": "Role", "name": "own", "apiGroup": rbac},
+            "subjects": [{"kind": "ServiceAccount", "name": "sly"}]}),
+    ] {
+        cluster.client.create(object).await.unwrap();
+    }
+    http.token =
+        Some(cluster.client.service_account_token("default", "sly", &[], 3600, None).unwrap());
+    let path = |plural: &str| format!("/apis/{rbac}/v1/namespaces/default/{plural}");
+    let role = |name: &str, resource: &str| {
+        json!({"metadata": {"name": name},
+        "rules": [{"apiGroups": [""], "resources": [resource], "verbs": ["get"]}]})
+    };
+    assert_eq!(http.call("POST", &path("roles"), &role("fair", "configmaps")).await.0, 201);
+    assert_eq!(http.call("POST", &path("roles"), &role("greedy", "secrets")).await.0, 403);
+    assert_eq!(http.call("POST", &path("roles"), &role("all", "*")).await.0, 403);
+    let binding = |name: &str, kind: &str, role: &str| {
+        json!({"metadata": {"name": name},
+        "roleRef": {"kind": kind, "name": role, "apiGroup": rbac}, "subjects": [{"kind": "ServiceAccount", "name": "sly"}]})
+    };
+    assert_eq!(
+        http.call("POST", &path("rolebindings"), &binding("fair", "Role", "fair")).await.0,
+        201
+    );
+    let (code, status) = http
+        .call("POST", &path("rolebindings"), &binding("root", "ClusterRole", "cluster-admin"))
+        .await;
+    assert_eq!(code, 403, "{status}");
+}
