@@ -7,6 +7,7 @@ use crate::{Proxy, ProxyKind, gateway, inbound, outbound};
 use base::{Finding, Host, Labels, Origin, OriginTable};
 use ir::{Cluster, Config, Listener, RouteConfig};
 use registry::{Resolution, Service, Snapshot};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -91,6 +92,15 @@ struct Read {
     endpoints: u64,
 }
 
+/// A proxy knows the labels that its pod had when it started; the pod's own may have changed since.
+fn with_known_labels<'a>(world: &Snapshot, proxy: &'a Proxy) -> Cow<'a, Proxy> {
+    let workload = proxy.ips.iter().find_map(|ip| world.workloads.at(*ip));
+    match workload.filter(|w| w.namespace == proxy.namespace && w.labels != proxy.labels) {
+        Some(workload) => Cow::Owned(Proxy { labels: workload.labels.clone(), ..proxy.clone() }),
+        None => Cow::Borrowed(proxy),
+    }
+}
+
 /// Origins kept before all memory is dropped and built anew; they grow with objects ever seen.
 const MAX_ORIGINS: usize = 1_000_000;
 
@@ -103,6 +113,7 @@ impl Compiler {
         if self.origins.iter().len() > MAX_ORIGINS {
             *self = Compiler::default();
         }
+        let proxy = &*with_known_labels(world, proxy);
         let outer = self.outbound_part(world, proxy);
         let inner = match proxy.kind {
             ProxyKind::Sidecar => Some(self.inbound_part(world, proxy)),

@@ -5,17 +5,20 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
-/// The latest result for each key, with the stamp of what it was computed from.
+/// The two latest results for each key, with the stamps of what they were computed from: while a
+/// change is held back, some proxies live in the world before it and some in the one after.
 pub(crate) struct Memo<K, S, V> {
     entries: HashMap<K, Entry<S, V>>,
     round: u64,
 }
 
 struct Entry<S, V> {
-    stamp: S,
-    value: Arc<V>,
+    /// The newest first.
+    results: Vec<(S, Arc<V>)>,
     used: u64,
 }
+
+const RESULTS: usize = 2;
 
 /// Keys of which results are kept.
 const MAX_ENTRIES: usize = 4096;
@@ -30,7 +33,7 @@ impl<K: Eq + Hash, S: Eq, V> Memo<K, S, V> {
     pub fn get(&mut self, key: &K, stamp: &S) -> Option<Arc<V>> {
         let entry = self.entries.get_mut(key)?;
         entry.used = self.round;
-        (entry.stamp == *stamp).then(|| entry.value.clone())
+        entry.results.iter().find(|(s, _)| s == stamp).map(|(_, value)| value.clone())
     }
 
     /// When it is full, the keys that nobody asked for since it was last full go.
@@ -44,7 +47,11 @@ impl<K: Eq + Hash, S: Eq, V> Memo<K, S, V> {
             }
         }
         let value = Arc::new(value);
-        self.entries.insert(key, Entry { stamp, value: value.clone(), used: self.round });
+        let fresh = || Entry { results: Vec::new(), used: 0 };
+        let entry = self.entries.entry(key).or_insert_with(fresh);
+        entry.used = self.round;
+        entry.results.truncate(RESULTS - 1);
+        entry.results.insert(0, (stamp, value.clone()));
         value
     }
 }
@@ -98,6 +105,10 @@ mod tests {
         memo.put(0, 1, "one");
         assert_eq!(memo.get(&0, &1).as_deref(), Some(&"one"));
         assert_eq!(memo.get(&0, &2), None);
+        memo.put(0, 2, "two");
+        assert_eq!(memo.get(&0, &1).as_deref(), Some(&"one"));
+        memo.put(0, 3, "three");
+        assert_eq!(memo.get(&0, &1), None);
         for key in 0..3 * MAX_ENTRIES {
             memo.put(key, 1, "x");
         }

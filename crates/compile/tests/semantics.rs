@@ -580,3 +580,16 @@ fn what_has_no_effect_is_said_once_by_object_and_field() {
     ];
     assert_eq!(said, expected);
 }
+
+#[test]
+fn the_labels_of_the_pod_count_not_those_it_started_with() {
+    let mut store = support::bookinfo();
+    let mut stranger = sidecar("default", "stranger", "v9", "10.1.0.4");
+    let serves = |p: &Proxy, s: &mut Store| {
+        let c = compile(&s.snapshot(), p);
+        c.config.clusters.iter().any(|c| &*c.name == "inbound|9080||")
+    };
+    assert!(serves(&stranger, &mut store), "its pod is one of reviews");
+    stranger.ips = vec!["10.9.9.9".parse().expect("an address")];
+    assert!(!serves(&stranger, &mut store), "no pod is known, so its own labels count");
+}
