@@ -1,6 +1,7 @@
 //! The data plane binary: sidecar, gateway and agent in one small process.
 
 mod args;
+mod dynamic;
 mod process;
 mod run;
 

@@ -15,7 +15,9 @@ use xds::bootstrap::Bootstrap;
 pub struct Running {
     proxy: Proxy,
     bootstrap: Bootstrap,
-    config: Arc<ir::Config>,
+    config: Mutex<Arc<ir::Config>>,
+    /// Dynamic configuration is still to come.
+    waiting: AtomicBool,
     began: Instant,
     draining: AtomicBool,
     quit: Notify,
@@ -31,7 +33,8 @@ impl Running {
         level: &str,
     ) -> Self {
         Self {
-            config: Arc::new(bootstrap.config.clone()),
+            config: Mutex::new(Arc::new(bootstrap.config.clone())),
+            waiting: AtomicBool::new(bootstrap.dynamic.is_some()),
             proxy,
             bootstrap,
             began: Instant::now(),
@@ -45,6 +48,20 @@ impl Running {
     pub fn drain_now(&self) {
         self.draining.store(true, Ordering::Relaxed);
         self.proxy.drain();
+    }
+
+    /// What the control plane says.
+    pub fn heed(&self, news: agent::News) {
+        match news {
+            agent::News::Config(config) => {
+                for finding in self.proxy.publish(&config) {
+                    tracing::warn!("{finding}");
+                }
+                *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+            }
+            agent::News::Complete => self.waiting.store(false, Ordering::Relaxed),
+            agent::News::Waiting(what) => tracing::info!("waiting for {what}"),
+        }
     }
 
     /// Connections of clients are still open.
@@ -65,7 +82,13 @@ impl Running {
 
 impl Process for Running {
     fn state(&self) -> State {
-        if self.draining.load(Ordering::Relaxed) { State::Draining } else { State::Live }
+        if self.draining.load(Ordering::Relaxed) {
+            State::Draining
+        } else if self.waiting.load(Ordering::Relaxed) {
+            State::Initializing
+        } else {
+            State::Live
+        }
     }
 
     fn version(&self) -> String {
@@ -90,11 +113,17 @@ impl Process for Running {
     }
 
     fn config(&self) -> Arc<ir::Config> {
-        self.config.clone()
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn is_static(&self, _kind: ir::Kind, _name: &str) -> bool {
-        true
+    fn is_static(&self, kind: ir::Kind, name: &str) -> bool {
+        let fixed = &self.bootstrap.config;
+        match kind {
+            ir::Kind::Cluster => fixed.clusters.iter().any(|r| &*r.name == name),
+            ir::Kind::Listener => fixed.listeners.iter().any(|r| &*r.name == name),
+            ir::Kind::Secret => fixed.secrets.iter().any(|r| &*r.name == name),
+            ir::Kind::Endpoints | ir::Kind::Route => self.bootstrap.dynamic.is_none(),
+        }
     }
 
     fn registry(&self) -> &Registry {
