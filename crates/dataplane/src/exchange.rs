@@ -4,6 +4,7 @@
 use crate::alarm::Alarm;
 use crate::filter::filter;
 use crate::forward::{Downstream, Ending, Job, answer, forward};
+use crate::istio;
 use crate::record::{Client, Record};
 use crate::reply::Reply;
 use crate::route;
@@ -69,6 +70,7 @@ impl Run<'_> {
             tls: self.client.peer.as_ref().is_some_and(|p| p.tls_version.is_some()),
             peer: self.client.peer.as_deref().filter(|p| !p.certificate_hash.is_empty()),
         };
+        istio::receive(manager, record);
         route::prepare(manager, &via, record)?;
         let table: Option<&BoundTable> = match &manager.routes {
             Routes::Inline(table) => Some(table),

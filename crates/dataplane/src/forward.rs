@@ -9,6 +9,7 @@ mod upstream;
 use crate::alarm::Alarm;
 use crate::filter::Filtered;
 use crate::h1::Client;
+use crate::istio;
 use crate::pick::Picked;
 use crate::record::Record;
 use crate::replay::Replay;
@@ -103,6 +104,7 @@ pub async fn forward<D: Downstream>(
     let retries = rules.begin(request);
     let timeouts = Timeouts::begin(forwarding.rule.timeout, rules, request, envoy_headers);
     forwarding.rewrite(request, &record.stream, envoy_headers);
+    istio::send(job.manager, record);
     let Some(_permit) = routed.cluster.breakers.enter(Limit::Requests) else {
         return Ending::Reply(Box::new(Reply::upstream_lost(&Loss::Overflow, false)));
     };

@@ -22,6 +22,7 @@ mod h2;
 mod http;
 mod identify;
 mod io;
+mod istio;
 mod pick;
 mod pool;
 mod proxy;
@@ -35,6 +36,7 @@ mod tcp;
 mod view;
 mod worker;
 
+pub use istio::Node;
 pub use proxy::{Options, Proxy};
 pub use runtime::Runtime;
 pub use worker::Limits;

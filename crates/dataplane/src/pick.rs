@@ -22,6 +22,8 @@ pub struct Picked {
     pub key: Key,
     pub address: Address,
     pub hostname: Str,
+    /// The workload it belongs to, as its metadata says.
+    pub workload: Option<Str>,
 }
 
 impl Picked {
@@ -64,15 +66,17 @@ pub fn pick(
             key: Key::Address(address),
             address: Address::Ip(address),
             hostname: "".into(),
+            workload: None,
         });
     }
     let mut picker = cluster.picker.borrow_mut();
     let id = picker.pick(want, &worker.env)?;
     let endpoint = picker.endpoint(id)?;
     let (address, hostname) = (endpoint.address.clone(), endpoint.hostname.clone());
+    let workload = crate::istio::workload_of(endpoint);
     picker.started(id);
     drop(picker);
-    Some(Picked { cluster: cluster.clone(), key: Key::Endpoint(id), address, hostname })
+    Some(Picked { cluster: cluster.clone(), key: Key::Endpoint(id), address, hostname, workload })
 }
 
 /// A connection to the endpoint. `spare` allows one that was used before.

@@ -2,6 +2,7 @@
 //! bound and released as listeners come and go.
 
 use crate::accept::accept;
+use crate::istio::Node;
 use crate::runtime::Runtime;
 use crate::worker::{Limits, Shared, Worker};
 use base::Finding;
@@ -27,11 +28,13 @@ pub struct Options {
     /// Marks our own connections, where they must not be captured again.
     pub mark: Option<u32>,
     pub limits: Limits,
+    /// Who we are, for peers and for metrics.
+    pub node: Option<Node>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 1, mark: None, limits: Limits::default() }
+        Self { workers: 1, mark: None, limits: Limits::default(), node: None }
     }
 }
 
@@ -76,6 +79,7 @@ impl Proxy {
             mark: options.mark,
             address: own_address(),
             open: Arc::default(),
+            node: options.node.map(Arc::new),
             limits: options.limits,
         };
         let mut workers = Vec::new();

@@ -1,6 +1,7 @@
 //! The one record of a request: whatever becomes of it, the record is written when it is dropped,
 //! and feeds counters and access logs.
 
+use crate::istio::{self, Peers};
 use crate::runtime::ManagerRt;
 use crate::view::{ClusterState, View};
 use crate::worker::Worker;
@@ -40,6 +41,8 @@ pub struct Record {
     pub cluster: Option<Rc<ClusterState>>,
     /// The status of a local answer before it was put in the client's terms (gRPC).
     pub charged: Option<u16>,
+    pub peers: Peers,
+    pub grpc_status: Option<u32>,
 }
 
 impl Record {
@@ -70,6 +73,8 @@ impl Record {
             has_response: false,
             cluster: None,
             charged: None,
+            peers: Peers::default(),
+            grpc_status: None,
         }
     }
 
@@ -117,6 +122,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.stream.duration = Some(self.elapsed());
         self.count();
+        istio::count(&self.manager, self);
         let info = Info {
             request: self.has_request.then_some(&self.heads.request as &dyn wire::RequestHead),
             response: self.has_response.then_some(&self.heads.response as &dyn wire::Head),

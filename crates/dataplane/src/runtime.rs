@@ -69,6 +69,8 @@ pub struct ManagerRt {
     pub fault: Option<(Str, policy::fault::FaultRule)>,
     /// The chain has the filter; what it does is said by routes.
     pub cors: bool,
+    pub peers: Option<ir::PeerMetadata>,
+    pub stats_filter: Option<ir::IstioStats>,
     pub stats: HttpStats,
 }
 
@@ -84,6 +86,7 @@ pub struct TcpRt {
     pub logs: Vec<(LogRule, u32)>,
     /// By place among the weighted clusters; one for a single cluster.
     pub clusters: Vec<(Str, u32, Option<u32>)>,
+    pub stats_filter: Option<ir::IstioStats>,
     pub stats: TcpStats,
 }
 
@@ -168,7 +171,9 @@ impl Runtime {
             let path = format!("listener[{}].filter_chains[{}]", config.name, c.name);
             match &c.terminal {
                 Terminal::Http(m) => ChainRt::Http(Arc::new(self.manager(m, &path, registry))),
-                Terminal::Tcp(t) => ChainRt::Tcp(Arc::new(self.tcp(t, &path, registry))),
+                Terminal::Tcp(t) => {
+                    ChainRt::Tcp(Arc::new(self.tcp(t, &c.network, &path, registry)))
+                }
                 Terminal::Close => ChainRt::Close,
             }
         };
@@ -198,6 +203,14 @@ impl Runtime {
                 .filters
                 .iter()
                 .any(|f| matches!(f.config, ir::HttpFilterConfig::Cors(_)) && !f.disabled),
+            peers: config.filters.iter().find_map(|f| match &f.config {
+                ir::HttpFilterConfig::PeerMetadata(p) if !f.disabled => Some(p.clone()),
+                _ => None,
+            }),
+            stats_filter: config.filters.iter().find_map(|f| match &f.config {
+                ir::HttpFilterConfig::IstioStats(s) if !f.disabled => Some(s.clone()),
+                _ => None,
+            }),
             logs: self.logs(&config.access_log, path),
             path: PathRules::of(config),
             limits: Limits {
@@ -210,7 +223,13 @@ impl Runtime {
         }
     }
 
-    fn tcp(&mut self, config: &TcpProxy, path: &str, registry: &Registry) -> TcpRt {
+    fn tcp(
+        &mut self,
+        config: &TcpProxy,
+        network: &[ir::NetworkFilter],
+        path: &str,
+        registry: &Registry,
+    ) -> TcpRt {
         let clusters = match &config.to {
             ir::TcpDestination::Cluster(name) => vec![(name.clone(), 1)],
             ir::TcpDestination::Weighted(parts) => {
@@ -223,6 +242,10 @@ impl Runtime {
         };
         TcpRt {
             clusters: clusters.into_iter().map(place).collect(),
+            stats_filter: network.iter().find_map(|f| match f {
+                ir::NetworkFilter::IstioStats(s) => Some(s.clone()),
+                _ => None,
+            }),
             logs: self.logs(&config.access_log, path),
             stats: TcpStats::new(registry, &config.stat_prefix),
             config: config.clone(),

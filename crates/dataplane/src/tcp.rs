@@ -5,6 +5,7 @@ use crate::alarm::Alarm;
 use crate::buffer::{Buffer, LARGE, Stock};
 use crate::identify::Identified;
 use crate::io::Io;
+use crate::istio;
 use crate::pick::{self, Picked};
 use crate::pool::Connection;
 use crate::reply::Loss;
@@ -47,7 +48,13 @@ pub async fn serve(admitted: Admitted, proxy: Arc<TcpRt>) {
     };
     match upstream {
         Some(upstream) => run(&mut connection, &proxy, upstream, &mut stream).await,
-        None => connection.io.reset_on_close(),
+        None => {
+            if let Some(cells) = istio::connection(&worker, &proxy, None, &stream) {
+                worker.shard.inc(cells.opened);
+                worker.shard.inc(cells.closed);
+            }
+            connection.io.reset_on_close();
+        }
     }
     record(&connection, &proxy, &mut stream);
 }
@@ -60,6 +67,12 @@ async fn run(connection: &mut Identified, proxy: &TcpRt, upstream: Upstream, str
     let longest = proxy.config.max_connection_duration.map(|d| Instant::now() + d);
     let limits = Bounds { idle, until: longest };
     let (client, server) = (&connection.io, &upstream.connection.io);
+    let cluster = &upstream.picked.cluster;
+    let reached = Some((&**cluster, upstream.picked.workload.clone()));
+    let cells = istio::connection(&worker, proxy, reached, stream);
+    if let Some(cells) = cells {
+        worker.shard.inc(cells.opened);
+    }
     let moved = copy_both(&worker.stock, client, prefix, server, upstream.prefix, limits).await;
     stream.bytes_received = moved.forth;
     stream.bytes_sent = moved.back;
@@ -68,6 +81,11 @@ async fn run(connection: &mut Identified, proxy: &TcpRt, upstream: Upstream, str
     shard.add(proxy.stats.cx_tx_bytes, moved.back);
     shard.add(stats.cx_tx_bytes, moved.forth);
     shard.add(stats.cx_rx_bytes, moved.back);
+    if let Some(cells) = cells {
+        shard.add(cells.received_bytes, moved.forth);
+        shard.add(cells.sent_bytes, moved.back);
+        shard.inc(cells.closed);
+    }
     if moved.idle {
         shard.inc(proxy.stats.idle_timeout);
     }

@@ -2,6 +2,7 @@
 //! its own buffer for every log. A request keeps the view it began with.
 
 use crate::h2::Carriers;
+use crate::istio::Service;
 use crate::pool::Pool;
 use crate::runtime::{ClusterRt, Runtime};
 use balance::{Breakers, Picker};
@@ -32,6 +33,7 @@ pub struct ClusterState {
     pub carriers: Carriers,
     pub stats: telemetry::ClusterStats,
     pub codes: RefCell<CodeStats>,
+    pub service: Option<Service>,
 }
 
 impl ClusterState {
@@ -43,6 +45,7 @@ impl ClusterState {
             pool: Pool::default(),
             carriers: Carriers::default(),
             stats: from.stats,
+            service: Service::of(&from.config),
             codes: RefCell::new(CodeStats::cluster(&from.config.name)),
         }
     }

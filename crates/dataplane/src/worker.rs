@@ -3,6 +3,7 @@
 
 use crate::buffer::Stock;
 use crate::env::{DateCache, SystemEnv};
+use crate::istio::{Memory, Node};
 use crate::runtime::Runtime;
 use crate::view::View;
 use arc_swap::ArcSwap;
@@ -46,6 +47,7 @@ pub struct Shared {
     pub address: IpAddr,
     /// Connections of clients that are open, over all workers.
     pub open: Arc<AtomicUsize>,
+    pub node: Option<Arc<Node>>,
     pub limits: Limits,
 }
 
@@ -70,6 +72,7 @@ pub struct Worker {
     pub shard: Shard,
     pub shared: Shared,
     pub draining: Cell<bool>,
+    pub istio: Memory,
     view: RefCell<Rc<View>>,
     logs: RefCell<HashMap<Sink, Option<Rc<LogBuffer>>>>,
     codes: RefCell<HashMap<ir::Str, CodeStats>>,
@@ -92,6 +95,7 @@ impl Worker {
             stock: Stock::default(),
             shard: shared.registry.shard(),
             draining: Cell::new(false),
+            istio: Memory::new(shared.node.as_deref()),
             view: RefCell::new(Rc::new(empty)),
             logs: RefCell::default(),
             codes: RefCell::default(),

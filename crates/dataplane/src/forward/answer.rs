@@ -3,10 +3,11 @@
 use super::upstream::Upstream;
 use super::{Answer, Downstream, Effort, Ending};
 use crate::alarm::Alarm;
+use crate::istio;
 use crate::record::Record;
 use crate::replay::Replayed;
 use crate::reply::Reply;
-use crate::stream::{Pump, PumpError};
+use crate::stream::{Pump, PumpError, Source};
 use policy::{Flag, edge};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -37,6 +38,7 @@ impl Effort<'_, '_> {
     ) -> Ending {
         let status = record.heads.response.status;
         record.stream.status = status;
+        istio::answered(self.job.manager, record);
         self.dress(record);
         let tunnel = self.job.upgrade && (status == 101 || is_connected(status, record));
         if self.job.upgrade && !tunnel {
@@ -62,6 +64,7 @@ impl Effort<'_, '_> {
         record.stream.bytes_received = answer.request.bytes;
         match event {
             Event::Done => {
+                record.grpc_status = grpc_status(answer.upstream.trailers(), record);
                 self.keep(answer, record);
                 Ending::Done
             }
@@ -172,6 +175,13 @@ impl Effort<'_, '_> {
             && answer.request.is_done();
         answer.upstream.keep(&record.worker, &answer.picked, clean);
     }
+}
+
+/// From the trailers, or from the head of an answer that has nothing else.
+fn grpc_status(trailers: Option<&wire::Fields>, record: &Record) -> Option<u32> {
+    let said = trailers.and_then(|t| t.get(b"grpc-status"));
+    let said = said.or_else(|| record.heads.response.get(b"grpc-status"))?;
+    std::str::from_utf8(said).ok()?.parse().ok()
 }
 
 fn is_connected(status: u16, record: &Record) -> bool {

@@ -3,6 +3,7 @@
 use super::upstream::Channel;
 use super::{Answer, Downstream, Effort, failure};
 use crate::alarm::Alarm;
+use crate::istio;
 use crate::pick::{self, Picked};
 use crate::record::Record;
 use crate::replay::Replayed;
@@ -65,6 +66,7 @@ impl Effort<'_, '_> {
             self.tried.extend(picked.id());
         }
         let envoy_headers = !self.job.manager.config.suppress_envoy_headers;
+        istio::picked(self.job.manager, record, picked.workload.as_deref());
         let request = &mut record.heads.request;
         routed.forwarding.rewrite_host(request, &picked.hostname, envoy_headers);
         let version = record.heads.request.version;

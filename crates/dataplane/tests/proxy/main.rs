@@ -2,6 +2,7 @@
 //! configuration made by hand.
 
 mod http1;
+mod mesh;
 mod protocol;
 mod robust;
 mod support;
