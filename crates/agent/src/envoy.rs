@@ -31,7 +31,8 @@ pub fn program(env: &dyn Fn(&str) -> Option<String>, ours: Option<&Path>) -> Opt
 pub fn arguments(bootstrap: &Path, concurrency: Option<u32>, level: &str) -> Vec<String> {
     let file = bootstrap.display().to_string();
     let mut arguments = vec!["-c".to_owned(), file, "-l".to_owned(), level.to_owned()];
-    arguments.extend(["--use-dynamic-base-id", "--drain-time-s", "45"].map(str::to_owned));
+    // A pod has one Envoy, and its root is read-only: no shared memory.
+    arguments.extend(["--disable-hot-restart", "--drain-time-s", "45"].map(str::to_owned));
     arguments.extend(["--concurrency".to_owned(), concurrency.unwrap_or(2).to_string()]);
     arguments
 }
@@ -157,15 +158,14 @@ async fn watch_readiness(readiness: watch::Sender<Readiness>) {
             Ok((_, state)) => Readiness::Waiting(format!("Envoy is {}", state.trim())),
             Err(error) => Readiness::Waiting(error),
         };
-        let ready = next == Readiness::Ready;
-        let draining = !readiness.send_if_modified(|now| {
-            let change = *now != Readiness::Draining && *now != next;
-            if change {
-                *now = next;
+        readiness.send_if_modified(|now| {
+            let changes = *now != Readiness::Draining && *now != next;
+            if changes {
+                now.clone_from(&next);
             }
-            change || *now != Readiness::Draining
+            changes
         });
-        if ready || draining {
+        if !matches!(*readiness.borrow(), Readiness::Waiting(_)) {
             return;
         }
         tokio::time::sleep(LOOK).await;
@@ -186,7 +186,11 @@ impl DataPlane for Envoy {
 
     /// Nothing tells, so the whole drain time is waited.
     fn is_busy(&self) -> bool {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        !self.has_ended()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 

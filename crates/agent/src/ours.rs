@@ -39,9 +39,15 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
         Some(n) => usize::try_from(n).unwrap_or(1),
         None => DEFAULT_WORKERS.min(available),
     };
-    let options = Options { workers, mark: setting.dial.mark, ..Options::default() };
-    let proxy = Proxy::start(options).map_err(|e| format!("the data plane does not start: {e}"))?;
     let node = &setting.node;
+    let known_as = dataplane::Node::from_json(&node.id, &node.metadata);
+    let options = Options {
+        workers,
+        mark: setting.dial.mark,
+        node: Some(known_as),
+        ..Options::default()
+    };
+    let proxy = Proxy::start(options).map_err(|e| format!("the data plane does not start: {e}"))?;
     let ours = Arc::new(Ours {
         proxy,
         config: Mutex::default(),

@@ -49,6 +49,10 @@ pub(crate) trait DataPlane {
     fn drain(&self);
     /// Something is still under way.
     fn is_busy(&self) -> bool;
+    /// It stopped by itself.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }
 
 pub(crate) fn proxy(flags: &Flags) -> Result<(), String> {
@@ -78,6 +82,9 @@ async fn live(role: Role, flags: &Flags) -> Result<(), String> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         _ = quit.wait_for(|q| *q) => {}
+    }
+    if plane.has_ended() {
+        return Err("the data plane has ended by itself".to_owned());
     }
     tracing::info!("draining");
     setting.readiness.send_replace(Readiness::Draining);

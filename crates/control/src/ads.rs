@@ -22,9 +22,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
-#[cfg(test)]
 pub(crate) use book::Applied;
-pub(crate) use book::Standing;
 
 /// All streams of this control plane.
 #[derive(Clone)]
@@ -79,7 +77,7 @@ impl Ads {
     }
 
     /// What every connected proxy serves, for the status of objects.
-    pub fn standings(&self) -> Vec<Standing> {
+    pub fn standings(&self) -> Vec<Applied> {
         self.0.book.standings()
     }
 

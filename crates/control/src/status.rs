@@ -1,7 +1,7 @@
 //! What users read on their objects: whether every proxy has it, what it waits for, what is wrong
 //! with it. Written only when it changes.
 
-use crate::ads::{Ads, Standing};
+use crate::ads::{Ads, Applied};
 use crate::world::{Age, World, resource_of};
 use api::Kind;
 use base::{Finding, Level, ObjectRef};
@@ -54,7 +54,7 @@ async fn put(client: &Client, about: &ObjectRef, status: &Value) -> Result<(), k
 }
 
 /// The status of every object that has one.
-fn statuses(world: &World, standings: &[Standing]) -> BTreeMap<ObjectRef, Value> {
+fn statuses(world: &World, standings: &[Applied]) -> BTreeMap<ObjectRef, Value> {
     let carries = |about: &ObjectRef| KINDS.iter().any(|k| k.name() == about.kind);
     let of = |(about, age): (&ObjectRef, &Age)| {
         let findings = world.findings.get(about).map(Vec::as_slice).unwrap_or_default();
@@ -63,14 +63,13 @@ fn statuses(world: &World, standings: &[Standing]) -> BTreeMap<ObjectRef, Value>
     world.facts.objects.iter().filter(|(about, _)| carries(about)).map(of).collect()
 }
 
-fn status(age: Age, findings: &[Finding], standings: &[Standing]) -> Value {
+fn status(age: Age, findings: &[Finding], standings: &[Applied]) -> Value {
     let all = standings.len();
-    let have = standings.iter().filter(|s| s.applied.acked >= age.since).count();
-    let waits =
-        standings.iter().find(|s| s.applied.told < age.since && !s.applied.waits_for.is_empty());
+    let have = standings.iter().filter(|s| s.acked >= age.since).count();
+    let waits = standings.iter().find(|s| s.told < age.since && !s.waits_for.is_empty());
     let mut message = format!("applied to {have} of {all} proxies");
     if let Some(waits) = waits {
-        message.push_str(&format!("; waits for {}", waits.applied.waits_for.join(", ")));
+        message.push_str(&format!("; waits for {}", waits.waits_for.join(", ")));
     }
     let errors: Vec<&Finding> = findings.iter().filter(|f| f.level == Level::Error).collect();
     let accepted = if errors.is_empty() { "True" } else { "False" };
@@ -94,14 +93,13 @@ fn status(age: Age, findings: &[Finding], standings: &[Standing]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ads::Applied;
 
-    fn standing(told: u64, acked: u64, waits_for: &[&str]) -> Standing {
+    fn standing(told: u64, acked: u64, waits_for: &[&str]) -> Applied {
         let waits_for = waits_for.iter().map(|w| (*w).to_owned()).collect();
-        Standing { name: "p.default".into(), applied: Applied { told, acked, waits_for } }
+        Applied { told, acked, waits_for }
     }
 
-    fn message(since: u64, standings: &[Standing]) -> (String, String) {
+    fn message(since: u64, standings: &[Applied]) -> (String, String) {
         let status = status(Age { generation: 1, since }, &[], standings);
         let done = &status["conditions"][1];
         (done["status"].as_str().unwrap().into(), done["message"].as_str().unwrap().into())

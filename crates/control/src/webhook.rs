@@ -83,3 +83,61 @@ fn answer(review: &Value, mut response: Value) -> Value {
     let version = review["apiVersion"].as_str().unwrap_or("admission.k8s.io/v1");
     json!({"apiVersion": version, "kind": "AdmissionReview", "response": response})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn review(object: Value) -> Value {
+        json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {"uid": "u-1", "namespace": "default", "object": object}})
+    }
+
+    fn world() -> World {
+        let mut loader = crate::world::Loader::new("cluster.local", "istio-system", &[]);
+        let resource = crate::world::resource_of(api::Kind::Namespace);
+        let object = json!({"metadata": {"name": "default",
+            "labels": {"istio-injection": "enabled"}}});
+        loader.take(k8s::Change::Apply { resource, object });
+        loader.world()
+    }
+
+    #[test]
+    fn a_pod_of_an_enabled_namespace_gets_a_patch() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}});
+        let metrics = Metrics::default();
+        let answer = inject(&review(pod), &world(), "default", &metrics);
+        let response = &answer["response"];
+        assert_eq!((&response["uid"], &response["allowed"]), (&json!("u-1"), &json!(true)));
+        let patch = base64::engine::general_purpose::STANDARD
+            .decode(response["patch"].as_str().unwrap())
+            .unwrap();
+        assert!(String::from_utf8(patch).unwrap().contains("istio-proxy"));
+        assert!(metrics.print().contains("sidecar_injection_success_total 1"));
+    }
+
+    #[test]
+    fn a_pod_with_a_bad_annotation_is_refused_and_told_why() {
+        let pod = json!({"metadata": {"name": "p",
+            "annotations": {"sidecar.istio.io/interceptionMode": "MAYBE"}},
+            "spec": {"containers": [{"name": "a"}]}});
+        let answer = inject(&review(pod), &world(), "default", &Metrics::default());
+        assert_eq!(answer["response"]["allowed"], false);
+        let why = answer["response"]["status"]["message"].as_str().unwrap();
+        assert!(why.contains("interceptionMode"), "{why}");
+    }
+
+    #[test]
+    fn configuration_that_cannot_work_is_refused() {
+        let route = |weight: i64| {
+            json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+                "metadata": {"name": "x", "namespace": "default"},
+                "spec": {"hosts": ["reviews"], "http": [{"route": [
+                    {"destination": {"host": "reviews"}, "weight": weight}]}]}})
+        };
+        let good = validate(&review(route(100)), &Metrics::default());
+        assert_eq!(good["response"]["allowed"], true, "{good}");
+        let bad = validate(&review(route(-1)), &Metrics::default());
+        assert_eq!(bad["response"]["allowed"], false, "{bad}");
+    }
+}

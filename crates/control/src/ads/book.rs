@@ -39,13 +39,6 @@ pub(crate) struct Applied {
     pub waits_for: Vec<String>,
 }
 
-/// A proxy and how far it has come.
-#[derive(Clone, Debug)]
-pub(crate) struct Standing {
-    pub name: String,
-    pub applied: Applied,
-}
-
 impl Default for Book {
     fn default() -> Self {
         let entries = Mutex::default();
@@ -100,11 +93,8 @@ impl Book {
         self.lock().len()
     }
 
-    pub fn standings(&self) -> Vec<Standing> {
-        let entries = self.lock();
-        let standing =
-            |e: &Entry| Standing { name: e.proxy.name.clone(), applied: e.applied.clone() };
-        entries.values().map(standing).collect()
+    pub fn standings(&self) -> Vec<Applied> {
+        self.lock().values().map(|e| e.applied.clone()).collect()
     }
 
     /// As `istioctl proxy-status` reads it.

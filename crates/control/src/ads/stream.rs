@@ -62,6 +62,7 @@ async fn converse<D: Dialect>(
         settle: Settle::default(),
         held_until: None,
         applied: Applied::default(),
+        told_at: std::time::Instant::now(),
         page,
         proxy,
         dialect: PhantomData,
@@ -129,6 +130,7 @@ struct Talk<'a, D> {
     settle: Settle,
     held_until: Option<Instant>,
     applied: Applied,
+    told_at: std::time::Instant,
     page: Page<'a>,
     dialect: PhantomData<D>,
 }
@@ -143,6 +145,7 @@ impl<D: Dialect> Talk<'_, D> {
         self.held_until = plan.held_until;
         if plan.held_until.is_none() {
             self.applied.told = world.sequence;
+            self.told_at = std::time::Instant::now();
         }
         self.applied.waits_for = plan.waits_for;
         self.session.set_desired(plan.resources.clone());
@@ -174,8 +177,10 @@ impl<D: Dialect> Talk<'_, D> {
             self.shared.metrics.count("pilot_xds_pushes", &[("type", short(push.kind))]);
             answers.push(D::write(push, &self.sender));
         }
-        if self.session.is_synced() {
+        if self.session.is_synced() && self.applied.acked != self.applied.told {
             self.applied.acked = self.applied.told;
+            let seconds = self.told_at.elapsed().as_secs_f64();
+            self.shared.metrics.observe("pilot_proxy_convergence_time", seconds);
         }
         let sync = ir::Kind::ALL.into_iter().map(|k| (k, self.session.status(k))).collect();
         self.page.progress(sync, self.applied.clone());

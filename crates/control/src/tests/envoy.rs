@@ -145,7 +145,7 @@ async fn envoy_follows(api: &str) {
     assert!(rejected.iter().all(|(_, n)| *n == 0), "{rejected:?}");
     eventually("everything is acknowledged", || async {
         let standings = plane.ads.standings();
-        let done = standings.iter().all(|s| s.applied.acked == s.applied.told);
+        let done = standings.iter().all(|s| s.acked == s.told);
         (done && standings.len() == 1).then_some(())
     })
     .await;
