@@ -98,7 +98,20 @@ fn node_config(options: &ClusterOptions) -> NodeConfig {
         // An ordinary user may not bind low ports on the host.
         load_balancers: net::ns::user_exists(1),
         outbound_relay: Some(OUTBOUND_PORT),
+        envoy: envoy(&options.state),
     }
+}
+
+/// `$LATEEN_ENVOY` of the `lateen up` that named one last.
+fn envoy(state: &Path) -> Option<PathBuf> {
+    let file = state.join("envoy");
+    if let Some(named) = std::env::var_os("LATEEN_ENVOY") {
+        if let Err(e) = std::fs::write(&file, named.as_encoded_bytes()) {
+            tracing::warn!("{}: {e}", file.display());
+        }
+        return Some(named.into());
+    }
+    std::fs::read_to_string(file).ok().map(PathBuf::from)
 }
 
 /// Webhooks are reached through their services' cluster addresses.

@@ -27,6 +27,17 @@ pub struct Image {
     pub visible: Option<PathBuf>,
 }
 
+impl Image {
+    /// The image of the proxy has Envoy in it; here it lies wherever the user has it.
+    pub fn bring_envoy(&mut self, envoy: &Path) {
+        if self.commands.contains_key("pilot-agent") {
+            let words = vec![envoy.display().to_string()];
+            self.commands.insert("envoy".to_owned(), words);
+            self.visible = envoy.parent().map(Path::to_owned);
+        }
+    }
+}
+
 /// The user's own map, by image name without registry and tag: `lateen image map IMAGE PROGRAM`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct UserImages(pub BTreeMap<String, Vec<String>>);

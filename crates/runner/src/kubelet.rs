@@ -47,6 +47,8 @@ pub struct NodeConfig {
     pub load_balancers: bool,
     /// Where the node's relay to the outside listens, if there is one.
     pub outbound_relay: Option<u16>,
+    /// Real Envoy, for proxies that run it.
+    pub envoy: Option<PathBuf>,
 }
 
 /// What all workers share.

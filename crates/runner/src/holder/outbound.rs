@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 
 use super::outside::Outside;
@@ -46,7 +48,11 @@ async fn carry(mut pod: TcpStream, outside: &Outside) -> io::Result<()> {
     };
     let socket = outside.stream(wanted.is_ipv6()).await?;
     let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(socket));
-    let mut server = tokio::time::timeout(CONNECT, socket.connect(wanted)).await??;
+    let mut server = match tokio::time::timeout(CONNECT, socket.connect(wanted)).await {
+        Ok(Ok(server)) => server,
+        // The pod was let in already; a reset tells it more than a quiet end.
+        _ => return SockRef::from(&pod).set_linger(Some(Duration::ZERO)),
+    };
     tokio::io::copy_bidirectional(&mut pod, &mut server).await?;
     Ok(())
 }

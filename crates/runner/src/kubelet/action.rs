@@ -28,9 +28,12 @@ pub struct Target {
     pub ip: Option<IpAddr>,
 }
 
-/// Ends a container: hook, polite signal, and after the grace period the other one.
-pub async fn stop(target: Target, grace: Duration) {
+/// Ends a container: once nobody sends it anything new, hook, polite signal, and after the grace
+/// period the other one.
+pub async fn stop(target: Target, unlisted: impl Future<Output = ()>, grace: Duration) {
     let deadline = tokio::time::Instant::now() + grace;
+    // Cut short by the grace period too.
+    let _ = tokio::time::timeout_at(deadline, unlisted).await;
     if let Some(hook) = &target.container.lifecycle.pre_stop {
         // A hook that fails does not keep a container alive.
         let _ = tokio::time::timeout_at(deadline, perform(&target, hook)).await;

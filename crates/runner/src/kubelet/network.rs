@@ -57,6 +57,39 @@ pub async fn follow(shared: Arc<Shared>, host: Arc<dyn HostSide>) {
     }
 }
 
+/// Endpoints of an ending pod are taken out first, but not waited for longer than this.
+const UNLISTED: Duration = Duration::from_secs(3);
+/// So long proxies and rules take, generously, to hear of it.
+const HEARD: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Returns when no service sends anything new to these addresses.
+pub async fn unlisted(shared: Arc<Shared>, ips: Vec<IpAddr>) {
+    let ips: Vec<String> = ips.iter().map(IpAddr::to_string).collect();
+    let listed = |ready_only: bool| {
+        let slices = shared.client.list("discovery.k8s.io", "endpointslices", None);
+        slices.iter().any(|slice| lists(slice, &ips, ready_only))
+    };
+    if !listed(false) {
+        return;
+    }
+    let deadline = tokio::time::Instant::now() + UNLISTED;
+    while listed(true) && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
+    tokio::time::sleep(HEARD).await;
+}
+
+fn lists(slice: &Value, ips: &[String], ready_only: bool) -> bool {
+    let endpoints = slice.pointer("/endpoints").and_then(Value::as_array).into_iter().flatten();
+    endpoints.into_iter().any(|e| {
+        let ready = e.pointer("/conditions/ready").and_then(Value::as_bool).unwrap_or(true);
+        let addresses = e.pointer("/addresses").and_then(Value::as_array).into_iter().flatten();
+        (ready || !ready_only)
+            && addresses.filter_map(Value::as_str).any(|a| ips.iter().any(|ip| ip == a))
+    })
+}
+
 fn concerns(event: &Event) -> bool {
     let (group, resource) = (event.resource.0.as_str(), event.resource.1.as_str());
     matches!((group, resource), ("", "services") | ("discovery.k8s.io", "endpointslices"))

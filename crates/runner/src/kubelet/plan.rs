@@ -100,7 +100,10 @@ pub fn start(
     attempt: u32,
     ips: &[IpAddr],
 ) -> Result<Start, NotNow> {
-    let image = images::find(pod, container, &shared.images())?;
+    let mut image = images::find(pod, container, &shared.images())?;
+    if let Some(envoy) = &shared.config.envoy {
+        image.bring_envoy(envoy);
+    }
     let sources = FromApi { shared, namespace: &pod.namespace, ips };
     let env = build(pod, container, &image.env, &sources)?;
     let words = images::command_line(&image, &container.command, &container.args);

@@ -1,5 +1,7 @@
 //! One pod's worker: sees what changed, asks `lifecycle` what follows, does it, tells the API.
 
+mod sandbox;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
@@ -13,8 +15,8 @@ use tokio::task::JoinHandle;
 use super::plan::{self, Places};
 use super::probes::{self, Verdict};
 use super::volumes::{self, Tokens};
-use super::{Running, Shared, action};
-use crate::lifecycle::{self, Attempt, Decision, FailedStart, Phase, Seen, Step, Why};
+use super::{Running, Shared, action, network};
+use crate::lifecycle::{self, Attempt, Decision, FailedStart, Seen, Step, Why};
 use crate::pod::{Container, Pod};
 use crate::shim::client::{CallError, Shim, Watch};
 use crate::shim::protocol::Container as ShimContainer;
@@ -94,44 +96,6 @@ enum Woke {
 }
 
 impl Worker {
-    /// Goes on with what an earlier runner started.
-    async fn adopt(&mut self) {
-        let statuses = ["containerStatuses", "initContainerStatuses"];
-        let old = statuses.iter().filter_map(|s| self.pod.object["status"][s].as_array().cloned());
-        let old: Vec<Value> = old.flatten().collect();
-        for status in &old {
-            let Some(name) = status["name"].as_str() else { continue };
-            if status.get("containerID").is_some() {
-                let count = status["restartCount"].as_u64().unwrap_or(0) as u32;
-                self.bases.insert(name.to_owned(), count + 1);
-            }
-        }
-        let places = Places::of(&self.shared, &self.pod.uid);
-        let Some((shim, sandbox)) = Shim::find(&places.pod) else { return };
-        let Ok(mut watch) = shim.watch() else { return };
-        let Some(attempts) = watch.next().await else { return };
-        self.ips = sandbox.ips;
-        self.shim = Some((shim, watch));
-        for status in &old {
-            let name = status["name"].as_str().unwrap_or_default();
-            let same = attempts.iter().any(|a| {
-                a.name == name
-                    && a.ended.is_none()
-                    && Some(u64::from(a.attempt)) == status["restartCount"].as_u64()
-            });
-            if same && status["started"] == json!(true) {
-                self.seen.entry(name.to_owned()).or_default().started = true;
-                self.ready.insert(name.to_owned(), status["ready"] == json!(true));
-            }
-        }
-        self.take_containers(attempts);
-        let running: Vec<Container> =
-            self.pod.containers().filter(|c| self.runs(c)).cloned().collect();
-        for container in running {
-            self.watch_container(&container);
-        }
-    }
-
     async fn work(&mut self) {
         loop {
             let now = now();
@@ -214,24 +178,6 @@ impl Worker {
         self.attempts = all;
     }
 
-    /// The shim ended, and with it all containers: another sandbox follows if it should.
-    fn lose_sandbox(&mut self) {
-        self.shim = None;
-        for (name, seen) in std::mem::take(&mut self.seen) {
-            if let Some(attempt) = seen.attempt {
-                self.bases.insert(name.clone(), attempt.number + 1);
-            }
-            abort(self.tasks.remove(&name));
-        }
-        self.attempts.clear();
-        self.ready.clear();
-        self.shared.return_address(&std::mem::take(&mut self.ips));
-        if !self.pod.is_deleted() {
-            let message = "Pod sandbox changed, it will be killed and re-created.";
-            self.note("Normal", "SandboxChanged", message);
-        }
-    }
-
     fn take_verdict(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Started(name) => {
@@ -252,28 +198,6 @@ impl Worker {
         let phase = self.pod.object["status"]["phase"].as_str();
         let over = matches!(phase, Some("Succeeded" | "Failed"));
         self.shim.is_none() && !self.pod.is_deleted() && !over
-    }
-
-    async fn make_sandbox(&mut self) {
-        let Some(number) = self.shared.give_address() else {
-            return self.note("Warning", "FailedCreatePodSandBox", "no pod address is free");
-        };
-        let sandbox = plan::sandbox(&self.shared, &self.pod, number);
-        let places = Places::of(&self.shared, &self.pod.uid);
-        let command = self.shared.config.shim_command.clone();
-        let made = Shim::create(&command, &places.pod, &sandbox).await;
-        match made.and_then(|shim| Ok((shim.watch()?, shim))) {
-            Ok((mut watch, shim)) => {
-                // The first answer tells what runs now: nothing.
-                watch.next().await;
-                self.shim = Some((shim, watch));
-                self.ips = sandbox.ips;
-            }
-            Err(e) => {
-                self.shared.return_address(&sandbox.ips);
-                self.note("Warning", "FailedCreatePodSandBox", &e.to_string());
-            }
-        }
     }
 
     /// Returns when to try again, if something is missing.
@@ -408,7 +332,9 @@ impl Worker {
             container,
             ip: self.ips.first().copied(),
         };
-        let task = tokio::spawn(action::stop(target, Duration::from_secs(grace.unsigned_abs())));
+        let grace = Duration::from_secs(grace.unsigned_abs());
+        let unlisted = network::unlisted(self.shared.clone(), self.ips.clone());
+        let task = tokio::spawn(action::stop(target, unlisted, grace));
         let ended = self.tasks.insert(name.to_owned(), vec![task]);
         abort(ended);
     }
@@ -465,18 +391,6 @@ impl Worker {
         pods.insert(self.key(), running);
     }
 
-    /// A pod that has done its work keeps its logs and its status, not its processes.
-    async fn rest_when_over(&mut self, decision: &Decision) {
-        let over = matches!(decision.phase, Phase::Succeeded | Phase::Failed);
-        let any = self.attempts.iter().any(|a| a.ended.is_none());
-        if over && !any && self.shim.is_some() && !self.pod.is_deleted() {
-            if let Some((shim, _)) = self.shim.take() {
-                shim.destroy().await;
-            }
-            self.shared.return_address(&self.ips);
-        }
-    }
-
     /// All has ended: the object may go.
     async fn finish(&mut self) {
         self.end_sandbox().await;
@@ -493,13 +407,6 @@ impl Worker {
             }
             tokio::time::sleep(Duration::from_millis(200 * attempt)).await;
         }
-    }
-
-    async fn end_sandbox(&mut self) {
-        if let Some((shim, _)) = self.shim.take() {
-            shim.destroy().await;
-        }
-        self.shared.return_address(&std::mem::take(&mut self.ips));
     }
 
     /// Takes everything of the pod away.

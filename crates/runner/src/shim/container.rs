@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use net::ns::{Kind, Namespace};
@@ -18,6 +18,8 @@ use super::root;
 /// A started program.
 pub struct Child {
     pub pid: u32,
+    /// Names a container's mount namespace, and so every process in it.
+    pub inside: Option<PathBuf>,
     /// Readable when it ends.
     pub ended: OwnedFd,
     pub output: Vec<(&'static str, File)>,
@@ -28,8 +30,11 @@ pub fn start(start: &Start) -> Result<Child, String> {
     let prepare = || -> io::Result<_> { Ok((io::pipe()?, io::pipe()?, File::open("/dev/null")?)) };
     let ((out, out_end), (err, err_end), null) = prepare().map_err(|e| e.to_string())?;
     let stdio = [null.into(), out_end.into(), err_end.into()];
-    let child = spawn(stdio, |_| {
+    let child = spawn(stdio, |_, tell| {
         net::ns::unshare(net::ns::Leave { mount: true, ..Default::default() })?;
+        // Told from inside: a short-lived process has no namespace left to look at.
+        let inside = std::fs::read_link("/proc/self/ns/mnt")?;
+        writeln!(tell, "{}", inside.display())?;
         root::build(start)?;
         execute(start, &start.argv)
     })?;
@@ -53,7 +58,7 @@ pub fn exec(
 ) -> Result<Child, String> {
     let stdio = three(files).ok_or("exec needs one terminal or three files")?;
     let inside = Namespace::of(main, Kind::Mount).map_err(|e| format!("the container: {e}"))?;
-    spawn(stdio, |stdin| {
+    spawn(stdio, |stdin, _| {
         if terminal {
             rustix::process::ioctl_tiocsctty(stdin)?;
         }
@@ -75,15 +80,14 @@ fn three(files: Vec<OwnedFd>) -> Option<[OwnedFd; 3]> {
 /// Forks; the child runs `become_it`, which returns only to say why it failed.
 fn spawn(
     stdio: [OwnedFd; 3],
-    become_it: impl FnOnce(&OwnedFd) -> io::Result<std::convert::Infallible>,
+    become_it: impl FnOnce(&OwnedFd, &mut io::PipeWriter) -> io::Result<std::convert::Infallible>,
 ) -> Result<Child, String> {
-    let (mut told, tell) = io::pipe().map_err(|e| e.to_string())?;
+    let (mut told, mut tell) = io::pipe().map_err(|e| e.to_string())?;
     match fork().map_err(|e| e.to_string())? {
         Forked::Child => {
             drop(told);
-            let failed = prepare(&stdio).and_then(|()| become_it(&stdio[0]));
+            let failed = prepare(&stdio).and_then(|()| become_it(&stdio[0], &mut tell));
             let why = failed.err().map_or_else(String::new, |e| e.to_string());
-            let mut tell = tell;
             // Whether the parent hears it or not, this process has nothing else to do.
             let _ = tell.write_all(why.as_bytes());
             std::process::exit(127)
@@ -91,13 +95,18 @@ fn spawn(
         Forked::Parent(pid) => {
             drop(tell);
             drop(stdio);
-            let mut why = String::new();
-            told.read_to_string(&mut why).map_err(|e| e.to_string())?;
+            let mut text = String::new();
+            told.read_to_string(&mut text).map_err(|e| e.to_string())?;
+            // A line that names the namespace, if it has one, then why it failed, if it did.
+            let (inside, why) = match text.split_once('\n') {
+                Some((line, rest)) if line.starts_with("mnt:") => (Some(line.into()), rest),
+                _ => (None, text.as_str()),
+            };
             if !why.is_empty() {
-                return Err(why);
+                return Err(why.to_owned());
             }
             let ended = net::process::descriptor(pid).map_err(|e| e.to_string())?;
-            Ok(Child { pid, ended, output: vec![] })
+            Ok(Child { pid, inside, ended, output: vec![] })
         }
     }
 }

@@ -53,7 +53,7 @@ pub fn build(start: &Start) -> io::Result<()> {
     mount(c"lateen", root, c"tmpfs", MountFlags::NODEV | MountFlags::NOSUID, Some(ROOT_SIZE))?;
     system(root)?;
     etc(root, start)?;
-    for (directory, mode) in [("tmp", 0o1777), ("run", 0o755), ("root", 0o700), ("home", 0o755)] {
+    for (directory, mode) in [("tmp", 0o1777), ("run", 0o755), ("root", 0o755), ("home", 0o755)] {
         make(root, directory, mode)?;
     }
     for (directory, mode) in
@@ -197,7 +197,15 @@ fn mount_proc(root: &Path) -> io::Result<()> {
     let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     let here = root.join("proc");
     fs::create_dir(&here)?;
-    Ok(mount(c"proc", here, c"proc", flags, None)?)
+    mount(c"proc", &here, c"proc", flags, None)?;
+    // Parameters of the whole machine are not for pods to change.
+    for name in ["sys", "sysrq-trigger", "irq", "bus"] {
+        let inside = here.join(name);
+        if inside.exists() {
+            bind(&inside, &inside)?;
+        }
+    }
+    Ok(())
 }
 
 fn commands(root: &Path, start: &Start) -> io::Result<()> {

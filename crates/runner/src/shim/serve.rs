@@ -59,7 +59,6 @@ struct Attempt {
     shown: Container,
     pid: u32,
     ended: OwnedFd,
-    /// Names the container's mount namespace, and so every process in it.
     inside: Option<PathBuf>,
     output: Vec<Stream>,
     log: Log,
@@ -216,7 +215,7 @@ impl Shim {
             return Err(format!("container {} runs already", start.name));
         }
         let log = Log::open(&start.log).map_err(|e| format!("{}: {e}", start.log.display()))?;
-        let Child { pid, ended, output } = container::start(&start)?;
+        let Child { pid, inside, ended, output } = container::start(&start)?;
         let output = output.into_iter();
         let output = output.map(|(name, file)| Stream { name, file, pending: Pending::default() });
         let shown = Container {
@@ -226,7 +225,6 @@ impl Shim {
             ended: None,
         };
         let output = output.collect();
-        let inside = mount_namespace(pid);
         self.attempts.push(Attempt { start, shown, pid, ended, inside, output, log });
         self.forget_old();
         self.tell_watchers();
