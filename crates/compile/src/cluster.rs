@@ -19,6 +19,7 @@ use registry::{Resolution, Rule, Service, ServicePort};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Clusters, and the endpoints that those of them take that get theirs by EDS.
 #[derive(Default)]
@@ -194,6 +195,27 @@ pub(crate) fn to_original(b: &Build<'_>, name: Str) -> Cluster {
     cluster.breakers = pool::unlimited();
     cluster.origin = OriginId::NONE;
     cluster
+}
+
+/// What the policy of a destination asks of the connections that are forwarded to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct TcpOptions {
+    pub idle_timeout: Option<Duration>,
+    pub max_duration: Option<Duration>,
+    pub hash_source_ip: bool,
+}
+
+pub(crate) fn tcp_options(b: &Build<'_>, service: &Service, port: u16, subset: &str) -> TcpOptions {
+    let rule = rule_of(b.world, b.proxy, service).map(|r| &**r);
+    let subset = rule.and_then(|r| r.subset(subset));
+    let policy = Policy::of(rule, subset, port);
+    let tcp = policy.pool.and_then(|p| p.tcp.as_ref());
+    let hash = policy.lb.and_then(|lb| lb.consistent_hash.as_ref());
+    TcpOptions {
+        idle_timeout: tcp.and_then(|t| t.idle_timeout).map(|d| d.0),
+        max_duration: tcp.and_then(|t| t.max_connection_duration).map(|d| d.0),
+        hash_source_ip: hash.is_some_and(|h| h.use_source_ip == Some(true)),
+    }
 }
 
 /// The cluster that a destination means, and what is missing for it to exist.

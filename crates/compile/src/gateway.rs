@@ -9,7 +9,7 @@ use crate::build::Build;
 use crate::cluster::{self, Clusters};
 use crate::compiler::Part;
 use crate::http::{Side, manager};
-use crate::outbound::tcp_chain_of;
+use crate::outbound::{tcp_chain_of, with_options};
 use crate::route::{Place, destinations, tcp_routes, tls_routes};
 use crate::scope::Scope;
 use crate::{log, names};
@@ -191,7 +191,7 @@ fn passthrough(
             if names.is_empty() && !route.sni.is_empty() {
                 continue;
             }
-            let mut chain = tcp_chain(b, route.to, route.origin);
+            let mut chain = with_options(tcp_chain(b, route.to, route.origin), route.options);
             chain.matches.transport_protocol = "tls".into();
             chain.matches.server_names = names;
             chain.matches.destination_ranges = route.subnets;
@@ -213,7 +213,7 @@ fn tcp(
     for item in bound.routes(b) {
         let place = place(scope, &gateways, group, bound);
         for route in tcp_routes(b, &place, &item) {
-            let mut chain = tcp_chain(b, route.to, route.origin);
+            let mut chain = with_options(tcp_chain(b, route.to, route.origin), route.options);
             chain.matches = matches.clone().unwrap_or_default();
             chain.matches.destination_ranges = route.subnets;
             chains.push(chain);

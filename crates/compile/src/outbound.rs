@@ -7,7 +7,7 @@ mod virtual_hosts;
 pub(crate) use virtual_hosts::{config, virtual_host};
 
 use crate::build::Build;
-use crate::cluster::{self, Clusters};
+use crate::cluster::{self, Clusters, TcpOptions};
 use crate::compiler::Part;
 use crate::http::{Side, manager, tcp_filters};
 use crate::scope::Scope;
@@ -89,7 +89,7 @@ fn listener(b: &Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &Bind
     out.origin = bind.origin;
     let detects_tls = !bind.tls.is_empty() || bind.http.is_some();
     for route in &bind.tls {
-        let mut chain = tcp_chain(b, "", route.to.clone());
+        let mut chain = with_options(tcp_chain(b, "", route.to.clone()), route.options);
         chain.matches.server_names = route.sni.clone();
         chain.matches.destination_ranges = route.subnets.clone();
         chain.matches.transport_protocol = "tls".into();
@@ -100,8 +100,8 @@ fn listener(b: &Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &Bind
         out.chains.push(http_chain(b, (ip, port), http));
     }
     let unconditional = out.chains.is_empty() && bind.tcp.len() == 1;
-    for TcpChain { subnets, to, origin } in &bind.tcp {
-        let mut chain = tcp_chain(b, "", to.clone());
+    for TcpChain { subnets, to, options, origin } in &bind.tcp {
+        let mut chain = with_options(tcp_chain(b, "", to.clone()), *options);
         chain.matches.destination_ranges = subnets.clone();
         chain.origin = *origin;
         if unconditional || !subnets.is_empty() {
@@ -183,6 +183,16 @@ pub(crate) fn tcp_chain_of(
         metadata: Metadata::new(),
         origin: OriginId::NONE,
     }
+}
+
+/// What the destination's policy asks of connections.
+pub(crate) fn with_options(mut chain: FilterChain, options: TcpOptions) -> FilterChain {
+    if let Terminal::Tcp(tcp) = &mut chain.terminal {
+        tcp.idle_timeout = options.idle_timeout;
+        tcp.max_connection_duration = options.max_duration;
+        tcp.hash_source_ip = options.hash_source_ip;
+    }
+    chain
 }
 
 /// A listener without chains.

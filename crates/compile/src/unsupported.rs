@@ -1,8 +1,7 @@
 //! Fields that are read and not honoured yet. Whoever writes one is told, by object and field.
 
 use api::{
-    ConnectionPoolSettings, Gateway, LoadBalancerSettings, OutlierDetection, Sidecar,
-    TrafficPolicy, VirtualService,
+    Gateway, LoadBalancerSettings, OutlierDetection, Sidecar, TrafficPolicy, VirtualService,
 };
 use base::Finding;
 use registry::Rule;
@@ -33,14 +32,12 @@ pub(crate) fn in_rule(rule: &Rule) -> Vec<Finding> {
 fn in_policy(policy: &TrafficPolicy, path: &str, out: &mut Vec<Finding>) {
     load_balancer(policy.load_balancer.as_ref(), path, out);
     outliers(policy.outlier_detection.as_ref(), path, out);
-    pool(policy.connection_pool.as_ref(), path, out);
     let crl = policy.tls.as_ref().is_some_and(|t| !t.ca_crl.is_empty());
     warn(crl, format!("{path}.tls.caCrl"), out);
     for (index, port) in policy.port_level_settings.iter().enumerate() {
         let path = format!("{path}.portLevelSettings[{index}]");
         load_balancer(port.load_balancer.as_ref(), &path, out);
         outliers(port.outlier_detection.as_ref(), &path, out);
-        pool(port.connection_pool.as_ref(), &path, out);
     }
 }
 
@@ -55,13 +52,6 @@ fn load_balancer(lb: Option<&LoadBalancerSettings>, path: &str, out: &mut Vec<Fi
 fn outliers(outliers: Option<&OutlierDetection>, path: &str, out: &mut Vec<Finding>) {
     let codes = outliers.is_some_and(|o| !o.outlier_detection_http_error_codes.is_empty());
     warn(codes, format!("{path}.outlierDetection.outlierDetectionHttpErrorCodes"), out);
-}
-
-/// The idle time of TCP connections is the listener's to keep, which serves several services.
-fn pool(pool: Option<&ConnectionPoolSettings>, path: &str, out: &mut Vec<Finding>) {
-    let tcp = pool.and_then(|p| p.tcp.as_ref());
-    let idle = tcp.is_some_and(|t| t.idle_timeout.is_some());
-    warn(idle, format!("{path}.connectionPool.tcp.idleTimeout"), out);
 }
 
 pub(crate) fn in_sidecar(spec: &Sidecar) -> Vec<Finding> {

@@ -10,6 +10,7 @@ use ir::{
     Terminal, VirtualHost,
 };
 use registry::Store;
+use std::time::Duration;
 use support::{apply, ingress, pod, sidecar, slice, store};
 
 fn client() -> Proxy {
@@ -244,12 +245,15 @@ fn tcp_and_tls_rules() {
     }
     let spec = "{hosts: [a], tcp: [{match: [{port: 9000}], route: [{destination: {host: a-v1, port: {number: 9000}}, weight: 80}, {destination: {host: a-v2, port: {number: 9000}}, weight: 20}]}], tls: [{match: [{port: 443, sniHosts: [a.default.svc.cluster.local]}], route: [{destination: {host: a-v2, port: {number: 443}}}]}]}";
     apply(&mut store, &istio("VirtualService", "a", "default", spec));
+    let rule = "{host: a-v1, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 7s}}, loadBalancer: {consistentHash: {useSourceIp: true}}}}";
+    apply(&mut store, &istio("DestinationRule", "a-v1", "default", rule));
     let c = compiled(&mut store);
     let Terminal::Tcp(tcp) = &listener(&c, "10.96.0.1_9000").chains[0].terminal else { panic!() };
     let TcpDestination::Weighted(parts) = &tcp.to else { panic!("{:?}", tcp.to) };
     let parts: Vec<_> = parts.iter().map(|p| (&*p.name, p.weight)).collect();
     let cluster = |v: &str| format!("outbound|9000||a-{v}.default.svc.cluster.local");
     assert_eq!(parts, [(&*cluster("v1"), 80), (&*cluster("v2"), 20)]);
+    assert_eq!((tcp.idle_timeout, tcp.hash_source_ip), (Some(Duration::from_secs(7)), true));
     let tls = listener(&c, "10.96.0.1_443");
     assert!(tls.filters.tls_inspector.is_some());
     assert_eq!(tls.chains[0].matches.server_names, ["a.default.svc.cluster.local".into()]);

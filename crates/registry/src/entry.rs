@@ -82,7 +82,7 @@ impl Machine<'_> {
         }
     }
 
-    fn instances(&self, service: &Service) -> Vec<Instance> {
+    pub fn instances(&self, service: &Service) -> Vec<Instance> {
         let workload = Arc::new(self.workload());
         let address = match self.entry.address.strip_prefix("unix://") {
             Some(path) => InstanceAddress::Pipe(path.into()),
@@ -156,7 +156,7 @@ fn of_pod(pod: &Arc<Workload>, port: &ServicePort) -> Option<Instance> {
 }
 
 /// An empty selector takes nothing.
-fn takes(selector: &Labels, labels: &Labels) -> bool {
+pub(crate) fn takes(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty() && selector.iter().all(|(k, v)| labels.get(k) == Some(v))
 }
 

@@ -139,6 +139,7 @@ impl Store {
                 (drop_from(&mut self.services, next, namespace, name), Change::Configuration)
             }
             Kind::WorkloadEntry => {
+                self.stale.machine();
                 (drop_from(&mut self.machines, next, namespace, name), Change::Endpoints)
             }
             Kind::EndpointSlice => {
@@ -193,6 +194,7 @@ impl Store {
             return Ok(quiet(Change::Nothing));
         }
         self.revision += 1;
+        self.stale.machine();
         self.machines.insert(self.revision, &namespace, &name, read);
         Ok(quiet(Change::Endpoints))
     }

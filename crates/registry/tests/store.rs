@@ -114,7 +114,7 @@ fn a_snapshot_is_a_function_of_the_objects_alone() {
         let (name, ip) = (names[random(3)], ips[random(3)]);
         let some: Vec<&str> = ips.into_iter().filter(|_| random(2) == 0).collect();
         let version = ["v1", "v2"][random(2)];
-        let (kind, object) = match random(4) {
+        let (kind, object) = match random(5) {
             0 => (Kind::Service, service(name)),
             1 => (Kind::EndpointSlice, slice(name, &some)),
             2 => (Kind::Pod, pod(ip, version)),
@@ -143,4 +143,19 @@ fn a_snapshot_is_a_function_of_the_objects_alone() {
         }
         assert_eq!(endpoints(&store.snapshot()), endpoints(&fresh.snapshot()), "step {step}");
     }
+}
+
+#[test]
+fn a_service_selects_machines_as_it_selects_pods() {
+    let mut store = store();
+    store.apply(Kind::Service, &service("a"));
+    store.apply(Kind::EndpointSlice, &slice("a", &["10.1.0.1"]));
+    let machine = json!({"metadata": {"name": "vm", "namespace": "default"},
+        "spec": {"address": "192.0.2.7", "labels": {"app": "a"}, "ports": {"http": 9000}}});
+    store.snapshot();
+    store.apply(Kind::WorkloadEntry, &machine);
+    let snapshot = store.snapshot();
+    let all: Vec<u16> =
+        snapshot.endpoints.iter().flat_map(|(_, e)| &e.instances).map(|i| i.port).collect();
+    assert_eq!(all, [8080, 9000]);
 }

@@ -3,7 +3,7 @@
 //! oldest of them gets the port.
 
 use crate::build::Build;
-use crate::cluster::follow_alias;
+use crate::cluster::{TcpOptions, follow_alias, tcp_options};
 use crate::names;
 use crate::route::{L4Route, Place, tcp_routes, tls_routes};
 use crate::scope::Scope;
@@ -37,6 +37,7 @@ pub(super) struct Bind {
 pub(super) struct TcpChain {
     pub subnets: Vec<Cidr>,
     pub to: TcpDestination,
+    pub options: TcpOptions,
     pub origin: OriginId,
 }
 
@@ -113,7 +114,7 @@ impl Plan {
         }
         let places = if shared { vec![b.proxy.wildcard()] } else { own };
         if shared && port.protocol.is_tls() && tls.is_empty() {
-            tls.extend(by_server_name(service, port, origin));
+            tls.extend(by_server_name(b, service, port, origin));
         }
         for ip in places {
             let bind = self.binds.entry((ip, port.number)).or_default();
@@ -152,7 +153,12 @@ impl TcpChain {
     /// The same, for these ranges where it has none of its own.
     fn within(&self, ranges: &[Cidr]) -> TcpChain {
         let subnets = if self.subnets.is_empty() { ranges } else { &self.subnets };
-        TcpChain { subnets: subnets.to_vec(), to: self.to.clone(), origin: self.origin }
+        TcpChain {
+            subnets: subnets.to_vec(),
+            to: self.to.clone(),
+            options: self.options,
+            origin: self.origin,
+        }
     }
 }
 
@@ -192,12 +198,18 @@ fn ranges(service: &Service) -> Vec<Cidr> {
 }
 
 /// TLS that is passed on by the name that the client asks for.
-fn by_server_name(service: &Service, port: &ServicePort, origin: OriginId) -> Option<L4Route> {
+fn by_server_name(
+    b: &Build<'_>,
+    service: &Service,
+    port: &ServicePort,
+    origin: OriginId,
+) -> Option<L4Route> {
     let cluster = names::outbound_cluster(port.number, "", service.host.as_str());
     Some(L4Route {
         sni: vec![service.host.as_str().into()],
         subnets: Vec::new(),
         to: TcpDestination::Cluster(cluster),
+        options: tcp_options(b, service, port.number, ""),
         origin,
     })
 }
@@ -218,14 +230,15 @@ fn l4(
     }
     let mut chains: Vec<TcpChain> = tcp
         .into_iter()
-        .map(|r| TcpChain { subnets: r.subnets, to: r.to, origin: r.origin })
+        .map(|r| TcpChain { subnets: r.subnets, to: r.to, options: r.options, origin: r.origin })
         .collect();
     if !chains.iter().any(|c| c.subnets.is_empty()) {
         let target = follow_alias(b, scope, service.clone());
         let cluster = names::outbound_cluster(port.number, "", target.host.as_str());
         let origin = b.origin(&service.object, "spec.ports");
         let to = TcpDestination::Cluster(cluster);
-        chains.push(TcpChain { subnets: Vec::new(), to, origin });
+        let options = tcp_options(b, &target, port.number, "");
+        chains.push(TcpChain { subnets: Vec::new(), to, options, origin });
     }
     (tls, chains)
 }

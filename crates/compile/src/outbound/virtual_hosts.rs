@@ -150,6 +150,8 @@ fn domains(b: &Build<'_>, service: &Service) -> Vec<Str> {
         }
         names.push(format!("{name}.{}.svc", service.namespace));
         names.push(format!("{name}.{}", service.namespace));
+        // As resolvers write a name that is complete.
+        names.push(format!("{host}."));
     }
     if service.resolution == Resolution::Headless {
         // Its pods have names too.

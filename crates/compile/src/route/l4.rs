@@ -2,6 +2,7 @@
 
 use super::{Place, action, binds, from_source};
 use crate::build::Build;
+use crate::cluster::{TcpOptions, tcp_options};
 use api::{RouteDestination, VirtualService};
 use base::OriginId;
 use ir::{Cidr, Str, TcpDestination, WeightedCluster};
@@ -14,6 +15,7 @@ pub(crate) struct L4Route {
     pub sni: Vec<Str>,
     pub subnets: Vec<Cidr>,
     pub to: TcpDestination,
+    pub options: TcpOptions,
     pub origin: OriginId,
 }
 
@@ -33,11 +35,14 @@ pub(crate) fn tls_routes(
             if !here {
                 continue;
             }
-            let Some(to) = destination(b, place, item, &tls.route, &path) else { continue };
+            let Some((to, options)) = destination(b, place, item, &tls.route, &path) else {
+                continue;
+            };
             routes.push(L4Route {
                 sni: sni(&m.sni_hosts),
                 subnets: cidrs(&m.destination_subnets),
                 to,
+                options,
                 origin: b.origin(&item.object, format!("{path}.match[{at}]")),
             });
         }
@@ -67,10 +72,12 @@ pub(crate) fn tcp_routes(
             }
         }
         for subnets in subnets {
-            let Some(to) = destination(b, place, item, &tcp.route, &path) else { continue };
+            let Some((to, options)) = destination(b, place, item, &tcp.route, &path) else {
+                continue;
+            };
             let origin = b.origin(&item.object, path.as_str());
             let all = subnets.is_empty();
-            routes.push(L4Route { sni: Vec::new(), subnets, to, origin });
+            routes.push(L4Route { sni: Vec::new(), subnets, to, options, origin });
             if all {
                 return routes;
             }
@@ -79,18 +86,24 @@ pub(crate) fn tcp_routes(
     routes
 }
 
+/// With several destinations the first one's policy holds for the connection.
 fn destination(
     b: &mut Build<'_>,
     place: &Place<'_>,
     item: &Item<VirtualService>,
     routes: &[RouteDestination],
     path: &str,
-) -> Option<TcpDestination> {
+) -> Option<(TcpDestination, TcpOptions)> {
     let several = routes.len() > 1;
     let mut clusters = Vec::new();
+    let mut options = None;
     for (index, route) in routes.iter().enumerate().filter(|(_, r)| !several || r.weight > 0) {
         let field = format!("{path}.route[{index}].destination");
         let target = action::resolve(b, place, item, route.destination.as_ref(), &field)?;
+        let subset = route.destination.as_ref().map_or("", |d| d.subset.as_str());
+        if let Some(service) = &target.service {
+            options.get_or_insert_with(|| tcp_options(b, service, target.port, subset));
+        }
         clusters.push(WeightedCluster {
             name: target.cluster,
             weight: u32::try_from(route.weight).unwrap_or(0),
@@ -101,11 +114,12 @@ fn destination(
             origin: b.origin(&item.object, format!("{path}.route[{index}]")),
         });
     }
-    match clusters.as_slice() {
-        [] => None,
-        [only] => Some(TcpDestination::Cluster(only.name.clone())),
-        _ => Some(TcpDestination::Weighted(clusters)),
-    }
+    let to = match clusters.as_slice() {
+        [] => return None,
+        [only] => TcpDestination::Cluster(only.name.clone()),
+        _ => TcpDestination::Weighted(clusters),
+    };
+    Some((to, options.unwrap_or_default()))
 }
 
 /// Server names as chains match them; `*` takes any.

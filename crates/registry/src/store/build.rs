@@ -19,6 +19,7 @@ pub(super) struct Stale {
     /// Kubernetes services by namespace and name.
     services: HashSet<(String, String)>,
     addresses: HashSet<IpAddr>,
+    machines: bool,
 }
 
 impl Stale {
@@ -34,8 +35,13 @@ impl Stale {
         self.addresses.extend(workload.iter().flat_map(|w| &w.addresses));
     }
 
+    /// Entries of machines come and go rarely: then every selector is asked again.
+    pub fn machine(&mut self) {
+        self.machines = true;
+    }
+
     fn touches(&self, service: &Service, old: &ServiceEndpoints) -> bool {
-        if !service.kubernetes {
+        if !service.kubernetes || self.machines {
             // Its selector may take workloads that it did not have before.
             return true;
         }
@@ -156,7 +162,10 @@ impl Store {
             let instances = if service.kubernetes {
                 let own = slices.get(&(&*service.namespace, &*service.name));
                 let own = own.into_iter().flatten().copied();
-                endpoints::of_slices(service, own, workloads)
+                let mut all = endpoints::of_slices(service, own, workloads);
+                all.extend(self.selected_machines(service));
+                endpoints::sort(&mut all);
+                all
             } else {
                 self.entry_instances(service)
             };
@@ -165,6 +174,19 @@ impl Store {
             by_service.insert(key, same.unwrap_or_else(fresh));
         }
         Arc::new(EndpointIndex { version, by_service })
+    }
+
+    /// WorkloadEntries of its namespace that a Kubernetes service selects, as it would pods.
+    fn selected_machines(&self, service: &Service) -> Vec<endpoints::Instance> {
+        let here =
+            self.machines.map.values().filter(|m| *m.metadata.namespace == *service.namespace);
+        let machines = here.map(|m| Machine {
+            name: &m.metadata.name,
+            namespace: &m.metadata.namespace,
+            entry: &m.spec,
+        });
+        let taken = machines.filter(|m| entry::takes(&service.selector, &m.entry.labels));
+        taken.flat_map(|m| m.instances(service)).collect()
     }
 
     /// Of all ServiceEntries of its namespace that name the host.
