@@ -5,66 +5,23 @@ use serde_json::Value;
 use super::{Printer, age, column, count, name, or_none, pairs, since, wide};
 use crate::meta::{at, items, number, text};
 
+#[rustfmt::skip]
 pub fn printer(group: &str, kind: &str) -> Option<Printer> {
     Some(match (group, kind) {
         ("apps", "Deployment") => Printer {
-            columns: const {
-                &[
-                    column("Name"),
-                    column("Ready"),
-                    count("Up-to-date"),
-                    count("Available"),
-                    column("Age"),
-                    wide("Containers"),
-                    wide("Images"),
-                    wide("Selector"),
-                ]
-            },
+            columns: const { &[column("Name"), column("Ready"), count("Up-to-date"), count("Available"), column("Age"), wide("Containers"), wide("Images"), wide("Selector")] },
             row: deployment,
         },
         ("apps", "ReplicaSet") | ("", "ReplicationController") => Printer {
-            columns: const {
-                &[
-                    column("Name"),
-                    count("Desired"),
-                    count("Current"),
-                    count("Ready"),
-                    column("Age"),
-                    wide("Containers"),
-                    wide("Images"),
-                    wide("Selector"),
-                ]
-            },
+            columns: const { &[column("Name"), count("Desired"), count("Current"), count("Ready"), column("Age"), wide("Containers"), wide("Images"), wide("Selector")] },
             row: replica_set,
         },
         ("apps", "StatefulSet") => Printer {
-            columns: const {
-                &[
-                    column("Name"),
-                    column("Ready"),
-                    column("Age"),
-                    wide("Containers"),
-                    wide("Images"),
-                ]
-            },
+            columns: const { &[column("Name"), column("Ready"), column("Age"), wide("Containers"), wide("Images")] },
             row: stateful_set,
         },
         ("apps", "DaemonSet") => Printer {
-            columns: const {
-                &[
-                    column("Name"),
-                    count("Desired"),
-                    count("Current"),
-                    count("Ready"),
-                    count("Up-to-date"),
-                    count("Available"),
-                    column("Node Selector"),
-                    column("Age"),
-                    wide("Containers"),
-                    wide("Images"),
-                    wide("Selector"),
-                ]
-            },
+            columns: const { &[column("Name"), count("Desired"), count("Current"), count("Ready"), count("Up-to-date"), count("Available"), column("Node Selector"), column("Age"), wide("Containers"), wide("Images"), wide("Selector")] },
             row: daemon_set,
         },
         ("apps", "ControllerRevision") => Printer {
@@ -72,49 +29,15 @@ pub fn printer(group: &str, kind: &str) -> Option<Printer> {
             row: controller_revision,
         },
         ("batch", "Job") => Printer {
-            columns: const {
-                &[
-                    column("Name"),
-                    column("Status"),
-                    column("Completions"),
-                    column("Duration"),
-                    column("Age"),
-                    wide("Containers"),
-                    wide("Images"),
-                    wide("Selector"),
-                ]
-            },
+            columns: const { &[column("Name"), column("Status"), column("Completions"), column("Duration"), column("Age"), wide("Containers"), wide("Images"), wide("Selector")] },
             row: job,
         },
         ("batch", "CronJob") => Printer {
-            columns: const {
-                &[
-                    column("Name"),
-                    column("Schedule"),
-                    column("Timezone"),
-                    column("Suspend"),
-                    count("Active"),
-                    column("Last Schedule"),
-                    column("Age"),
-                    wide("Containers"),
-                    wide("Images"),
-                    wide("Selector"),
-                ]
-            },
+            columns: const { &[column("Name"), column("Schedule"), column("Timezone"), column("Suspend"), count("Active"), column("Last Schedule"), column("Age"), wide("Containers"), wide("Images"), wide("Selector")] },
             row: cron_job,
         },
         ("autoscaling", "HorizontalPodAutoscaler") => Printer {
-            columns: const {
-                &[
-                    column("Name"),
-                    column("Reference"),
-                    column("Targets"),
-                    count("MinPods"),
-                    count("MaxPods"),
-                    count("Replicas"),
-                    column("Age"),
-                ]
-            },
+            columns: const { &[column("Name"), column("Reference"), column("Targets"), count("MinPods"), count("MaxPods"), count("Replicas"), column("Age")] },
             row: autoscaler,
         },
         _ => return None,
