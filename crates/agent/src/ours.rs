@@ -41,12 +41,8 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
     };
     let node = &setting.node;
     let known_as = dataplane::Node::from_json(&node.id, &node.metadata);
-    let options = Options {
-        workers,
-        mark: setting.dial.mark,
-        node: Some(known_as),
-        ..Options::default()
-    };
+    let options =
+        Options { workers, mark: setting.dial.mark, node: Some(known_as), ..Options::default() };
     let proxy = Proxy::start(options).map_err(|e| format!("the data plane does not start: {e}"))?;
     let ours = Arc::new(Ours {
         proxy,

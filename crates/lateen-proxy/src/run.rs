@@ -5,7 +5,7 @@ use crate::process::Running;
 use anyhow::{Context, bail};
 use base::{Finding, Level};
 use clap::Parser;
-use dataplane::{Options, Proxy, admin};
+use dataplane::{Node, Options, Proxy, admin};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +128,8 @@ async fn serve(
         .filter(|n| *n > 0)
         .or_else(|| std::thread::available_parallelism().ok().map(Into::into))
         .unwrap_or(1);
-    let proxy = Proxy::start(Options { workers, ..Default::default() })?;
+    let node = Node::from_json(&bootstrap.node.id, &bootstrap.node.metadata);
+    let proxy = Proxy::start(Options { workers, node: Some(node), ..Default::default() })?;
     let findings = proxy.publish(&bootstrap.config);
     tell(&findings);
     if findings.iter().any(|f| f.level == Level::Error) {
