@@ -1,6 +1,8 @@
 //! The discovery client against a server on a real socket: it takes what comes, survives the server's
 //! end, and takes up where it was.
 
+#![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
+
 use agent::{ControlPlane, Dial, News, Source, follow_source};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, StreamBody};

@@ -1,6 +1,8 @@
 //! Real Envoy as the judge of what we read and write: it accepts the file that we read, and it accepts
 //! what we make of it. Runs where `ENVOY` names the binary (`cargo xtask setup` provides one).
 
+#![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
+
 use ir::{Config, Kind, Resource};
 use serde_json::{Value, json};
 use std::path::PathBuf;

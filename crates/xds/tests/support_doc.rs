@@ -1,5 +1,7 @@
 //! `docs/xds-support.md` is the support table, written down. `UPDATE_GOLDEN=1` writes it anew.
 
+#![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
+
 use std::fmt::Write;
 use std::path::Path;
 use xds::support::{Support, table};

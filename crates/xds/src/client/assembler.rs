@@ -13,6 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Clusters are told without being asked for, and before what uses them; one that is not there when
+/// its route comes will hardly follow.
+const UNASKED: Duration = Duration::from_secs(1);
+
 /// A reference to something that has not come.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Missing {
@@ -179,14 +183,22 @@ impl Assembler {
 
     /// It was taken away, but runs still.
     fn may_keep(&self, key: &ResourceKey) -> bool {
-        let fresh = self.since.get(key).is_none_or(|t| self.now.since(*t) < self.patience);
+        let fresh = self.since.get(key).is_none_or(|t| self.now.since(*t) < self.limit(key));
         fresh && !self.accepted.contains_key(key) && self.running.contains_key(key)
     }
 
     /// The wait for it is over. Starts the wait.
     fn is_overdue(&mut self, need: &ResourceKey) -> bool {
         let since = *self.since.entry(need.clone()).or_insert(self.now);
-        self.now.since(since) >= self.patience
+        self.now.since(since) >= self.limit(need)
+    }
+
+    /// How long it is waited for, or kept while it runs.
+    fn limit(&self, key: &ResourceKey) -> Duration {
+        match key.kind {
+            Kind::Cluster if !self.running.contains_key(key) => self.patience.min(UNASKED),
+            _ => self.patience,
+        }
     }
 
     /// What was taken away while something that runs uses it.
@@ -236,7 +248,7 @@ impl Assembler {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let ends = self.since.values().map(|t| t.after(self.patience));
+        let ends = self.since.iter().map(|(key, t)| t.after(self.limit(key)));
         ends.filter(|end| *end > self.now).min()
     }
 

@@ -212,10 +212,9 @@ fn a_cluster_that_is_taken_away_first_stays_while_its_route_runs() {
 fn waiting_and_keeping_end() {
     let mut s = running();
     feed(&mut s, &[response(Kind::Route, &[route("r", &["nowhere"])], &[])]);
-    assert_eq!(s.deadline(), Some(at(5)));
-    s.tick(at(4));
+    assert_eq!(s.deadline(), Some(at(1)), "a cluster should have come before its route");
     assert_eq!(s.take_config(), None);
-    s.tick(at(5));
+    s.tick(at(1));
     assert_eq!(goes_to(&s.take_config().unwrap()), ["nowhere".into()]);
     assert_eq!(s.deadline(), None);
     let missing = Missing {
@@ -228,8 +227,18 @@ fn waiting_and_keeping_end() {
     assert_eq!(goes_to(&s.take_config().unwrap()).len(), 2);
 
     let mut s = running();
-    s.receive_delta(response(Kind::Cluster, &[], &["a"]), at(10));
+    s.receive_delta(response(Kind::Listener, &[listener("m", "q")], &[]), at(0));
+    assert_eq!(s.deadline(), Some(at(5)), "a route was asked for, and takes its time");
+    s.tick(at(4));
     assert_eq!(s.take_config(), None);
+    s.tick(at(5));
+    assert_eq!(names(&s.take_config().unwrap()), "L:l L:m R:r C:a E:a");
+
+    let mut s = running();
+    s.receive_delta(response(Kind::Cluster, &[], &["a"]), at(10));
+    assert_eq!(s.take_config(), None, "kept");
+    s.tick(at(14));
+    assert_eq!(s.take_config(), None, "kept");
     s.tick(at(15));
     assert_eq!(names(&s.take_config().unwrap()), "L:l R:r");
 }

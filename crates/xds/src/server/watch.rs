@@ -6,6 +6,9 @@ use ir::{Kind, ResourceKey, Str};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+/// Names beyond these are not heard: no proxy needs as many.
+const MAX_NAMES: usize = 100_000;
+
 /// The name that asks for everything.
 const WILDCARD: &str = "*";
 
@@ -206,7 +209,8 @@ impl Watch {
         let wildcard = has_wildcard(kind)
             && (names.is_empty() && (first || self.wildcard)
                 || names.iter().any(|n| &**n == WILDCARD));
-        let names: BTreeSet<Str> = names.into_iter().filter(|n| &**n != WILDCARD).collect();
+        let names: BTreeSet<Str> =
+            names.into_iter().filter(|n| &**n != WILDCARD).take(MAX_NAMES).collect();
         if first || wildcard != self.wildcard || !names.is_subset(&self.names) {
             self.must_answer = has_wildcard(kind);
         }
@@ -224,7 +228,7 @@ impl Watch {
     ) {
         let first = self.sent_nonce.is_empty() && self.names.is_empty() && !self.wildcard;
         self.resumed |= !holds.is_empty();
-        for (name, version) in holds {
+        for (name, version) in holds.into_iter().take(MAX_NAMES) {
             self.resume(kind, name, &version, desired);
         }
         if first && has_wildcard(kind) {
@@ -242,6 +246,9 @@ impl Watch {
             if &*name == WILDCARD {
                 self.wildcard = true;
                 continue;
+            }
+            if self.names.len() >= MAX_NAMES {
+                break;
             }
             // Asking again is a wish to be told again, but not for what it says it holds.
             if !self.names.insert(name.clone()) {
