@@ -82,8 +82,10 @@ pub fn wishes(services: &[Arc<Value>], load_balancers: bool) -> Vec<Wish> {
                 let number = port_number(p, "port")?;
                 Some((number, text(p, "/name").to_owned(), SocketAddr::new(ip, number)))
             });
-            let ports = listed.collect();
-            wishes.push(Wish { key, hosts: balancer_hosts(service), ports, any_port: false });
+            let ports: Vec<_> = listed.collect();
+            if !ports.is_empty() {
+                wishes.push(Wish { key, hosts: balancer_hosts(service), ports, any_port: false });
+            }
         }
     }
     wishes

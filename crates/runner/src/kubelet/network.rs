@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use apiserver::{Client, Event, Ref};
 use futures::future::BoxFuture;
-use net::service::ServiceNet;
+use net::service::{ServiceNet, ServiceRule};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use super::Shared;
 use crate::dns::{self, Table};
@@ -42,9 +43,11 @@ impl HostSide for NoHost {
 /// Follows services and endpoints until the process ends.
 pub async fn follow(shared: Arc<Shared>, host: Arc<dyn HostSide>) {
     let mut events = shared.client.subscribe();
-    let mut shown = Shown::default();
+    let mut rules = None;
+    let (show, shown) = watch::channel(None);
+    tokio::spawn(show_host(shared.clone(), host, shown));
     loop {
-        shown.update(&shared, host.as_ref()).await;
+        update(&shared, &mut rules, &show);
         loop {
             match events.recv().await {
                 Ok(event) if concerns(&event) => break,
@@ -95,36 +98,57 @@ fn concerns(event: &Event) -> bool {
     matches!((group, resource), ("", "services") | ("discovery.k8s.io", "endpointslices"))
 }
 
-/// What was applied last; the same again is not applied.
-#[derive(Default)]
-struct Shown {
-    rules: Option<Vec<net::service::ServiceRule>>,
-    table: Option<Table>,
-    wishes: Option<Vec<Wish>>,
+/// What the host's side should show.
+#[derive(Clone, PartialEq)]
+struct HostView {
+    table: Table,
+    wishes: Vec<Wish>,
 }
 
-impl Shown {
-    async fn update(&mut self, shared: &Shared, host: &dyn HostSide) {
-        let services = shared.client.list("", "services", None);
-        let slices = shared.client.list("discovery.k8s.io", "endpointslices", None);
-        let rules = services::rules(&services, &slices, &shared.config.node_ips);
-        if self.rules.as_ref() != Some(&rules) {
-            match net::service::apply(&service_net(shared), &rules) {
-                Ok(()) => self.rules = Some(rules),
-                Err(e) => tracing::error!("the rules of the services: {e}"),
-            }
+/// Applies the rules at once, and leaves the host's side to its own task: rules must not wait
+/// for a holder that is being started again.
+fn update(
+    shared: &Shared,
+    applied: &mut Option<Vec<ServiceRule>>,
+    show: &watch::Sender<Option<HostView>>,
+) {
+    let services = shared.client.list("", "services", None);
+    let slices = shared.client.list("discovery.k8s.io", "endpointslices", None);
+    let rules = services::rules(&services, &slices, &shared.config.node_ips);
+    if applied.as_ref() != Some(&rules) {
+        match net::service::apply(&service_net(shared), &rules) {
+            Ok(()) => *applied = Some(rules),
+            Err(e) => tracing::error!("the rules of the services: {e}"),
         }
-        let table = dns::table(&shared.config.domain, &services, &slices);
-        if self.table.as_ref() != Some(&table) {
-            host.names(table.clone()).await;
-            self.table = Some(table);
+    }
+    let table = dns::table(&shared.config.domain, &services, &slices);
+    let wishes = services::wishes(&services, shared.config.load_balancers);
+    let view = Some(HostView { table, wishes });
+    show.send_if_modified(|old| {
+        let changed = *old != view;
+        *old = view;
+        changed
+    });
+}
+
+/// Tells the host's side the latest view; those in between may be skipped.
+async fn show_host(
+    shared: Arc<Shared>,
+    host: Arc<dyn HostSide>,
+    mut views: watch::Receiver<Option<HostView>>,
+) {
+    let mut told: Option<HostView> = None;
+    while views.changed().await.is_ok() {
+        let Some(view) = views.borrow_and_update().clone() else { continue };
+        if told.as_ref().map(|t| &t.table) != Some(&view.table) {
+            host.names(view.table.clone()).await;
         }
-        let wishes = services::wishes(&services, shared.config.load_balancers);
-        if self.wishes.as_ref() != Some(&wishes) {
-            let given = host.relays(wishes.clone()).await;
+        if told.as_ref().map(|t| &t.wishes) != Some(&view.wishes) {
+            let given = host.relays(view.wishes.clone()).await;
+            let services = shared.client.list("", "services", None);
             show_addresses(&shared.client, &services, &given).await;
-            self.wishes = Some(wishes);
         }
+        told = Some(view);
     }
 }
 

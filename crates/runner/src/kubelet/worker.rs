@@ -118,7 +118,7 @@ impl Worker {
                 Woke::Gone => return,
                 Woke::Object => self.take_object(),
                 Woke::Containers(Some(all)) => self.take_containers(all),
-                Woke::Containers(None) => self.lose_sandbox(),
+                Woke::Containers(None) => self.look_again().await,
                 Woke::Verdict(verdict) => self.take_verdict(verdict),
                 Woke::Content | Woke::Time => {}
             }

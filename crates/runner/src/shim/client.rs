@@ -42,6 +42,9 @@ impl Shim {
         sandbox: &Sandbox,
     ) -> Result<Self, CallError> {
         std::fs::create_dir_all(directory)?;
+        if let Some((old, _)) = Self::find(directory) {
+            old.destroy().await;
+        }
         let text = serde_json::to_vec(sandbox).map_err(io::Error::from)?;
         std::fs::write(directory.join(SANDBOX_FILE), text)?;
         let log = directory.join("shim.log");

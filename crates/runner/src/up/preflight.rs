@@ -35,6 +35,11 @@ pub fn preflight(state: &Path, probe_command: &[&str]) -> Vec<Finding> {
         let text = "fewer than 1024 open files are allowed: run `ulimit -n 4096` first".to_owned();
         findings.push(Finding { fatal: false, text });
     }
+    if !rustix::process::geteuid().is_root() {
+        let text = "as an ordinary user there is one user id, so `runAsUser` has no effect, and \
+                    services of type LoadBalancer get no address: use their node ports";
+        findings.push(Finding { fatal: false, text: text.to_owned() });
+    }
     findings
 }
 

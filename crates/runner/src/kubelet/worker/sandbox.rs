@@ -1,5 +1,7 @@
 //! The pod's sandbox as its worker handles it: found again, made, lost, given up.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Worker, abort};
@@ -7,6 +9,10 @@ use crate::kubelet::plan::{self, Places};
 use crate::lifecycle::{Decision, Phase};
 use crate::pod::Container;
 use crate::shim::client::Shim;
+
+/// A shim that lives but does not answer for so long is ended.
+const SILENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Worker {
     /// Goes on with what an earlier runner started.
@@ -67,6 +73,25 @@ impl Worker {
                 self.note("Warning", "FailedCreatePodSandBox", &e.to_string());
             }
         }
+    }
+
+    /// The shim went silent. One that lives is listened to again; otherwise all has ended.
+    pub(super) async fn look_again(&mut self) {
+        let Some((shim, _)) = self.shim.take() else { return };
+        let deadline = tokio::time::Instant::now() + SILENCE;
+        while shim.process().alive() {
+            if let Ok(mut watch) = shim.watch() {
+                if let Some(all) = watch.next().await {
+                    self.shim = Some((shim, watch));
+                    return self.take_containers(all);
+                }
+            }
+            if tokio::time::Instant::now() > deadline {
+                shim.destroy().await;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.lose_sandbox();
     }
 
     /// The shim ended, and with it all containers: another sandbox follows if it should.
