@@ -5,7 +5,7 @@ use crate::endpoints::Assignment;
 use crate::memo::{Memo, Pool};
 use crate::{Proxy, ProxyKind, gateway, inbound, outbound};
 use base::{Finding, Host, Labels, Origin, OriginTable};
-use ir::{Cluster, Config, Listener, RouteConfig};
+use ir::{Cluster, Config, Listener, RouteConfig, Str};
 use registry::{Resolution, Service, Snapshot};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,6 +21,9 @@ pub struct Compiled {
     pub findings: Arc<[Finding]>,
     /// What routes name and nothing defines: such a route answers 503 until it is.
     pub missing: Arc<[Missing]>,
+    /// What a gateway answers for, as `<route configuration>/<domain>`: one that is gone was taken out
+    /// of service. Empty for sidecars, where a host without rules still has its service.
+    pub served: Arc<[Str]>,
     pub dependencies: Dependencies,
 }
 
@@ -66,6 +69,7 @@ pub(crate) struct Part {
     pub assignments: Vec<Arc<Assignment>>,
     pub routes: Vec<Arc<RouteConfig>>,
     pub hosts: Arc<[Host]>,
+    pub served: Arc<[Str]>,
     pub findings: Vec<Finding>,
     pub missing: Vec<Missing>,
 }
@@ -135,6 +139,7 @@ impl Compiler {
             origins: self.origins.clone(),
             findings: parts().flat_map(|p| p.findings.iter().cloned()).collect(),
             missing: parts().flat_map(|p| p.missing.iter().cloned()).collect(),
+            served: outer.served.clone(),
             dependencies: Dependencies { hosts: outer.hosts.clone() },
         }
     }

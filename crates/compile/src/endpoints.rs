@@ -51,7 +51,7 @@ fn groups_of(
     let group = |(locality, endpoints): (ir::Locality, Vec<Endpoint>)| EndpointGroup {
         locality,
         priority: 0,
-        weight: Some(endpoints.iter().map(|e| e.weight.unwrap_or(1)).sum()),
+        weight: Some(endpoints.iter().fold(0, |n: u32, e| n.saturating_add(e.weight.unwrap_or(1)))),
         endpoints,
     };
     groups.into_iter().map(group).collect()

@@ -33,11 +33,18 @@ pub(crate) fn compile(b: &mut Build<'_>) -> Part {
         }
         part.routes.extend(route_configs(b, &scope, group));
     }
+    part.served = part.routes.iter().flat_map(|r| served(r)).collect();
     let clusters = clusters(b, &scope, &groups);
     part.hosts = clusters.assignments.iter().map(|a| a.service.host.clone()).collect();
     part.clusters = clusters.list;
     part.assignments = clusters.assignments;
     part
+}
+
+/// The domains that have routes.
+fn served(config: &RouteConfig) -> impl Iterator<Item = Str> {
+    let hosts = config.virtual_hosts.iter().filter(|h| !h.routes.is_empty());
+    hosts.flat_map(|h| &h.domains).map(|d| format!("{}/{d}", config.name).into())
 }
 
 /// Those that the routes of the gateway lead to, and no others.

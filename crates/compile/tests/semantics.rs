@@ -421,6 +421,8 @@ fn a_gateway_merges_servers_and_redirects_to_https() {
     let productpage = "outbound|9080||productpage.default.svc.cluster.local";
     assert_eq!(tcp_to(&secure.chains[1]), productpage);
     assert_eq!(tcp_to(&listener(&c, "0.0.0.0_31400").chains[0]), productpage);
+    let served: Vec<&str> = c.served.iter().map(|s| &**s).collect();
+    assert_eq!(served[..2], ["http.8080/a.example.com", "http.8080/b.example.com"]);
     // Only what its routes lead to.
     assert_eq!(clusters(&c), [productpage]);
     assert!(c.findings.is_empty(), "{:?}", c.findings);

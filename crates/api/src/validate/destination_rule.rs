@@ -240,7 +240,7 @@ fn check_locality(
         report.error(path, "can not simultaneously specify 'distribute' and 'failover'");
     }
     for rule in &locality.distribute {
-        let total: u32 = rule.to.values().sum();
+        let total: u64 = rule.to.values().map(|w| u64::from(*w)).sum();
         if rule.to.values().any(|w| !(1..=100).contains(w)) {
             report.error(
                 path,
