@@ -7,6 +7,7 @@ use crate::run::{DataPlane, Setting, scrape_from};
 use crate::status::{Readiness, Scrape};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -133,9 +134,19 @@ pub(crate) async fn start(setting: &Setting) -> Result<Envoy, String> {
     });
     let mut child = tokio::process::Command::new(program)
         .args(arguments(&file, setting.concurrency, &setting.log_level))
+        // A pipe of our own: Envoy opens /dev/stdout by name for its access log, which it may not
+        // where the container's standard output belongs to the node's user.
+        .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| format!("Envoy does not start: {e}"))?;
+    if let Some(mut lines) = child.stdout.take() {
+        tokio::spawn(async move {
+            if let Err(error) = tokio::io::copy(&mut lines, &mut tokio::io::stdout()).await {
+                tracing::warn!(%error, "the access log is lost");
+            }
+        });
+    }
     let id = Arc::new(Mutex::new(child.id()));
     let (known, quit) = (id.clone(), setting.quit.clone());
     tokio::spawn(async move {
