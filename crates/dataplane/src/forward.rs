@@ -207,11 +207,10 @@ impl Effort<'_, '_> {
     /// A spare connection that the endpoint had closed before it saw the request: nobody acted on
     /// the request, or doing so twice is the same as once.
     fn is_harmless(&self, lost: &Lost, record: &Record) -> bool {
-        let idempotent = matches!(
-            record.heads.request.method(),
-            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
-        );
-        lost.stale && self.stale < STALE && self.replay.is_whole() && (idempotent || lost.unseen)
+        lost.stale
+            && self.stale < STALE
+            && self.replay.is_whole()
+            && (is_idempotent(record) || lost.unseen)
     }
 
     /// Takes one retry, if there is one and the cluster has room for it.
@@ -258,6 +257,14 @@ struct Answer {
     framing: wire::h1::Framing,
     request: crate::stream::Pump,
     send_failed: bool,
+}
+
+/// Whether doing the request twice is the same as doing it once.
+fn is_idempotent(record: &Record) -> bool {
+    matches!(
+        record.heads.request.method(),
+        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+    )
 }
 
 /// How a loss looks to retry conditions.

@@ -2,6 +2,7 @@
 //! server's side of a connection and the client's.
 
 mod client;
+mod down;
 mod half;
 mod server;
 

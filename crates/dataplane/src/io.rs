@@ -98,4 +98,12 @@ impl Io {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.poll_readable(&mut cx).is_pending()
     }
+
+    /// Bytes that the peer's kernel has taken so far, where that can be told.
+    pub fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Io::Tcp(stream) => net::delivery::acknowledged(stream),
+            Io::Unix(_) => None,
+        }
+    }
 }

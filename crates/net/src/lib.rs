@@ -6,6 +6,7 @@
 //! pods of the embedded cluster.
 
 pub mod capture;
+pub mod delivery;
 pub mod fds;
 pub mod link;
 pub mod listeners;

@@ -1,7 +1,7 @@
 //! One attempt: an endpoint, a connection, the request on its way, the head of the answer.
 
 use super::upstream::Channel;
-use super::{Answer, Downstream, Effort, failure};
+use super::{Answer, Downstream, Effort, failure, is_idempotent};
 use crate::alarm::Alarm;
 use crate::istio;
 use crate::pick::{self, Picked};
@@ -101,6 +101,9 @@ impl Effort<'_, '_> {
         let (shard, stats) = (&worker.shard, &picked.cluster.stats);
         shard.inc(stats.rq_total);
         let used_before = channel.is_reused();
+        // Only where it decides whether the request may be sent again.
+        let asks = used_before && !is_idempotent(record);
+        let taken = if asks { channel.acknowledged() } else { None };
         let mut upstream = match channel.send(
             &worker,
             &record.heads.request,
@@ -178,7 +181,7 @@ impl Effort<'_, '_> {
             }
             Event::Lost(loss) => {
                 let stale = used_before && !upstream.answered() && loss == Loss::Closed;
-                let unseen = stale && !request.is_done() && request.bytes == 0 && send_failed;
+                let unseen = stale && taken.is_some() && upstream.acknowledged() == taken;
                 let Attempt::Lost(mut lost) = self.lost(loss, record, &picked) else {
                     return Attempt::Gone;
                 };

@@ -48,6 +48,14 @@ impl Channel {
         pick::connection(worker, picked, spare).await.map(Channel::Http1)
     }
 
+    /// What the endpoint's kernel has taken so far, on a connection of this request's own.
+    pub fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Channel::Http1(connection) => connection.io.acknowledged(),
+            Channel::Http2(_) => None,
+        }
+    }
+
     pub fn ends(&self) -> &Rc<Ends> {
         match self {
             Channel::Http1(connection) => &connection.ends,
@@ -101,6 +109,14 @@ impl Upstream {
         into: &mut Response,
     ) -> Poll<Result<Framing, Loss>> {
         each!(self, c => c.poll_head(cx, into))
+    }
+
+    /// As for the channel it came from.
+    pub fn acknowledged(&self) -> Option<u64> {
+        match self {
+            Upstream::Http1(client) => client.connection.io.acknowledged(),
+            Upstream::Http2(_) => None,
+        }
     }
 
     /// Something of the answer has arrived.

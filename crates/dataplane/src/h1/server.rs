@@ -1,36 +1,32 @@
 //! The server's side of an HTTP/1 connection: requests one after the other, each answered before the
 //! next is looked at.
 
+use super::down::{AHEAD, Down, Next};
 use super::{Reader, Writer, client};
 use crate::alarm::Alarm;
-use crate::buffer::{Buffer, Stock};
-use crate::exchange::{self, Run};
-use crate::forward::{Downstream, Ending};
+use crate::buffer::Buffer;
+use crate::exchange::Run;
+use crate::forward::Ending;
 use crate::identify::Identified;
 use crate::io::Io;
 use crate::record::{Client, Record};
 use crate::reply::Reply;
 use crate::runtime::ManagerRt;
-use crate::stream::{Fill, Sink, Source, SourceError};
 use crate::tcp;
 use crate::view::View;
 use crate::worker::Worker;
 use policy::Flag;
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::h1::{Body, Framing, HeadError, HeadScan, parse_request, write_response};
-use wire::{Fields, Response, Version};
+use wire::Version;
+use wire::h1::{Framing, HeadError, HeadScan, parse_request};
 
 /// A connection on which nothing happens is closed after this, where the configuration does not say.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// Bytes of pipelined requests that are read ahead.
-const AHEAD: usize = 16 * 1024;
 
 /// Serves a connection until it ends.
 pub async fn serve(connection: Identified, manager: Arc<ManagerRt>) {
@@ -55,15 +51,6 @@ struct Server {
     alarm: Alarm,
     requests: u32,
     began: Instant,
-}
-
-/// Whether the connection lives on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Again,
-    Close,
-    /// The client must see that the answer is cut.
-    Abort,
 }
 
 impl Server {
@@ -313,136 +300,4 @@ async fn tunnel(
     .await;
     record.stream.bytes_received = moved.forth;
     record.stream.bytes_sent = moved.back;
-}
-
-/// The client's side of one exchange.
-struct Down<'c> {
-    io: &'c Io,
-    reader: Reader,
-    writer: Writer,
-    version: Version,
-    close: bool,
-}
-
-impl Down<'_> {
-    /// Sends a local answer to its end.
-    async fn reply(&mut self, reply: Reply<'_>, manager: &ManagerRt, record: &mut Record) -> Next {
-        match exchange::reply(self, reply, manager, record).await {
-            Ok(()) => self.after(),
-            Err(_) => Next::Abort,
-        }
-    }
-
-    fn after(&self) -> Next {
-        if self.close || !self.reader.is_done() { Next::Close } else { Next::Again }
-    }
-
-    fn release(self, stock: &Stock) -> Buffer {
-        self.writer.release(stock);
-        self.reader.buffer
-    }
-}
-
-/// Bytes of a request's body that are read to keep its connection.
-const SKIPPED: usize = 64 * 1024;
-
-impl Downstream for Down<'_> {
-    fn close(&mut self) {
-        self.close = true;
-    }
-
-    fn skip_request(&mut self) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut skipped = 0;
-        while skipped < SKIPPED {
-            match self.poll_fill(&mut cx) {
-                Poll::Ready(Ok(Fill::End)) => return true,
-                Poll::Ready(Ok(Fill::Data)) => {
-                    let n = self.data().len();
-                    skipped += n;
-                    self.consume(n);
-                }
-                _ => return false,
-            }
-        }
-        false
-    }
-
-    fn start(&mut self, response: &Response, body: Body, upgraded: bool) {
-        // HTTP/1.0 knows no chunks, and an end of the connection becomes chunks otherwise.
-        let body = match (body, self.version) {
-            (Body::Chunked | Body::UntilClose, Version::Http10) => {
-                self.close = true;
-                Body::UntilClose
-            }
-            (Body::UntilClose, _) => Body::Chunked,
-            (body, _) => body,
-        };
-        self.close &= !upgraded;
-        let case = self.writer.case();
-        write_response(response, body, self.close, upgraded, case, &mut self.writer.out);
-        if self.version == Version::Http10 && !self.close && !upgraded {
-            // The default of HTTP/1.0 is to close.
-            self.writer.out.truncate(self.writer.out.len() - 2);
-            self.writer.out.extend_from_slice(b"connection: keep-alive\r\n\r\n");
-        }
-        self.writer.begin(body);
-    }
-
-    fn inform(&mut self, response: &Response) {
-        if self.version == Version::Http11 {
-            let case = self.writer.case();
-            write_response(response, Body::Empty, false, false, case, &mut self.writer.out);
-        }
-    }
-
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // An informational answer, or the head of a slow one, may wait here.
-        if matches!(self.writer.poll_flush(self.io, cx), Poll::Ready(Err(_))) {
-            return Poll::Ready(());
-        }
-        while self.reader.buffer.unread().len() < AHEAD {
-            match self.reader.buffer.poll_fill(self.io, cx, AHEAD) {
-                Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Pending
-    }
-}
-
-impl Source for Down<'_> {
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, SourceError>> {
-        // The client may wait for `100 Continue` before it sends anything.
-        if matches!(self.writer.poll_flush(self.io, cx), Poll::Ready(Err(_))) {
-            return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe).into()));
-        }
-        self.reader.poll_fill(self.io, cx)
-    }
-    fn data(&self) -> &[u8] {
-        self.reader.data()
-    }
-    fn consume(&mut self, n: usize) {
-        self.reader.consume(n);
-    }
-    fn trailers(&self) -> Option<&Fields> {
-        self.reader.trailers().filter(|_| self.writer.has_trailers())
-    }
-}
-
-impl Sink for Down<'_> {
-    fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.writer.poll_send(self.io, cx, data)
-    }
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer.poll_flush(self.io, cx)
-    }
-    fn poll_finish(
-        &mut self,
-        cx: &mut Context<'_>,
-        trailers: Option<&Fields>,
-    ) -> Poll<io::Result<()>> {
-        self.writer.poll_finish(self.io, cx, trailers)
-    }
 }

@@ -155,6 +155,22 @@ fn a_request_body_is_sent_again_on_retry() {
 }
 
 #[test]
+fn a_post_that_a_closed_connection_never_took_is_sent_again() {
+    let (upstream, connections) = upstream(|peer, _| {
+        if peer.message().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let (_proxy, at) = run(&simple(upstream));
+    let mut client = Peer::connect(at);
+    for i in 0..100 {
+        let answer = client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+        assert_eq!(answer.status(), 200, "request {i}");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 100);
+}
+
+#[test]
 fn a_post_that_may_have_been_seen_is_not_sent_twice() {
     let (upstream, connections) = upstream(|peer, _| {
         peer.message();
