@@ -67,10 +67,12 @@ pub fn set(conditions: &mut Vec<Value>, new: &Condition, times: Times, now: Time
         Some(old) if same("/status", status) => read::text(old, "/lastTransitionTime").to_owned(),
         _ => now_text.clone(),
     };
-    let mut value = json!({
-        "type": new.kind, "status": status, "reason": new.reason, "message": new.message,
-        "lastTransitionTime": transition,
-    });
+    let mut value = json!({"type": new.kind, "status": status, "lastTransitionTime": transition});
+    for (field, text) in [("reason", new.reason), ("message", new.message)] {
+        if !text.is_empty() {
+            value[field] = json!(text);
+        }
+    }
     match times {
         Times::Transition => {}
         Times::Update => value["lastUpdateTime"] = json!(now_text),

@@ -36,19 +36,23 @@ fn schedule(pod: &Arc<Value>, now: Timestamp, outcome: &mut Outcome) {
         return;
     }
     let key = Key::of(&Resource::PODS, pod);
-    outcome.push(Action::MergePatch {
-        key: key.clone(),
-        subresource: None,
-        patch: json!({"spec": {"nodeName": NODE}}),
-    });
     let mut list = read::list(pod, "/status/conditions").to_vec();
     let scheduled =
         Condition { kind: "PodScheduled", status: Status::True, reason: "", message: "" };
     conditions::set(&mut list, &scheduled, Times::Transition, now);
+    // The status first: once the pod has its node, the conditions are the node's to write.
+    outcome.push(Action::MergePatch {
+        key: key.clone(),
+        subresource: Some("status"),
+        patch: json!({
+            "metadata": {"resourceVersion": read::text(pod, "/metadata/resourceVersion")},
+            "status": {"conditions": list},
+        }),
+    });
     outcome.push(Action::MergePatch {
         key,
-        subresource: Some("status"),
-        patch: json!({"status": {"conditions": list}}),
+        subresource: None,
+        patch: json!({"spec": {"nodeName": NODE}}),
     });
     let full_name = format!("{}/{}", read::namespace(pod), read::name(pod));
     let message = format!("Successfully assigned {full_name} to {NODE}");
@@ -87,8 +91,8 @@ mod tests {
     fn a_pending_pod_gets_the_node_a_condition_and_an_event() {
         let actions = run(json!({"metadata": {"namespace": "default", "name": "a", "uid": "u"}}));
         let [
-            Action::MergePatch { patch: bind, .. },
-            Action::MergePatch { patch: status, .. },
+            Action::MergePatch { patch: status, subresource: Some("status"), .. },
+            Action::MergePatch { patch: bind, subresource: None, .. },
             Action::Event { message, .. },
         ] = actions.as_slice()
         else {

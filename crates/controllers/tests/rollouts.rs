@@ -176,6 +176,7 @@ fn minimum_ready_time_holds_the_roll_out() {
 fn random_histories_stay_within_limits_and_converge() {
     for seed in 0..60 {
         let mut cluster = Cluster::new(seed);
+        cluster.busy_node = true;
         let surge = i64::try_from(seed % 3).unwrap();
         let unavailable = i64::from(surge == 0 || seed % 2 == 0);
         let spec = json!({"strategy": {"type": "RollingUpdate",

@@ -13,7 +13,11 @@ pub struct Cluster {
     pub now: Timestamp,
     pub queue: BTreeSet<Task>,
     pub events: Vec<String>,
+    /// The node works between the writes of one reconciliation.
+    pub busy_node: bool,
     later: BTreeMap<Task, Timestamp>,
+    /// Pods that the kubelet has made ready; it says so once.
+    readied: BTreeSet<Key>,
     revision: u64,
     random: u64,
 }
@@ -25,7 +29,9 @@ impl Cluster {
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             queue: BTreeSet::new(),
             events: Vec::new(),
+            busy_node: false,
             later: BTreeMap::new(),
+            readied: BTreeSet::new(),
             revision: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         }
@@ -106,10 +112,17 @@ impl Cluster {
         self.queue.remove(&task);
         let outcome = reconcile(&self.world, &task, self.now);
         if let Some(at) = outcome.again_at {
-            self.later.insert(task, at);
+            self.later.insert(task.clone(), at);
         }
         for action in outcome.actions {
-            self.act(action);
+            // The node does not wait for a controller to finish.
+            for _ in 0..if self.busy_node { self.random(6) } else { 0 } {
+                self.kubelet(|_| true);
+            }
+            if let Err(Conflict) = self.act(action) {
+                self.queue.insert(task);
+                break;
+            }
         }
         true
     }
@@ -125,7 +138,7 @@ impl Cluster {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: Action) -> Result<(), Conflict> {
         match action {
             Action::Create { mut object, .. } => {
                 if object["metadata"]["name"].is_null() {
@@ -138,14 +151,23 @@ impl Cluster {
             }
             Action::Update(object) | Action::UpdateStatus(object) => {
                 let resource = resource_of(&object);
-                let known = self.world.get(&Key::of(&resource, &object)).unwrap();
-                let revision = |o: &Value| o["metadata"]["resourceVersion"].clone();
-                assert_eq!(revision(known), revision(&object), "conflict");
+                self.check(&Key::of(&resource, &object), &object)?;
                 self.apply(&resource, object);
             }
-            Action::MergePatch { key, patch, .. } => self.patch(&key, &patch),
+            Action::MergePatch { key, mut patch, .. } => {
+                self.check(&key, &patch)?;
+                if let Some(metadata) =
+                    patch.pointer_mut("/metadata").and_then(Value::as_object_mut)
+                {
+                    metadata.remove("resourceVersion");
+                }
+                self.patch(&key, &patch);
+            }
             Action::Delete { key, grace_seconds, .. } => {
                 let pod = key.resource == Resource::PODS && grace_seconds != Some(0);
+                if self.world.get(&key).is_none() {
+                    return Ok(());
+                }
                 if pod {
                     let stamp = self.now.to_string();
                     self.patch(&key, &json!({"metadata": {"deletionTimestamp": stamp}}));
@@ -154,8 +176,19 @@ impl Cluster {
                 }
             }
             Action::Event { reason, message, .. } => {
-                self.events.push(format!("{reason}: {message}"))
+                self.events.push(format!("{reason}: {message}"));
             }
+        }
+        Ok(())
+    }
+
+    /// A write that names a revision holds for that revision only.
+    fn check(&self, key: &Key, write: &Value) -> Result<(), Conflict> {
+        let known = self.world.get(key).ok_or(Conflict)?;
+        let asked = write.pointer("/metadata/resourceVersion").filter(|v| !v.is_null());
+        match asked {
+            Some(asked) if known["metadata"]["resourceVersion"] != *asked => Err(Conflict),
+            _ => Ok(()),
         }
     }
 
@@ -168,7 +201,7 @@ impl Cluster {
             let key = Key::of(&Resource::PODS, &pod);
             if !pod["metadata"]["deletionTimestamp"].is_null() {
                 pending.push((key, None));
-            } else if pod["spec"]["nodeName"].is_null() || is_ready(&pod) {
+            } else if pod["spec"]["nodeName"].is_null() || self.readied.contains(&key) {
             } else if pod["status"]["phase"] != "Running" {
                 let ip = format!("10.0.{}.{}", self.revision / 250, self.revision % 250);
                 pending.push((key, Some(json!({"status": {"phase": "Running", "podIP": ip}}))));
@@ -183,7 +216,12 @@ impl Cluster {
         }
         let index = self.random(pending.len());
         match pending.swap_remove(index) {
-            (key, Some(patch)) => self.patch(&key, &patch),
+            (key, Some(patch)) => {
+                if patch["status"]["conditions"].is_array() {
+                    self.readied.insert(key.clone());
+                }
+                self.patch(&key, &patch);
+            }
             (key, None) => self.remove(&key),
         }
         true
@@ -200,6 +238,8 @@ impl Cluster {
         panic!("never settles; waiting: {:?}", self.queue);
     }
 }
+
+struct Conflict;
 
 pub fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
