@@ -52,9 +52,8 @@ fn clusters(b: &mut Build<'_>, scope: &Scope, groups: &[PortGroup]) -> Clusters 
     let mut hosts: BTreeSet<Host> = BTreeSet::new();
     for bound in groups.iter().flat_map(|g| &g.servers) {
         for item in bound.routes(b) {
-            for destination in destinations(&item.spec) {
-                let domain = &b.world.domain;
-                hosts.extend(Host::resolve(&destination.host, item.namespace(), domain));
+            for (destination, namespace) in destinations(b.world, &item) {
+                hosts.extend(Host::resolve(&destination.host, &namespace, &b.world.domain));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! VirtualService rules as routes: which match, what then.
 
 mod action;
+mod delegate;
 mod extras;
 mod l4;
 mod matches;
@@ -14,8 +15,10 @@ use crate::scope::Scope;
 use crate::unsupported;
 use api::{Destination, HttpMatchRequest, HttpRoute, VirtualService};
 use base::Labels;
+use delegate::Rule;
 use ir::{Action, PathMatch, Route, RouteMatch, Str};
-use registry::Item;
+use registry::{Item, Snapshot};
+use std::sync::Arc;
 
 /// Where the rules are to apply: by what `match` conditions on the client are decided now.
 pub(crate) struct Place<'a> {
@@ -33,27 +36,26 @@ pub(crate) struct Place<'a> {
 pub(crate) fn http_routes(
     b: &mut Build<'_>,
     place: &Place<'_>,
-    item: &Item<VirtualService>,
+    root: &Arc<Item<VirtualService>>,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
-    for finding in unsupported::in_virtual_service(&item.spec) {
-        b.say(&item.object, finding);
+    for finding in unsupported::in_virtual_service(&root.spec) {
+        b.say(&root.object, finding);
     }
-    for (index, http) in item.spec.http.iter().enumerate() {
-        let path = format!("spec.http[{index}]");
+    for Rule { item, http, path } in delegate::expanded(b, root) {
         if http.r#match.is_empty() {
-            if binds(place, item, &[]) {
-                routes.push(route(b, place, item, http, None, &path));
+            if binds(place, root, &[]) {
+                routes.push(route(b, place, &item, &http, None, &path));
                 return routes;
             }
             continue;
         }
         for (at, condition) in http.r#match.iter().enumerate() {
-            if !applies(b, place, item, condition) {
+            if !applies(b, place, root, condition) {
                 continue;
             }
             let path = format!("{path}.match[{at}]");
-            let route = route(b, place, item, http, Some(condition), &path);
+            let route = route(b, place, &item, &http, Some(condition), &path);
             let all = is_catch_all(&route.matches);
             routes.push(route);
             if all {
@@ -236,8 +238,19 @@ pub(crate) fn inbound_retry() -> ir::RetryPolicy {
     }
 }
 
-/// Every destination that the rules name.
-pub(crate) fn destinations(spec: &VirtualService) -> impl Iterator<Item = &Destination> {
+/// Every destination that the rules name, those of delegates too, with the namespace it is named in.
+pub(crate) fn destinations(
+    world: &Snapshot,
+    item: &Item<VirtualService>,
+) -> Vec<(Destination, String)> {
+    let delegates = item.spec.http.iter().filter_map(|h| delegate::of_rule(world, item, h));
+    let mut all = named_in(item);
+    all.extend(delegates.flat_map(|d| named_in(&d)));
+    all
+}
+
+fn named_in(item: &Item<VirtualService>) -> Vec<(Destination, String)> {
+    let spec = &item.spec;
     let http = spec.http.iter().flat_map(|h| {
         let routes = h.route.iter().filter_map(|r| r.destination.as_ref());
         let mirrors = h.mirrors.iter().filter_map(|m| m.destination.as_ref());
@@ -245,7 +258,8 @@ pub(crate) fn destinations(spec: &VirtualService) -> impl Iterator<Item = &Desti
     });
     let tls = spec.tls.iter().flat_map(|t| &t.route);
     let tcp = spec.tcp.iter().flat_map(|t| &t.route);
-    http.chain(tls.chain(tcp).filter_map(|r| r.destination.as_ref()))
+    let all = http.chain(tls.chain(tcp).filter_map(|r| r.destination.as_ref()));
+    all.map(|d| (d.clone(), item.namespace().to_owned())).collect()
 }
 
 /// Whether the labels of the client decide which rules apply.

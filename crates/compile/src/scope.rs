@@ -113,8 +113,8 @@ fn add_destinations(
     services: &mut BTreeMap<Host, Arc<Service>>,
 ) {
     for route in routes {
-        for destination in crate::route::destinations(&route.spec) {
-            let host = Host::resolve(&destination.host, route.namespace(), &world.domain);
+        for (destination, namespace) in crate::route::destinations(world, route) {
+            let host = Host::resolve(&destination.host, &namespace, &world.domain);
             let Ok(host) = host else { continue };
             if services.contains_key(&host) {
                 continue;

@@ -92,10 +92,6 @@ pub(crate) fn in_gateway(spec: &Gateway) -> Vec<Finding> {
 pub(crate) fn in_virtual_service(spec: &VirtualService) -> Vec<Finding> {
     let mut out = Vec::new();
     for (index, http) in spec.http.iter().enumerate() {
-        if http.delegate.is_some() {
-            let say = "delegation has no effect in this version: requests are answered 500";
-            out.push(Finding::error(format!("spec.http[{index}].delegate"), say));
-        }
         for (at, m) in http.r#match.iter().enumerate() {
             let claims = m.headers.keys().chain(m.without_headers.keys());
             for name in claims.filter(|n| n.starts_with('@')) {

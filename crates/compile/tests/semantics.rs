@@ -577,12 +577,12 @@ fn what_has_no_effect_is_said_once_by_object_and_field() {
     );
     let rule = "{host: a, trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: true}}}}";
     apply(&mut store, &istio("DestinationRule", "a", "default", rule));
-    let delegate = "{hosts: [a], http: [{delegate: {name: b}}]}";
-    apply(&mut store, &istio("VirtualService", "a", "default", delegate));
+    let claims = "{hosts: [a], http: [{match: [{headers: {'@request.auth.claims.a': {exact: b}}}], route: [{destination: {host: a}}]}]}";
+    apply(&mut store, &istio("VirtualService", "a", "default", claims));
     let said: Vec<String> = compiled(&mut store).findings.iter().map(ToString::to_string).collect();
     let expected = [
         "DestinationRule default/a: spec.trafficPolicy.loadBalancer.localityLbSetting: has no effect in this version",
-        "VirtualService default/a: spec.http[0].delegate: delegation has no effect in this version: requests are answered 500",
+        "VirtualService default/a: spec.http[0].match[0].headers[@request.auth.claims.a]: matching claims has no effect in this version: the rule never applies",
     ];
     assert_eq!(said, expected);
 }
@@ -598,4 +598,40 @@ fn the_labels_of_the_pod_count_not_those_it_started_with() {
     assert!(serves(&stranger, &mut store), "its pod is one of reviews");
     stranger.ips = vec!["10.9.9.9".parse().expect("an address")];
     assert!(!serves(&stranger, &mut store), "no pod is known, so its own labels count");
+}
+
+#[test]
+fn delegates() {
+    let mut store = store();
+    apply(&mut store, &service("a", "default", "10.96.0.1", HTTP));
+    apply(&mut store, &service("b", "other", "10.96.0.2", HTTP));
+    let root = "{hosts: [a], http: [{name: r, match: [{uri: {prefix: /b/}}], timeout: 3s, delegate: {name: b, namespace: other}}, {match: [{uri: {prefix: /gone}}], delegate: {name: gone}}, {directResponse: {status: 404}}]}";
+    apply(&mut store, &istio("VirtualService", "a", "default", root));
+    let delegate = "{http: [{name: x, match: [{uri: {exact: /b/x}}], route: [{destination: {host: b}}]}, {match: [{uri: {prefix: /c}}], route: [{destination: {host: b}}]}, {timeout: 1s, route: [{destination: {host: b}}]}]}";
+    apply(&mut store, &istio("VirtualService", "b", "other", delegate));
+    let c = compiled(&mut store);
+    let host = host(routes(&c, "80"), "a.default.svc.cluster.local");
+    let seen: Vec<_> = host
+        .routes
+        .iter()
+        .map(|r| match &r.action {
+            Action::Forward(f) => (r.name.to_string(), format!("{:?}", r.matches.path), f.timeout),
+            _ => (r.name.to_string(), format!("{:?}", r.matches.path), None),
+        })
+        .collect();
+    let row = |name: &str, path: &str, timeout: Option<u64>| {
+        (name.to_owned(), path.to_owned(), timeout.map(Duration::from_secs))
+    };
+    let expected = [
+        row("r-x", r#"Exact("/b/x")"#, Some(3)),
+        row("r", r#"Prefix("/b/")"#, Some(1)),
+        row("", r#"Prefix("/")"#, None),
+    ];
+    assert_eq!(seen, expected);
+    // Names are resolved where they are written.
+    assert_eq!(forwards_to(host)[0], "outbound|80||b.other.svc.cluster.local");
+    let said: Vec<String> = c.findings.iter().map(|f| f.path.clone()).collect();
+    assert_eq!(said, ["spec.http[1]", "spec.http[1].delegate"]);
+    let origin = c.origins.get(host.routes[0].origin).expect("an origin");
+    assert_eq!(origin.object.to_string(), "VirtualService other/b");
 }
