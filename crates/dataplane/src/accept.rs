@@ -118,5 +118,5 @@ async fn serve(accepted: Accepted) {
 async fn establish(accepted: Accepted) -> Option<Admitted> {
     let detected = detect::detect(accepted).await?;
     let identified = identify::identify(detected).await?;
-    admit::admit(identified)
+    admit::admit(identified).await
 }

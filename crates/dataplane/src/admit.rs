@@ -1,23 +1,61 @@
 //! Step: admit. Whether a connection may be served at all, by the network filters of its chain.
 
 use crate::identify::Identified;
-use crate::runtime::ChainRt;
+use crate::runtime::{ChainRt, ListenerRt, Place};
+use ir::NetworkFilter;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A connection that is served.
 #[derive(Debug)]
-pub struct Admitted(Identified);
+pub struct Admitted {
+    connection: Identified,
+    slot: Option<Slot>,
+}
+
+/// One of a limited number of connections, until it is dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<AtomicU64>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Admitted {
     pub fn chain(&self) -> ChainRt {
-        self.0.chain.clone()
+        self.connection.chain.clone()
     }
 
-    pub fn into_inner(self) -> Identified {
-        self.0
+    /// The connection, and what is to be kept while it is open.
+    pub fn into_parts(self) -> (Identified, Option<Slot>) {
+        (self.connection, self.slot)
     }
 }
 
 /// `None`: it is refused.
-pub fn admit(identified: Identified) -> Option<Admitted> {
-    Some(Admitted(identified))
+pub async fn admit(connection: Identified) -> Option<Admitted> {
+    let listeners = &connection.view.runtime.listeners;
+    let listener = listeners.get(&connection.origin.listener)?.clone();
+    let Some((max, delay)) = limit(&listener, connection.origin.place) else {
+        return Some(Admitted { connection, slot: None });
+    };
+    let open = listener.open.clone();
+    if open.fetch_add(1, Ordering::Relaxed) < max {
+        return Some(Admitted { connection, slot: Some(Slot(open)) });
+    }
+    drop(Slot(open));
+    connection.worker.shard.inc(listener.stats.cx_overflow);
+    if let Some(delay) = delay {
+        tokio::time::sleep(delay).await;
+    }
+    None
+}
+
+fn limit(listener: &ListenerRt, place: Place) -> Option<(u64, Option<std::time::Duration>)> {
+    listener.chain_config(place)?.network.iter().find_map(|filter| match filter {
+        NetworkFilter::ConnectionLimit { max, delay } => Some((*max, *delay)),
+        _ => None,
+    })
 }

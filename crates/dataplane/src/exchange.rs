@@ -169,7 +169,7 @@ fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool, seco
         if response.get(b"content-type").is_none() {
             response.fields.push(b"content-type", b"text/plain");
         }
-    } else if reply.status != 204 && reply.status >= 200 {
+    } else if !matches!(reply.status, 100..=199 | 204 | 304) {
         response.fields.push(b"content-length", b"0");
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wire::detect::{Protocol, Wanted, detect};
 
 pub async fn serve(admitted: Admitted, manager: Arc<ManagerRt>) {
-    let mut connection = admitted.into_inner();
+    let (mut connection, _slot) = admitted.into_parts();
     let http = match (manager.config.codec, connection.http) {
         (Codec::Http1, _) => Http::Http1,
         (Codec::Http2, _) => Http::Http2,

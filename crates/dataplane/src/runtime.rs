@@ -9,6 +9,7 @@ use policy::log::{LogRule, Sink};
 use policy::normal::PathRules;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use telemetry::{ClusterStats, HttpStats, ListenerStats, Registry, TcpStats};
 use wire::h1::Limits;
 
@@ -49,6 +50,8 @@ pub struct ListenerRt {
     pub chains: Vec<ChainRt>,
     pub default_chain: Option<ChainRt>,
     pub stats: ListenerStats,
+    /// Connections that count against a limit, over configurations.
+    pub open: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
@@ -181,7 +184,8 @@ impl Runtime {
         let default_chain = config.default_chain.as_ref().map(&mut chain);
         let address = config.address.to_string().replace(':', "_");
         let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
-        ListenerRt { config: config.clone(), chains, default_chain, stats }
+        let open = old.map_or_else(Arc::default, |o| o.open.clone());
+        ListenerRt { config: config.clone(), chains, default_chain, stats, open }
     }
 
     fn manager(&mut self, config: &HttpManager, path: &str, registry: &Registry) -> ManagerRt {

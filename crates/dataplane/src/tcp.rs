@@ -28,7 +28,7 @@ use tokio::time::Instant;
 const IDLE: Duration = Duration::from_secs(3600);
 
 pub async fn serve(admitted: Admitted, proxy: Arc<TcpRt>) {
-    let mut connection = admitted.into_inner();
+    let (mut connection, _slot) = admitted.into_parts();
     let worker = connection.worker.clone();
     worker.shard.inc(proxy.stats.cx_total);
     let early = connection.early.take().filter(|early| Arc::ptr_eq(&early.proxy, &proxy));

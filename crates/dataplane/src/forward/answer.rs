@@ -43,7 +43,8 @@ impl Effort<'_, '_> {
         let tunnel = self.job.upgrade && (status == 101 || is_connected(status, record));
         if self.job.upgrade && !tunnel {
             if status == 200 {
-                // Neither a refusal nor an upgrade: Envoy shows nothing of it either.
+                // Neither a refusal nor an upgrade: Envoy neither shows nor counts it either.
+                record.cluster = None;
                 return Ending::Reply(Box::new(Reply::new(200, "via_upstream").closing()));
             }
             down.close();

@@ -141,3 +141,23 @@ fn on_an_undeclared_port_the_first_byte_from_either_side_decides() {
     opaque.stream().shutdown(Shutdown::Write).unwrap();
     assert_eq!(opaque.rest(), b"yranib\x01\0");
 }
+
+#[test]
+fn connections_beyond_a_limit_are_closed() {
+    let (upstream, _) = upstream(|peer, _| {
+        peer.send("hello\r\n");
+        peer.rest();
+    });
+    let mut config = simple(upstream);
+    let mut l = (*config.listeners[0]).clone();
+    l.chains[0].network = vec![ir::NetworkFilter::ConnectionLimit { max: 2, delay: None }];
+    config.listeners = vec![std::sync::Arc::new(l)];
+    let (proxy, at) = run(&config);
+    let mut first = Peer::connect(at);
+    let mut second = Peer::connect(at);
+    assert_eq!((first.line(), second.line()), ("hello".into(), "hello".into()));
+    assert_eq!(Peer::connect(at).rest(), b"");
+    drop(first);
+    until("the end of the first", || proxy.open_connections() == 1);
+    assert_eq!(Peer::connect(at).line(), "hello");
+}
