@@ -153,7 +153,7 @@ impl Session {
                 let asked = self.asked.get(&kind).is_some_and(|names| names.contains(&key.name));
                 // What is no longer asked for may still be under way.
                 if asked || WILDCARDS.contains(&kind) {
-                    self.assembler.accept(resource, version, now);
+                    self.assembler.accept(resource, &version, now);
                 }
                 Some(key.name)
             }
@@ -172,7 +172,10 @@ impl Session {
         // New subscriptions go before the acknowledgement: a server that holds routes back until their
         // clusters have endpoints can see what is still to come.
         let mut out = self.subscriptions();
-        self.assembler.settle(now);
+        if !out.is_empty() {
+            // What is no longer asked for is no longer there.
+            self.assembler.settle(now);
+        }
         let accepted = refusals.is_empty();
         let error = (!accepted)
             .then(|| pb::Status { code: INVALID_ARGUMENT, message: refusals.join("\n") });

@@ -28,7 +28,7 @@ pub struct Missing {
 struct Item {
     resource: Resource,
     needs: Arc<[ResourceKey]>,
-    version: String,
+    version: Str,
     /// From the bootstrap: no stream takes it away.
     fixed: bool,
 }
@@ -61,19 +61,19 @@ impl Assembler {
             now: Instant::default(),
         };
         for resource in all(fixed) {
-            this.accepted.insert(resource.key(), Item::of(resource, String::new(), true));
+            this.accepted.insert(resource.key(), Item::of(resource, "", true));
         }
         this
     }
 
-    pub(super) fn accept(&mut self, resource: Resource, version: String, now: Instant) {
+    pub(super) fn accept(&mut self, resource: Resource, version: &str, now: Instant) {
         self.now = now;
         let key = resource.key();
         self.absent.remove(&key);
         match self.accepted.get_mut(&key) {
             Some(item) if item.fixed => {}
             // Told again: what runs is not disturbed.
-            Some(item) if item.resource == resource => item.version = version,
+            Some(item) if item.resource == resource => item.version = version.into(),
             _ => {
                 let item = Item::of(resource, version, false);
                 // That there was none says nothing about this version's.
@@ -114,7 +114,7 @@ impl Assembler {
 
     pub(super) fn versions(&self, kind: Kind) -> impl Iterator<Item = (String, String)> {
         self.dynamic(kind).filter_map(|k| {
-            let version = self.accepted.get(&k)?.version.clone();
+            let version = self.accepted.get(&k)?.version.to_string();
             Some((k.name.to_string(), version))
         })
     }
@@ -287,9 +287,9 @@ impl Assembler {
 }
 
 impl Item {
-    fn of(resource: Resource, version: String, fixed: bool) -> Self {
+    fn of(resource: Resource, version: &str, fixed: bool) -> Self {
         let needs = references(&resource).into();
-        Self { resource, needs, version, fixed }
+        Self { resource, needs, version: version.into(), fixed }
     }
 
     /// The very same resource.

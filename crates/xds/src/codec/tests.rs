@@ -119,3 +119,37 @@ fn foreign_bytes_never_break_the_reader() {
         let _ = decode(&type_url_of(resource.key().kind), &bytes);
     }
 }
+
+#[test]
+fn findings_have_a_bound() {
+    let bytes = b"\xb8\x3e\x01".repeat(100_000);
+    let findings = decode(&type_url_of(Kind::Cluster), &bytes).unwrap_err().findings;
+    assert!(findings.len() <= 1000, "{}", findings.len());
+}
+
+#[test]
+fn what_is_nested_without_end_is_refused() {
+    let mut value = vec![0x08, 0x00];
+    for _ in 0..200 {
+        // Value.list_value { values: <inner> }
+        let list = [vec![0x0a], varint(value.len()), value].concat();
+        value = [vec![0x32], varint(list.len()), list].concat();
+    }
+    let entry = [b"\x0a\x01k\x12".to_vec(), varint(value.len()), value].concat();
+    let fields = [vec![0x0a], varint(entry.len()), entry].concat();
+    let filter = [b"\x0a\x01m\x12".to_vec(), varint(fields.len()), fields].concat();
+    let metadata = [vec![0x0a], varint(filter.len()), filter].concat();
+    let cluster = [b"\x0a\x01a\xca\x01".to_vec(), varint(metadata.len()), metadata].concat();
+    let refusal = decode(&type_url_of(Kind::Cluster), &cluster).unwrap_err();
+    assert!(refusal.to_string().contains("nested too deep"), "{refusal}");
+}
+
+fn varint(mut n: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+    out
+}

@@ -5,6 +5,9 @@ use base::Finding;
 use std::cell::RefCell;
 use std::fmt::Write;
 
+/// Findings about one message beyond these are not kept; warnings leave room for errors.
+const MAX_FINDINGS: usize = 1000;
+
 /// One step down from the parent.
 #[derive(Clone, Copy)]
 enum Step<'a> {
@@ -46,11 +49,17 @@ impl<'a> Path<'a> {
     }
 
     pub fn error(&self, message: impl Into<String>) {
-        self.out.borrow_mut().push(Finding::error(self.spell(), message));
+        self.push(MAX_FINDINGS, || Finding::error(self.spell(), message));
     }
 
     pub fn warn(&self, message: impl Into<String>) {
-        self.out.borrow_mut().push(Finding::warning(self.spell(), message));
+        self.push(MAX_FINDINGS / 2, || Finding::warning(self.spell(), message));
+    }
+
+    fn push(&self, limit: usize, finding: impl FnOnce() -> Finding) {
+        if self.out.borrow().len() < limit {
+            self.out.borrow_mut().push(finding());
+        }
     }
 
     pub fn spell(&self) -> String {
