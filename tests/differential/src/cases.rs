@@ -79,6 +79,12 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases
 }
 
+/// A case of its own: everything to `cluster`, with `extra` in the route action; `nowhere` is no route.
+pub fn single(name: &str, cluster: &str, extra: Value, requests: Vec<Request>) -> Case {
+    let routes = if cluster == "nowhere" { vec![] } else { vec![all_to(cluster, extra)] };
+    Case::new(name, any_host(routes), requests)
+}
+
 /// Random choices that follow from the seed.
 struct Dice(FixedEnv);
 

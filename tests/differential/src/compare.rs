@@ -230,4 +230,21 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].what, "upstream request line");
     }
+
+    #[test]
+    fn growth_ignores_what_ours_does_not_count() {
+        let counts = |list: &[(&str, i64)]| {
+            list.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect::<BTreeMap<_, _>>()
+        };
+        let after = [
+            ("cluster.a.upstream_rq_2xx", 3),
+            ("cluster.a.external.upstream_rq_2xx", 3),
+            ("cluster.a.upstream_rq_total", 2),
+            ("http.admin.downstream_rq_2xx", 9),
+        ];
+        let before =
+            counts(&[("cluster.a.upstream_rq_2xx", 1), ("cluster.a.upstream_rq_total", 2)]);
+        let expected = counts(&[("cluster.a.upstream_rq_2xx", 2)]);
+        assert_eq!(growth(&before, &counts(&after)), expected);
+    }
 }

@@ -32,8 +32,9 @@ pub struct Finding {
 
 #[derive(Debug, Default)]
 pub struct Report {
-    pub requests: usize,
     pub findings: Vec<Finding>,
+    /// What was observed with Envoy and with ours, request by request.
+    pub pairs: Vec<(Observed, Observed)>,
 }
 
 pub fn run(setup: &Setup<'_>, cases: &[Case]) -> io::Result<Report> {
@@ -79,9 +80,8 @@ fn run_case(
             .collect();
         Ok::<_, io::Error>((observed, growth(&before, &settled(proxy)?)))
     };
-    let (from_envoy, envoy_growth) = observe("one", envoy)?;
+    let (mut from_envoy, envoy_growth) = observe("one", envoy)?;
     let (mut from_ours, our_growth) = observe("two", ours)?;
-    let mut from_envoy = from_envoy;
     if case.choice == Choice::InTurn {
         in_any_order(&mut from_envoy);
         in_any_order(&mut from_ours);
@@ -98,7 +98,7 @@ fn run_case(
         let shown = r.to_string();
         compare(e, o).into_iter().for_each(|d| add(&shown, d));
     }
-    report.requests += case.requests.len();
+    report.pairs.extend(from_envoy.into_iter().zip(from_ours));
     let names: std::collections::BTreeSet<_> =
         envoy_growth.keys().chain(our_growth.keys()).collect();
     for name in names {

@@ -3,27 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use differential::cases::{self, Case};
-use differential::proxy::{find_envoy, find_ours};
-use differential::run::{Report, Setup, run};
-use serde_json::Value;
-use std::path::PathBuf;
+mod common;
 
-/// Both binaries, or `None` and a word about it where that is allowed.
-fn peers() -> Option<(PathBuf, PathBuf)> {
-    let required = std::env::var_os("LATEEN_REQUIRE_PEERS").is_some_and(|v| v == "1");
-    let Some(envoy) = find_envoy() else {
-        assert!(!required, "no Envoy: run `cargo xtask setup`, or name the binary in ENVOY");
-        eprintln!("skipped: no Envoy; run `cargo xtask setup`, or name the binary in ENVOY");
-        return None;
-    };
-    let Some(ours) = find_ours() else {
-        assert!(!required, "no lateen-proxy: run `cargo build -p lateen-proxy` first");
-        eprintln!("skipped: no lateen-proxy; run `cargo build -p lateen-proxy` first");
-        return None;
-    };
-    Some((envoy, ours))
-}
+use common::observe;
+use differential::cases::{self, Case};
+use serde_json::Value;
 
 fn seed() -> u64 {
     std::env::var("DIFFERENTIAL_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1)
@@ -33,22 +17,6 @@ fn seed() -> u64 {
 fn chosen(seed: u64) -> Vec<Case> {
     let only = std::env::var("DIFFERENTIAL_ONLY").unwrap_or_default();
     cases::all(seed).into_iter().filter(|c| c.name.contains(&only)).collect()
-}
-
-fn directory(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("lateen-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-fn observe(name: &str, cases: &[Case], plant: &dyn Fn(&mut Value)) -> Option<Report> {
-    let (envoy, ours) = peers()?;
-    let dir = directory(name);
-    let report = run(&Setup { envoy, ours, dir: &dir, plant }, cases).unwrap();
-    if std::env::var_os("DIFFERENTIAL_KEEP").is_none() {
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-    Some(report)
 }
 
 #[test]
@@ -64,7 +32,7 @@ fn ours_behaves_as_envoy() {
             f.case, f.request, d.what, d.envoy, d.ours
         );
     }
-    println!("{} requests, {} differences", report.requests, report.findings.len());
+    println!("{} requests, {} differences", report.pairs.len(), report.findings.len());
     assert!(report.findings.is_empty(), "{} differences, seed {seed}", report.findings.len());
 }
 

@@ -132,7 +132,6 @@ fn unreachable() -> Case {
     ] {
         requests.push(Request::get(path).with("x-cluster", name));
     }
-    requests.push(Request::get("/dead").method("HEAD"));
     requests.push(Request::get("/dead").method("POST").body(Body::Length(b"x".to_vec())));
     requests.push(
         Request::get("/dead")

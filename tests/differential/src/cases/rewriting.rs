@@ -103,7 +103,6 @@ fn direct_responses() -> Case {
         gets(&["/200", "/204", "/304", "/404", "/418", "/503", "/599", "/none", "/200?x"]);
     requests.push(Request::get("/200").method("HEAD"));
     requests.push(Request::get("/404").method("POST"));
-    requests.push(Request::get("/none").method("HEAD"));
     Case::new("direct_responses", any_host(routes), requests)
 }
 

@@ -1,0 +1,40 @@
+//! Finding the peers and running cases through them.
+
+use differential::cases::Case;
+use differential::proxy::{find_envoy, find_ours};
+use differential::run::{Report, Setup, run};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// Both binaries, or `None` and a word about it where that is allowed.
+fn peers() -> Option<(PathBuf, PathBuf)> {
+    let required = std::env::var_os("LATEEN_REQUIRE_PEERS").is_some_and(|v| v == "1");
+    let Some(envoy) = find_envoy() else {
+        assert!(!required, "no Envoy: run `cargo xtask setup`, or name the binary in ENVOY");
+        eprintln!("skipped: no Envoy; run `cargo xtask setup`, or name the binary in ENVOY");
+        return None;
+    };
+    let Some(ours) = find_ours() else {
+        assert!(!required, "no lateen-proxy: run `cargo build -p lateen-proxy` first");
+        eprintln!("skipped: no lateen-proxy; run `cargo build -p lateen-proxy` first");
+        return None;
+    };
+    Some((envoy, ours))
+}
+
+fn directory(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("lateen-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Runs cases through both; `None` where Envoy may be missing and is. `plant` changes what ours gets.
+pub fn observe(name: &str, cases: &[Case], plant: &dyn Fn(&mut Value)) -> Option<Report> {
+    let (envoy, ours) = peers()?;
+    let dir = directory(name);
+    let report = run(&Setup { envoy, ours, dir: &dir, plant }, cases).unwrap();
+    if std::env::var_os("DIFFERENTIAL_KEEP").is_none() {
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    Some(report)
+}

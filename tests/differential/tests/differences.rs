@@ -1,0 +1,75 @@
+//! The rows of `docs/envoy-differences.md` that a client or an upstream can see: each is pinned here,
+//! on both sides, so that it is noticed when either changes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::observe;
+use differential::cases::{Case, single};
+use differential::client::{Body, Request};
+use differential::compare::Observed;
+use differential::http::header;
+use serde_json::json;
+
+/// One case through both: Envoy's observations and ours.
+fn both(cluster: &str, requests: Vec<Request>) -> Option<(Vec<Observed>, Vec<Observed>)> {
+    run_one(single("difference", cluster, json!({}), requests))
+}
+
+fn run_one(case: Case) -> Option<(Vec<Observed>, Vec<Observed>)> {
+    Some(observe("differences", &[case], &|_| {})?.pairs.into_iter().unzip())
+}
+
+fn statuses(observed: &[Observed]) -> Vec<u16> {
+    observed.iter().map(|o| o.response.status).collect()
+}
+
+#[test]
+fn a_connection_that_was_closed_while_it_was_spare_costs_no_error() {
+    // The first request leaves a spare connection, on which the second finds the upstream gone.
+    let requests = vec![Request::get("/"), Request::get("/").echo("reset;fail=1")];
+    let Some((envoy, ours)) = both("a", requests) else { return };
+    assert_eq!(statuses(&envoy), [200, 503]);
+    assert_eq!(statuses(&ours), [200, 200]);
+}
+
+#[test]
+fn a_request_with_two_hosts_is_refused() {
+    let requests = vec![Request::get("/").with("host", "second.example.com")];
+    let Some((envoy, ours)) = both("a", requests) else { return };
+    assert_eq!(statuses(&envoy), [200]);
+    assert_eq!(statuses(&ours), [400]);
+}
+
+#[test]
+fn an_empty_answer_to_head_has_no_transfer_encoding() {
+    let requests = vec![Request::get("/").host("none.example").method("HEAD")];
+    let Some((envoy, ours)) = both("nowhere", requests) else { return };
+    let coding =
+        |o: &[Observed]| header(&o[0].response.headers, "transfer-encoding").map(str::to_owned);
+    assert_eq!((statuses(&envoy), statuses(&ours)), (vec![404], vec![404]));
+    assert_eq!((coding(&envoy), coding(&ours)), (Some("chunked".into()), None));
+}
+
+#[test]
+fn why_a_connection_failed_is_always_said() {
+    let Some((_, ours)) = both("dead", vec![Request::get("/")]) else { return };
+    let text = String::from_utf8(ours[0].response.body.clone()).unwrap();
+    assert!(
+        text.ends_with("transport failure reason: delayed connect error: Connection refused"),
+        "{text}"
+    );
+}
+
+#[test]
+fn long_bodies_are_not_mirrored() {
+    let mirror = json!({ "request_mirror_policies": [{ "cluster": "b" }] });
+    let post = |size| Request::get("/").method("POST").body(Body::Length(vec![b'x'; size]));
+    let mut case = single("difference", "a", mirror, vec![post(1000), post(100_000)]);
+    case.least_arrivals = 2;
+    let Some((envoy, ours)) = run_one(case) else { return };
+    let arrived = |o: &[Observed]| o.iter().map(|o| o.arrivals.len()).collect::<Vec<_>>();
+    assert_eq!((arrived(&envoy), arrived(&ours)), (vec![2, 2], vec![2, 1]));
+    assert_eq!(statuses(&ours), [200, 200]);
+}
