@@ -8,12 +8,15 @@ use crate::record::Client;
 use crate::runtime::{ChainRt, ListenerRt, ManagerRt, Place};
 use crate::view::View;
 use crate::worker::Worker;
+use base::Env;
 use ir::Str;
 use policy::chain::{Seen, choose};
 use policy::format::{Ends, Peer, Shown};
+use policy::{Flag, Info, Stream};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use wire::detect::Protocol;
 
 /// A connection whose chain and peer are known.
@@ -66,15 +69,7 @@ pub enum Http {
 pub async fn identify(detected: Detected) -> Option<Identified> {
     let listener = detected.listener.clone();
     let Some(place) = place(&listener, &detected) else {
-        let worker = &detected.accepted.worker;
-        worker.shard.inc(listener.stats.no_filter_chain_match);
-        tracing::debug!(
-            "listener {}: no filter chain matches {} -> {}",
-            listener.config.name,
-            detected.source,
-            detected.destination
-        );
-        detected.accepted.io.reset_on_close();
+        refuse(&listener, &detected);
         return None;
     };
     let config = listener.chain_config(place)?;
@@ -117,6 +112,31 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
         io: accepted.io,
         prefix: detected.prefix,
     })
+}
+
+/// Closes a connection that no chain wants, and says so in the listener's log.
+fn refuse(listener: &ListenerRt, detected: &Detected) {
+    let accepted = &detected.accepted;
+    let (worker, view) = (&accepted.worker, &accepted.view);
+    worker.shard.inc(listener.stats.no_filter_chain_match);
+    let mut stream = Stream {
+        start: worker.env.wall(),
+        duration: Some(Duration::ZERO),
+        details: "filter_chain_not_found".into(),
+        downstream: Some(Rc::new(Ends {
+            local: Shown::new(detected.destination),
+            remote: Shown::new(accepted.remote),
+        })),
+        ..Stream::default()
+    };
+    stream.flags.set(Flag::NoRouteFound);
+    let info = Info { request: None, response: None, stream: &stream };
+    for (rule, sink) in &listener.logs {
+        if let Some(Some(buffer)) = view.logs.get(*sink as usize) {
+            buffer.append(|out| rule.write(&info, &worker.env, out));
+        }
+    }
+    accepted.io.reset_on_close();
 }
 
 /// The chain for what is known of a connection.

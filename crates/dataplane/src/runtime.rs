@@ -50,6 +50,8 @@ pub struct ListenerRt {
     pub chains: Vec<ChainRt>,
     pub default_chain: Option<ChainRt>,
     pub stats: ListenerStats,
+    /// For connections that no chain wants.
+    pub logs: Vec<(LogRule, u32)>,
     /// Connections that count against a limit, over configurations.
     pub open: Arc<AtomicU64>,
 }
@@ -185,7 +187,8 @@ impl Runtime {
         let address = config.address.to_string().replace(':', "_");
         let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
         let open = old.map_or_else(Arc::default, |o| o.open.clone());
-        ListenerRt { config: config.clone(), chains, default_chain, stats, open }
+        let logs = self.logs(&config.access_log, &format!("listener[{}]", config.name));
+        ListenerRt { config: config.clone(), chains, default_chain, stats, logs, open }
     }
 
     fn manager(&mut self, config: &HttpManager, path: &str, registry: &Registry) -> ManagerRt {

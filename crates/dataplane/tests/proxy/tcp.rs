@@ -161,3 +161,25 @@ fn connections_beyond_a_limit_are_closed() {
     until("the end of the first", || proxy.open_connections() == 1);
     assert_eq!(Peer::connect(at).line(), "hello");
 }
+
+#[test]
+fn a_connection_that_no_chain_wants_is_reset_and_logged() {
+    let path = std::env::temp_dir().join(format!("lateen-nochain-{}.log", std::process::id()));
+    let mut config = simple(reverser());
+    let mut l = (*config.listeners[0]).clone();
+    l.chains[0].matches.transport_protocol = "tls".into();
+    let format = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\n";
+    l.access_log.push(ir::AccessLog {
+        sink: ir::LogSink::File {
+            path: path.to_str().unwrap().into(),
+            format: ir::LogFormat::Text(format.into()),
+        },
+        filter: None,
+    });
+    config.listeners = vec![std::sync::Arc::new(l)];
+    let (_proxy, at) = run(&config);
+    assert_eq!(Peer::connect(at).rest(), b"");
+    let line = "0 NR filter_chain_not_found\n";
+    until("the log line", || std::fs::read_to_string(&path).is_ok_and(|log| log == line));
+    std::fs::remove_file(path).unwrap();
+}
