@@ -12,12 +12,14 @@ use crate::discovery::Caller;
 use crate::grpc::Answers;
 use crate::metrics::Metrics;
 use crate::world::World;
+use base::{Finding, ObjectRef};
 use book::Book;
 use plan::Planner;
 use proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::{Status, Streaming};
@@ -79,6 +81,11 @@ impl Ads {
     /// What every connected proxy serves, for the status of objects.
     pub fn standings(&self) -> Vec<Applied> {
         self.0.book.standings()
+    }
+
+    /// What was found wrong with objects while compiling for the connected proxies.
+    pub fn findings(&self) -> HashMap<ObjectRef, Vec<Finding>> {
+        self.0.book.findings()
     }
 
     /// Rings when any proxy's standing changed.

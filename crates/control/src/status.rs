@@ -28,7 +28,7 @@ pub(crate) async fn write(client: Client, mut worlds: watch::Receiver<Option<Wor
         tokio::time::sleep(PAUSE).await;
         let Some(world) = worlds.borrow_and_update().clone() else { continue };
         changes.borrow_and_update();
-        let wanted = statuses(&world, &ads.standings());
+        let wanted = statuses(&world, &ads.findings(), &ads.standings());
         written.retain(|about, _| wanted.contains_key(about));
         for (about, status) in wanted {
             if written.get(&about) == Some(&status) {
@@ -54,11 +54,16 @@ async fn put(client: &Client, about: &ObjectRef, status: &Value) -> Result<(), k
 }
 
 /// The status of every object that has one.
-fn statuses(world: &World, standings: &[Applied]) -> BTreeMap<ObjectRef, Value> {
+fn statuses(
+    world: &World,
+    compiled: &HashMap<ObjectRef, Vec<Finding>>,
+    standings: &[Applied],
+) -> BTreeMap<ObjectRef, Value> {
     let carries = |about: &ObjectRef| KINDS.iter().any(|k| k.name() == about.kind);
     let of = |(about, age): (&ObjectRef, &Age)| {
-        let findings = world.findings.get(about).map(Vec::as_slice).unwrap_or_default();
-        (about.clone(), status(*age, findings, standings))
+        let said = [world.findings.get(about), compiled.get(about)];
+        let findings: Vec<Finding> = said.into_iter().flatten().flatten().cloned().collect();
+        (about.clone(), status(*age, &findings, standings))
     };
     world.facts.objects.iter().filter(|(about, _)| carries(about)).map(of).collect()
 }

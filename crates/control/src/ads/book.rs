@@ -1,13 +1,17 @@
 //! Who is connected, what each was sent and has acknowledged: for debug pages and for the status of
 //! objects.
 
+use base::{Finding, ObjectRef};
 use compile::Proxy;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use xds::server::{Desired, Status};
+
+/// A status does not become a book.
+const MAX_FINDINGS: usize = 20;
 
 /// All open streams.
 pub(crate) struct Book {
@@ -25,6 +29,7 @@ struct Entry {
     /// By type: nonces last sent and last acknowledged, and the last refusal.
     sync: Vec<(ir::Kind, Status)>,
     resources: Arc<Desired>,
+    findings: Arc<[Finding]>,
     applied: Applied,
 }
 
@@ -82,6 +87,7 @@ impl Book {
             dialect,
             sync: Vec::new(),
             resources: Arc::default(),
+            findings: Arc::default(),
             applied: Applied::default(),
         };
         self.lock().insert(id, entry);
@@ -97,6 +103,19 @@ impl Book {
         self.lock().values().map(|e| e.applied.clone()).collect()
     }
 
+    /// What was said about objects while compiling for any proxy, each thing once.
+    pub fn findings(&self) -> HashMap<ObjectRef, Vec<Finding>> {
+        let mut all: HashMap<ObjectRef, Vec<Finding>> = HashMap::new();
+        for finding in self.lock().values().flat_map(|e| e.findings.iter()) {
+            let Some(about) = &finding.object else { continue };
+            let known = all.entry(about.clone()).or_default();
+            if known.len() < MAX_FINDINGS && !known.contains(finding) {
+                known.push(finding.clone());
+            }
+        }
+        all
+    }
+
     /// As `istioctl proxy-status` reads it.
     pub fn syncz(&self) -> Value {
         let entries = self.lock();
@@ -108,8 +127,11 @@ impl Book {
             row.insert("proxy_type".into(), format!("{:?}", e.proxy.kind).to_lowercase().into());
             for (kind, status) in e.sync.iter().filter(|(_, s)| s.watched) {
                 let name = name_of(*kind);
-                row.insert(format!("{name}_sent"), status.sent_nonce.as_str().into());
-                row.insert(format!("{name}_acked"), status.acked_nonce.as_str().into());
+                // A proxy that came back with all it needs was sent nothing, and is in step.
+                let resumed = status.sent_nonce.is_empty() && e.applied.acked == e.applied.told;
+                let nonce = |n: &str| if resumed { "resumed".to_owned() } else { n.to_owned() };
+                row.insert(format!("{name}_sent"), nonce(&status.sent_nonce).into());
+                row.insert(format!("{name}_acked"), nonce(&status.acked_nonce).into());
             }
             Value::Object(row)
         };
@@ -160,9 +182,9 @@ impl Page<'_> {
         }
     }
 
-    /// What the proxy is to hold.
-    pub fn resources(&self, resources: Arc<Desired>) {
-        self.with(|e| e.resources = resources);
+    /// What the proxy is to hold, and what there is to say about it.
+    pub fn planned(&self, resources: Arc<Desired>, findings: Arc<[Finding]>) {
+        self.with(|e| (e.resources, e.findings) = (resources, findings));
     }
 
     /// How far it has come.

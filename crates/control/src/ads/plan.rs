@@ -3,7 +3,7 @@
 
 use crate::settle::{Settle, Verdict};
 use crate::world::World;
-use base::Instant;
+use base::{Finding, Instant};
 use compile::{Compiled, Compiler, Proxy, ProxyKind};
 use ir::Resource;
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ use xds::server::{Desired, Encoded};
 #[derive(Clone)]
 pub(crate) struct Planned {
     pub resources: Arc<Desired>,
+    pub findings: Arc<[Finding]>,
     /// A change waits for its other half until this time.
     pub held_until: Option<Instant>,
     /// What the change lacks; empty unless it is held.
@@ -58,7 +59,8 @@ impl Planner {
                 resources.insert(secret.key(), Encoded::of(&secret));
             }
         }
-        Planned { resources: Arc::new(resources), held_until, waits_for }
+        let findings = compiled.findings;
+        Planned { resources: Arc::new(resources), findings, held_until, waits_for }
     }
 }
 

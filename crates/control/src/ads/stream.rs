@@ -149,7 +149,7 @@ impl<D: Dialect> Talk<'_, D> {
         }
         self.applied.waits_for = plan.waits_for;
         self.session.set_desired(plan.resources.clone());
-        self.page.resources(plan.resources);
+        self.page.planned(plan.resources, plan.findings);
         self.answers()
     }
 
