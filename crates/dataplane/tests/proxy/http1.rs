@@ -67,3 +67,46 @@ fn pipelined_requests_are_answered_in_order() {
         assert!(answer.text().starts_with(&format!("GET /{i} ")));
     }
 }
+
+#[test]
+fn every_request_leaves_one_line_in_the_log() {
+    let path = std::env::temp_dir().join(format!("lateen-access-{}.log", std::process::id()));
+    let (upstream, _) = upstream(|peer, _| {
+        while peer.message().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes");
+        }
+    });
+    let table = routes(vec![
+        route("/ok", forward("up")),
+        route("/empty", forward("empty")),
+        route("/none", forward("none")),
+    ]);
+    let mut m = manager(table);
+    let format = "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% \
+                  %RESPONSE_CODE_DETAILS% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_CLUSTER%\n";
+    m.access_log.push(ir::AccessLog {
+        sink: ir::LogSink::File {
+            path: path.to_str().unwrap().into(),
+            format: ir::LogFormat::Text(format.into()),
+        },
+        filter: None,
+    });
+    let clusters = vec![cluster("up", &[upstream]), cluster("empty", &[])];
+    let (_proxy, at) = run(&crate::support::http(m, clusters));
+    let mut client = Peer::connect(at);
+    client.ask("POST /ok HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello");
+    client.get("/empty");
+    client.get("/none");
+    client.get("/other");
+    client.ask("GET / HTTP/1.1\r\n\r\n");
+    let expected = "\
+POST /ok HTTP/1.1 200 - via_upstream 5 3 up
+GET /empty HTTP/1.1 503 UH no_healthy_upstream 0 19 empty
+GET /none HTTP/1.1 503 NC cluster_not_found 0 0 none
+GET /other HTTP/1.1 404 NR route_not_found 0 0 -
+- - HTTP/1.1 400 DPE missing_host_header 0 0 -
+";
+    until("the lines", || std::fs::read_to_string(&path).is_ok_and(|log| log.lines().count() == 5));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+    std::fs::remove_file(path).unwrap();
+}
