@@ -1,5 +1,6 @@
-//! Traffic through a route that moves from cluster to cluster while each old one is taken away: no
-//! request fails, neither in our data plane nor in real Envoy (where `ENVOY` names it).
+//! Traffic through a route that moves from cluster to cluster while each old one is taken away, and
+//! through a cluster that changes under it: no request fails, neither in our data plane nor in real
+//! Envoy (where `ENVOY` names it).
 
 use crate::server::serve;
 use agent::{ControlPlane, Dial, News, Source, follow_source};
@@ -50,9 +51,20 @@ async fn backend(name: &'static str) -> SocketAddr {
     address
 }
 
-/// Listener and route to the one cluster `v<flip>`, whose endpoint is the backend of its turn.
-fn world(flip: usize, front: SocketAddr, backends: &[SocketAddr]) -> Arc<Desired> {
-    let name = format!("v{flip}");
+/// What a flip does to the one cluster, whose endpoint is the backend of its turn.
+#[derive(Clone, Copy, PartialEq)]
+enum Flip {
+    /// It gives way to another one.
+    Replace,
+    /// It changes, and its endpoints with it.
+    Change,
+}
+
+/// Listener, route, cluster and endpoints after so many flips.
+fn world(kind: Flip, flip: usize, front: SocketAddr, backends: &[SocketAddr]) -> Arc<Desired> {
+    let name = if kind == Flip::Replace { format!("v{flip}") } else { "v".to_owned() };
+    let mut cluster = Cluster::new(name.as_str(), Discovery::Eds("".into()));
+    cluster.connect_timeout = Some(Duration::from_secs(1 + flip as u64));
     let endpoint = Endpoint::at(Address::Ip(backends[flip % backends.len()]));
     let group = EndpointGroup { endpoints: vec![endpoint], ..Default::default() };
     let endpoints =
@@ -77,7 +89,7 @@ fn world(flip: usize, front: SocketAddr, backends: &[SocketAddr]) -> Arc<Desired
     };
     let routes = RouteConfig { name: "r".into(), virtual_hosts: vec![host], ..Default::default() };
     let resources = [
-        Resource::Cluster(Arc::new(Cluster::new(name, Discovery::Eds("".into())))),
+        Resource::Cluster(Arc::new(cluster)),
         Resource::Endpoints(Arc::new(endpoints)),
         Resource::Listener(Arc::new(listener(front))),
         Resource::Route(Arc::new(routes)),
@@ -172,14 +184,15 @@ async fn until_it_answers(front: SocketAddr, name: &str) {
     }
 }
 
-async fn flip(front: SocketAddr, desired: watch::Sender<Arc<Desired>>, backends: &[SocketAddr]) {
+async fn flip(kind: Flip, scene: &Scene) {
     const NAMES: [&str; 2] = ["even", "odd"];
+    let front = scene.front;
     until_it_answers(front, NAMES[0]).await;
     let load = Arc::new(Load::default());
     let clients: Vec<_> =
         (0..CLIENTS).map(|_| tokio::spawn(keep_asking(front, load.clone()))).collect();
     for flip in 1..=FLIPS {
-        desired.send_replace(world(flip, front, backends));
+        scene.desired.send_replace(world(kind, flip, front, &scene.backends));
         until_it_answers(front, NAMES[flip % 2]).await;
     }
     load.stop.store(true, Ordering::Relaxed);
@@ -199,20 +212,20 @@ struct Scene {
 }
 
 /// Two backends, a control plane, and a port for the proxy to come.
-async fn scene() -> Scene {
+async fn scene(kind: Flip) -> Scene {
     let backends = [backend("even").await, backend("odd").await];
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let front = free.local_addr().unwrap();
     drop(free);
-    let (desired, seen) = watch::channel(world(0, front, &backends));
+    let (desired, seen) = watch::channel(world(kind, 0, front, &backends));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let control = listener.local_addr().unwrap();
     serve(listener, seen, mpsc::unbounded_channel().0);
     Scene { control, front, backends, desired }
 }
 
-async fn flip_ours(dialect: Dialect) {
-    let scene = scene().await;
+async fn flip_ours(kind: Flip, dialect: Dialect) {
+    let scene = scene(kind).await;
     let proxy = Proxy::start(Options { workers: 1, ..Options::default() }).unwrap();
     let source = Source {
         control_plane: ControlPlane::Plain {
@@ -228,7 +241,7 @@ async fn flip_ours(dialect: Dialect) {
             proxy.publish(&config);
         }
     }));
-    flip(scene.front, scene.desired, &scene.backends).await;
+    flip(kind, &scene).await;
 }
 
 struct Envoy(Child);
@@ -272,28 +285,32 @@ fn envoy(control: SocketAddr, api_type: &str) -> Option<Envoy> {
     Some(Envoy(command.arg(file).spawn().unwrap()))
 }
 
-async fn flip_envoy(api_type: &str) {
-    let scene = scene().await;
+async fn flip_envoy(kind: Flip, api_type: &str) {
+    let scene = scene(kind).await;
     let Some(_envoy) = envoy(scene.control, api_type) else { return };
-    flip(scene.front, scene.desired, &scene.backends).await;
+    flip(kind, &scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_data_plane_by_delta() {
-    flip_ours(Dialect::Delta).await;
+    flip_ours(Flip::Replace, Dialect::Delta).await;
+    flip_ours(Flip::Change, Dialect::Delta).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_data_plane_by_the_state_of_the_world() {
-    flip_ours(Dialect::StateOfTheWorld).await;
+    flip_ours(Flip::Replace, Dialect::StateOfTheWorld).await;
+    flip_ours(Flip::Change, Dialect::StateOfTheWorld).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_envoy_by_delta() {
-    flip_envoy("DELTA_GRPC").await;
+    flip_envoy(Flip::Replace, "DELTA_GRPC").await;
+    flip_envoy(Flip::Change, "DELTA_GRPC").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_envoy_by_the_state_of_the_world() {
-    flip_envoy("GRPC").await;
+    flip_envoy(Flip::Replace, "GRPC").await;
+    flip_envoy(Flip::Change, "GRPC").await;
 }
