@@ -13,6 +13,9 @@ pub(crate) struct Build<'a> {
     pub missing: Vec<Missing>,
 }
 
+/// Admin, merged metrics, readiness, DNS and Envoy's metrics.
+const OWN_PORTS: [u16; 5] = [15000, 15020, 15021, 15053, 15090];
+
 impl<'a> Build<'a> {
     pub fn new(
         world: &'a Snapshot,
@@ -28,6 +31,13 @@ impl<'a> Build<'a> {
             Some(id) => id,
             None => Arc::make_mut(self.origins).intern(origin),
         }
+    }
+
+    /// Ports that the proxy itself listens on.
+    pub fn is_reserved(&self, port: u16) -> bool {
+        let mesh = &self.world.mesh.config;
+        let own = [mesh.proxy_listen_port, mesh.proxy_inbound_listen_port];
+        own.contains(&port) || OWN_PORTS.contains(&port)
     }
 
     pub fn say(&mut self, object: &ObjectRef, finding: Finding) {

@@ -193,8 +193,19 @@ impl Compiler {
 impl Part {
     /// The same rule may stand in several routes; what there is to say about it is said once.
     fn with(self, build: Build<'_>) -> Part {
-        Part { findings: once(build.findings), missing: once(build.missing), ..self }
+        let mut part = self;
+        first_of_each(&mut part.clusters, |c| c.name.clone());
+        first_of_each(&mut part.assignments, |a| a.cluster.clone());
+        first_of_each(&mut part.listeners, |l| l.name.clone());
+        first_of_each(&mut part.routes, |r| r.name.clone());
+        Part { findings: once(build.findings), missing: once(build.missing), ..part }
     }
+}
+
+/// No two resources may have one name, whatever the objects say.
+fn first_of_each<T>(list: &mut Vec<T>, name: impl Fn(&T) -> Str) {
+    let mut seen = HashSet::new();
+    list.retain(|item| seen.insert(name(item)));
 }
 
 fn once<T: Clone + Eq + Hash>(list: Vec<T>) -> Vec<T> {

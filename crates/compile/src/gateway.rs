@@ -6,6 +6,7 @@ mod servers;
 mod tls;
 
 use crate::build::Build;
+use crate::chains::without_overlaps;
 use crate::cluster::{self, Clusters};
 use crate::compiler::Part;
 use crate::http::{Side, manager};
@@ -84,6 +85,7 @@ fn listener(b: &mut Build<'_>, scope: &Scope, group: &PortGroup) -> Option<Liste
             Transport::Tcp => chains.extend(tcp(b, scope, group, bound, None)),
         }
     }
+    let chains = without_overlaps(b, chains);
     if chains.is_empty() {
         return None;
     }

@@ -6,6 +6,7 @@ mod plan;
 pub(crate) use plan::Plan;
 
 use crate::build::Build;
+use crate::chains::without_overlaps;
 use crate::cluster::{inbound_passthrough, inbound_source, service_value, to_original};
 use crate::compiler::Part;
 use crate::http::{Side, manager};
@@ -32,13 +33,15 @@ pub(crate) fn compile(b: &mut Build<'_>, plan: &Plan) -> Part {
     Part { listeners: vec![Arc::new(listener(b, plan))], clusters, ..Part::default() }
 }
 
-fn listener(b: &Build<'_>, plan: &Plan) -> Listener {
-    let mesh = &b.world.mesh.config;
+fn listener(b: &mut Build<'_>, plan: &Plan) -> Listener {
+    let world = b.world;
+    let mesh = &world.mesh.config;
     let port = mesh.proxy_inbound_listen_port;
     let second = b.proxy.second_wildcard();
     let mut chains = vec![black_hole(b, port)];
     chains.extend(catch_all(b));
     chains.extend(plan.ports.iter().flat_map(|p| of_port(b, p)));
+    let chains = without_overlaps(b, chains);
     Listener {
         name: "virtualInbound".into(),
         address: Address::Ip(SocketAddr::new(b.proxy.wildcard(), port)),

@@ -6,6 +6,7 @@
 //! is what can be served, and findings.
 
 mod build;
+mod chains;
 mod cluster;
 mod compiler;
 mod endpoints;

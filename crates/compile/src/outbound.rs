@@ -7,6 +7,7 @@ mod virtual_hosts;
 pub(crate) use virtual_hosts::{config, virtual_host};
 
 use crate::build::Build;
+use crate::chains::without_overlaps;
 use crate::cluster::{self, Clusters, TcpOptions};
 use crate::compiler::Part;
 use crate::http::{Side, manager, tcp_filters};
@@ -83,7 +84,7 @@ fn to(cluster: &str) -> TcpDestination {
 }
 
 /// The listener of one address and port.
-fn listener(b: &Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &Bind) -> Listener {
+fn listener(b: &mut Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &Bind) -> Listener {
     let mut out = empty(names::listener(ip, port), b, ip, port);
     out.bind_to_port = b.proxy.uncaptured;
     out.origin = bind.origin;
@@ -110,6 +111,7 @@ fn listener(b: &Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &Bind
             out.default_chain = Some(chain);
         }
     }
+    out.chains = without_overlaps(b, std::mem::take(&mut out.chains));
     let inspects = detects_tls || bind.http.is_some();
     if out.default_chain.is_none() && inspects {
         out.default_chain = Some(tcp_chain(b, "PassthroughFilterChain", to(fallback(scope))));

@@ -93,6 +93,8 @@ fn no_object_brings_the_control_plane_down() {
         }
         for proxy in &proxies {
             let compiled = compile(&store.snapshot(), proxy);
+            names_are_unique(&compiled.config, round);
+            chains_do_not_overlap(&compiled.config, round);
             for cluster in &compiled.config.clusters {
                 let bytes = xds::codec::encode(&ir::Resource::Cluster(cluster.clone()));
                 assert!(!bytes.is_empty(), "round {round}");
@@ -102,6 +104,47 @@ fn no_object_brings_the_control_plane_down() {
             }
             for listener in &compiled.config.listeners {
                 xds::codec::encode(&ir::Resource::Listener(listener.clone()));
+            }
+        }
+    }
+}
+
+/// Envoy refuses an update in which one name stands twice.
+fn names_are_unique(config: &ir::Config, round: usize) {
+    let mut names: Vec<String> = Vec::new();
+    names.extend(config.clusters.iter().map(|c| format!("cluster {}", c.name)));
+    names.extend(config.endpoints.iter().map(|e| format!("endpoints {}", e.cluster)));
+    names.extend(config.listeners.iter().map(|l| format!("address {}", l.address)));
+    names.extend(config.routes.iter().map(|r| format!("route {}", r.name)));
+    for route in &config.routes {
+        let hosts = route.virtual_hosts.iter();
+        let domains = hosts.flat_map(|h| &h.domains).map(|d| d.to_ascii_lowercase());
+        names.extend(domains.map(|d| format!("domain {d} in {}", route.name)));
+    }
+    let count = names.len();
+    names.sort();
+    let twice = names.windows(2).find(|w| w[0] == w[1]).map(|w| w[0].clone());
+    names.dedup();
+    assert_eq!(names.len(), count, "round {round}: {twice:?} stands twice");
+}
+
+/// Envoy refuses a listener two of whose chains could take one connection.
+fn chains_do_not_overlap(config: &ir::Config, round: usize) {
+    let share = |a: &[ir::Str], b: &[ir::Str]| {
+        (a.is_empty() && b.is_empty()) || a.iter().any(|x| b.contains(x))
+    };
+    for listener in &config.listeners {
+        for (i, a) in listener.chains.iter().enumerate() {
+            for b in &listener.chains[..i] {
+                let (a, b) = (&a.matches, &b.matches);
+                let ranges = (a.destination_ranges.is_empty() && b.destination_ranges.is_empty())
+                    || a.destination_ranges.iter().any(|r| b.destination_ranges.contains(r));
+                let overlap = a.destination_port == b.destination_port
+                    && a.transport_protocol == b.transport_protocol
+                    && ranges
+                    && share(&a.server_names, &b.server_names)
+                    && share(&a.application_protocols, &b.application_protocols);
+                assert!(!overlap, "round {round}: {} has {a:?} and {b:?}", listener.name);
             }
         }
     }

@@ -123,6 +123,9 @@ fn bound(
     let ip = bind_address(b, &server.bind)
         .ok_or_else(|| format!("bind {:?} is no address", server.bind))?;
     let port = target_port(b, server_port);
+    if b.is_reserved(port) {
+        return Err(format!("port {port} is the gateway's own; choose another"));
+    }
     if port < 1024 && b.proxy.unprivileged {
         return Err(format!(
             "port {port} is below 1024 and the gateway may not bind to it; give its Service a \

@@ -61,6 +61,9 @@ impl Plan {
     }
 
     fn add_http(&mut self, b: &Build<'_>, port: u16) {
+        if b.is_reserved(port) {
+            return;
+        }
         self.http_ports.insert(port);
         let wildcard = b.proxy.wildcard();
         let name = || Str::from(port.to_string());
@@ -113,6 +116,9 @@ impl Plan {
             return;
         }
         let places = if shared { vec![b.proxy.wildcard()] } else { own };
+        if shared && b.is_reserved(port.number) {
+            return;
+        }
         if shared && port.protocol.is_tls() && tls.is_empty() {
             tls.extend(by_server_name(b, service, port, origin));
         }
