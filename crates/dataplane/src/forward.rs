@@ -64,7 +64,7 @@ pub enum Ending {
     /// The client is gone.
     Gone,
     /// From here on bytes go both ways.
-    Tunnel(Client),
+    Tunnel(Box<Client>),
 }
 
 /// Bytes of a request body that are kept for another attempt.

@@ -3,7 +3,9 @@
 use crate::matching::split_query;
 use crate::normal::split_port;
 use crate::rewrite::{RedirectRule, set_host};
-use crate::table::{Domains, ForwardRule, Part, Route, RouteAction, RouteTable, To, VirtualHost};
+use crate::table::{
+    Domains, ForwardRule, Hosts, Part, Route, RouteAction, RouteTable, To, VirtualHost,
+};
 use crate::{HostFrom, Stream};
 use base::Env;
 use bytes::Bytes;
@@ -276,7 +278,7 @@ impl Domains {
         if let Some(found) = self.exact.get(host) {
             return Some(*found);
         }
-        let wild = |list: &[(usize, std::collections::HashMap<Box<[u8]>, u32>)], suffix: bool| {
+        let wild = |list: &[(usize, Hosts)], suffix: bool| {
             list.iter().filter(|(len, _)| *len < host.len()).find_map(|(len, map)| {
                 let part = if suffix { &host[host.len() - len..] } else { &host[..*len] };
                 map.get(part).copied()

@@ -131,12 +131,15 @@ pub(crate) enum PathKind {
     Never,
 }
 
+/// Places of virtual hosts by domain, or by the part of it that is not wild.
+pub(crate) type Hosts = HashMap<Box<[u8]>, u32>;
+
 /// Domains by the way they match; longer wildcards first.
 #[derive(Debug, Default)]
 pub(crate) struct Domains {
-    pub exact: HashMap<Box<[u8]>, u32>,
-    pub suffixes: Vec<(usize, HashMap<Box<[u8]>, u32>)>,
-    pub prefixes: Vec<(usize, HashMap<Box<[u8]>, u32>)>,
+    pub exact: Hosts,
+    pub suffixes: Vec<(usize, Hosts)>,
+    pub prefixes: Vec<(usize, Hosts)>,
     pub any: Option<u32>,
     pub ignore_port: bool,
 }
@@ -176,7 +179,7 @@ impl Domains {
     /// Says whether the domain was free.
     fn add(&mut self, domain: &str, host: u32) -> bool {
         let domain = domain.to_ascii_lowercase();
-        let wild = |list: &mut Vec<(usize, HashMap<Box<[u8]>, u32>)>, part: &str| {
+        let wild = |list: &mut Vec<(usize, Hosts)>, part: &str| {
             let at = list.iter().position(|(len, _)| *len == part.len()).unwrap_or_else(|| {
                 list.push((part.len(), HashMap::new()));
                 list.len() - 1
@@ -196,7 +199,7 @@ impl Domains {
 }
 
 /// Enters a domain unless it is there.
-fn free(map: &mut HashMap<Box<[u8]>, u32>, domain: &str, host: u32) -> bool {
+fn free(map: &mut Hosts, domain: &str, host: u32) -> bool {
     let before = map.len();
     map.entry(domain.as_bytes().into()).or_insert(host);
     map.len() > before

@@ -213,7 +213,7 @@ impl Server {
             Ending::Broken => Next::Abort,
             Ending::Reply(reply) => down.reply(*reply, &manager, &mut record).await,
             Ending::Tunnel(client) => {
-                tunnel(&mut down, client, &self.worker, &mut record).await;
+                tunnel(&mut down, *client, &self.worker, &mut record).await;
                 Next::Close
             }
         };

@@ -242,7 +242,10 @@ impl Command {
     }
 }
 
-fn header_names(arguments: &str) -> Result<(Box<[u8]>, Option<Box<[u8]>>), String> {
+/// A header's name, and the one to take if it is absent.
+type Names = (Box<[u8]>, Option<Box<[u8]>>);
+
+fn header_names(arguments: &str) -> Result<Names, String> {
     let lower = |s: &str| -> Box<[u8]> { s.to_ascii_lowercase().into_bytes().into() };
     match arguments.split_once('?') {
         _ if arguments.is_empty() => {
