@@ -40,3 +40,53 @@ fn address(cluster: &Cluster) -> anyhow::Result<ir::Address> {
     let endpoint = endpoint.with_context(|| format!("cluster {name} has no endpoint"))?;
     Ok(endpoint.address.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(api: &str, clusters: &str) -> anyhow::Result<Option<Source>> {
+        let text = format!(
+            "{{node: {{id: me}}, static_resources: {{clusters: [{clusters}]}}, dynamic_resources: {{\
+             ads_config: {{api_type: {api}, transport_api_version: V3, grpc_services: [{{envoy_grpc: {{cluster_name: xds}}}}]}}, \
+             cds_config: {{ads: {{}}}}, lds_config: {{ads: {{}}}}}}}}"
+        );
+        source(&xds::bootstrap::read(&text).unwrap())
+    }
+
+    const ENDPOINT: &str = "load_assignment: {endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: istiod.istio-system, port_value: 15010}}}}]}]}";
+
+    #[test]
+    fn the_stream_goes_where_its_cluster_says() {
+        for (api, dialect) in [("DELTA_GRPC", Dialect::Delta), ("GRPC", Dialect::StateOfTheWorld)] {
+            let cluster = format!("{{name: xds, type: STRICT_DNS, {ENDPOINT}}}");
+            let source = of(api, &cluster).unwrap().unwrap();
+            assert_eq!((source.dialect, &*source.node.id), (dialect, "me"));
+            let ControlPlane::Plain { address, .. } = source.control_plane else { panic!("TLS") };
+            assert_eq!(address.to_string(), "istiod.istio-system:15010");
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_leads_nowhere_is_refused_by_name() {
+        let tls = "transport_socket: {name: tls, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext}}";
+        let table = [
+            (String::new(), "no cluster xds"),
+            ("{name: xds}".to_owned(), "has no endpoint"),
+            (format!("{{name: xds, {ENDPOINT}, {tls}}}"), "behind TLS"),
+            (
+                "{name: xds, type: EDS, eds_cluster_config: {eds_config: {ads: {}}}}".to_owned(),
+                "must be static",
+            ),
+        ];
+        for (clusters, message) in table {
+            let error = of("GRPC", &clusters).unwrap_err().to_string();
+            assert!(error.contains(message), "{clusters}: {error}");
+        }
+    }
+
+    #[test]
+    fn without_dynamic_resources_there_is_nothing_to_follow() {
+        assert!(source(&xds::bootstrap::read("{}").unwrap()).unwrap().is_none());
+    }
+}
