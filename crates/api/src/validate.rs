@@ -31,8 +31,24 @@ pub fn validate(kind: &str, object: &Value) -> Vec<Finding> {
         _ => {
             let mut object = object.clone();
             prune_nulls(&mut object);
-            settle(kind, &mut object)
+            let mut findings = settle(kind, &mut object);
+            findings.extend(without_effect(kind));
+            findings
         }
+    }
+}
+
+/// Kinds that are stored and not acted on yet: whoever writes one must not rely on it.
+fn without_effect(kind: &str) -> Option<Finding> {
+    match kind {
+        "AuthorizationPolicy" | "PeerAuthentication" | "RequestAuthentication" => {
+            let say = "is stored, and NOT ENFORCED in this version: no request is refused by it";
+            Some(Finding::warning("", format!("{kind} {say}")))
+        }
+        "EnvoyFilter" | "ProxyConfig" | "Telemetry" | "TrafficExtension" | "WasmPlugin" => Some(
+            Finding::warning("", format!("{kind} is stored, and has no effect in this version")),
+        ),
+        _ => None,
     }
 }
 

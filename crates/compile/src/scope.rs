@@ -168,17 +168,11 @@ impl<'a> Egress<'a> {
     fn ports(&self, namespace: &str, host: &Host) -> Option<Option<HashSet<u16>>> {
         let Some(rules) = &self.rules else { return Some(None) };
         let fits = |r: &&EgressHost<'_>| self.names(r, namespace) && r.host.covers(host);
-        let mut fitting = rules.iter().filter(fits).peekable();
-        fitting.peek()?;
-        let mut ports = HashSet::new();
-        for rule in fitting {
-            match rule.port {
-                _ if rule.excluded => return None,
-                None => return Some(None),
-                Some(port) => ports.insert(port),
-            };
+        let fitting: Vec<&EgressHost<'_>> = rules.iter().filter(fits).collect();
+        if fitting.is_empty() || fitting.iter().any(|r| r.excluded) {
+            return None;
         }
-        Some(Some(ports))
+        Some(fitting.iter().map(|r| r.port).collect())
     }
 
     fn takes_overlapping(&self, namespace: &str, host: &Host) -> bool {

@@ -635,3 +635,55 @@ fn delegates() {
     let origin = c.origins.get(host.routes[0].origin).expect("an origin");
     assert_eq!(origin.object.to_string(), "VirtualService other/b");
 }
+
+#[test]
+fn egress_hosts_by_namespace_port_and_exclusion() {
+    let mut store = store();
+    let both = "[{name: http, port: 80}, {name: http-b, port: 81}]";
+    for (name, namespace) in [("a", "default"), ("b", "default"), ("c", "other"), ("d", "third")] {
+        apply(&mut store, &service(name, namespace, "10.96.0.1", both));
+    }
+    let seen = |egress: &str, s: &mut Store| {
+        apply(s, &istio("Sidecar", "default", "default", &format!("{{egress: {egress}}}")));
+        let c = compiled(s);
+        let short = |n: &&str| n.replace("outbound|", "").replace(".svc.cluster.local", "");
+        clusters(&c).iter().map(short).collect::<Vec<_>>().join(" ")
+    };
+    let all = [
+        ("[{hosts: ['./*']}]", "80||a.default 81||a.default 80||b.default 81||b.default"),
+        (
+            "[{hosts: ['other/*', 'third/d.third.svc.cluster.local']}]",
+            "80||c.other 81||c.other 80||d.third 81||d.third",
+        ),
+        ("[{hosts: ['*/c.other.svc.cluster.local']}]", "80||c.other 81||c.other"),
+        (
+            "[{port: {number: 80, protocol: HTTP, name: h}, hosts: ['./*']}]",
+            "80||a.default 80||b.default",
+        ),
+        (
+            "[{port: {number: 80, protocol: HTTP, name: h}, hosts: ['./*']}, {hosts: ['other/*']}]",
+            "80||a.default 80||b.default 80||c.other 81||c.other",
+        ),
+        ("[{hosts: ['~/*']}]", ""),
+        ("[{hosts: ['./*', './~a.default.svc.cluster.local']}]", "80||b.default 81||b.default"),
+    ];
+    for (egress, expected) in all {
+        assert_eq!(seen(egress, &mut store), expected, "{egress}");
+    }
+}
+
+#[test]
+fn a_destination_of_a_rule_is_reached_though_the_scope_does_not_list_it() {
+    let mut store = store();
+    apply(&mut store, &service("a", "default", "10.96.0.1", HTTP));
+    apply(&mut store, &service("b", "other", "10.96.0.2", HTTP));
+    apply(&mut store, &service("c", "other", "10.96.0.3", HTTP));
+    let egress = "{egress: [{hosts: ['./a.default.svc.cluster.local']}]}";
+    apply(&mut store, &istio("Sidecar", "default", "default", egress));
+    let spec = "{hosts: [a], http: [{route: [{destination: {host: b.other.svc.cluster.local}}]}]}";
+    apply(&mut store, &istio("VirtualService", "a", "default", spec));
+    let c = compiled(&mut store);
+    let expected = ["a.default", "b.other"].map(|h| format!("outbound|80||{h}.svc.cluster.local"));
+    assert_eq!(clusters(&c), expected);
+    assert!(c.missing.is_empty(), "{:?}", c.missing);
+}

@@ -356,3 +356,10 @@ fn an_unknown_field_of_a_security_kind_is_refused() {
         &[(rules, "unknown field"), (json!({"rules": [{"from": []}]}), "")],
     );
 }
+
+#[test]
+fn a_policy_that_is_not_enforced_says_so() {
+    let object = json!({"metadata": {"name": "a"}, "spec": {"mtls": {"mode": "STRICT"}}});
+    let said = validate("PeerAuthentication", &object);
+    assert!(said.iter().any(|f| f.level == Level::Warning && f.message.contains("NOT ENFORCED")));
+}
