@@ -85,6 +85,12 @@ impl Mesh {
         &self.ingress
     }
 
+    /// Where the ingress gateway listens, as `address:port`.
+    pub fn ingress_address(&self) -> String {
+        let address = self.ingress.trim_start_matches("http://");
+        if address.contains(':') { address.to_owned() } else { format!("{address}:80") }
+    }
+
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
@@ -167,8 +173,9 @@ impl Drop for Mesh {
 
 /// The last lines of each log, so that a failure can be understood from the test's output alone.
 fn keep_logs(state: &Path) {
-    let Ok(entries) = std::fs::read_dir(state.join("logs")) else { return };
-    for entry in entries.flatten() {
+    let Ok(entries) = std::fs::read_dir(state) else { return };
+    let logs = entries.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "log"));
+    for entry in logs {
         let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let last = &lines[lines.len().saturating_sub(40)..];

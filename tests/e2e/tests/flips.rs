@@ -104,9 +104,9 @@ fn no_request_fails_while_configuration_flips() {
     mesh.apply_text(&destination_rule(&[("v1", "v1"), ("v2", "v2")]));
     mesh.apply_text(&virtual_service("v1"));
     mesh.wait_for_deployments("default");
-    let url_host = mesh.ingress().trim_start_matches("http://").to_owned();
+    let address = mesh.ingress_address();
     let keep = Target {
-        address: url_host,
+        address,
         host: "helloworld.example".into(),
         path: "/hello".into(),
         reconnect: false,
