@@ -22,7 +22,11 @@ fn productpage() -> compile::Proxy {
 #[test]
 fn a_sidecar_of_productpage() {
     let compiled = compile(&bookinfo().snapshot(), &productpage());
-    golden("outbound/golden/listeners.txt", &text(&compiled.config.listeners));
+    let listeners = compiled.config.listeners.iter();
+    let (inbound, outbound): (Vec<_>, Vec<_>) =
+        listeners.partition(|l| l.direction == ir::Direction::Inbound);
+    golden("outbound/golden/listeners.txt", &text(&outbound));
+    golden("inbound/golden/listener.txt", &text(&inbound));
     golden("outbound/golden/routes.txt", &text(&compiled.config.routes));
     golden("cluster/golden/bookinfo.txt", &text(&compiled.config.clusters));
     golden("cluster/golden/bookinfo-endpoints.txt", &text(&compiled.config.endpoints));
