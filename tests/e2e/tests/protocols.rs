@@ -159,7 +159,8 @@ fn a_connection_is_upgraded(mesh: &Mesh) {
 
 fn grpc_is_spread_over_all_endpoints(mesh: &Mesh) {
     let load = "load --url http://echo:8079/echo.Echo/Call --mode grpc --rate 100 --seconds 3 --count-header x-served-by";
-    let words: Vec<&str> = std::iter::once("lateen-apps").chain(load.split(' ')).collect();
+    let words: Vec<&str> =
+        std::iter::once("/lateen/programs/lateen-apps").chain(load.split(' ')).collect();
     let text = mesh.exec("deploy/client", "client", &words);
     let summary: serde_json::Value = serde_json::from_str(&text).expect("a JSON summary");
     assert_eq!(summary["sent"], summary["ok"], "{summary}");
