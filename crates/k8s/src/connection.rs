@@ -51,7 +51,11 @@ pub struct KindInfo {
 
 impl KindInfo {
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// The path of the collection, in `namespace` where the kind lives in one.
@@ -66,8 +70,12 @@ impl KindInfo {
 
 impl Connection {
     /// By the given kubeconfig, else by `KUBECONFIG`, `~/.kube/config` or the pod's own account.
-    pub async fn open(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Connection, ConnectError> {
-        let options = KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
+    pub async fn open(
+        kubeconfig: Option<&Path>,
+        context: Option<&str>,
+    ) -> Result<Connection, ConnectError> {
+        let options =
+            KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
         let fail = |e: &dyn std::fmt::Display| ConnectError::Kubeconfig(e.to_string());
         let config = match kubeconfig {
             Some(path) => {
@@ -108,7 +116,12 @@ impl Connection {
     }
 
     /// Server-side apply as the field manager `lateen`.
-    pub async fn apply(&self, path: &str, object: &Value, force: bool) -> Result<Reply, ConnectError> {
+    pub async fn apply(
+        &self,
+        path: &str,
+        object: &Value,
+        force: bool,
+    ) -> Result<Reply, ConnectError> {
         let path = format!("{path}?fieldManager=lateen&force={force}&fieldValidation=Strict");
         self.send("PATCH", &path, "application/apply-patch+yaml", Some(object)).await
     }
@@ -219,10 +232,11 @@ impl Connection {
         pod: &str,
         port: u16,
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, ConnectError> {
-        let mut forwarder = self.pods(namespace).portforward(pod, &[port]).await.map_err(error_of)?;
-        forwarder
-            .take_stream(port)
-            .ok_or_else(|| ConnectError::Unreachable(format!("the server opened no stream to port {port}")))
+        let mut forwarder =
+            self.pods(namespace).portforward(pod, &[port]).await.map_err(error_of)?;
+        forwarder.take_stream(port).ok_or_else(|| {
+            ConnectError::Unreachable(format!("the server opened no stream to port {port}"))
+        })
     }
 }
 
@@ -242,8 +256,9 @@ fn build(
 }
 
 fn read_json(bytes: &Bytes) -> Result<Value, ConnectError> {
-    serde_json::from_slice(bytes)
-        .map_err(|_| ConnectError::Answer(String::from_utf8_lossy(bytes).chars().take(200).collect()))
+    serde_json::from_slice(bytes).map_err(|_| {
+        ConnectError::Answer(String::from_utf8_lossy(bytes).chars().take(200).collect())
+    })
 }
 
 /// The text of `299 - "text"`.
