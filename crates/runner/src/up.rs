@@ -43,10 +43,10 @@ pub async fn up(
 ) -> Result<State, UpError> {
     make_private(state).map_err(|source| UpError::State { path: state.to_owned(), source })?;
     let client = HolderClient::new(state);
-    if let Ok(found) = client.status().await {
-        if found.state == "running" {
-            return Ok(found);
-        }
+    if let Ok(found) = client.status().await
+        && found.state == "running"
+    {
+        return Ok(found);
     }
     let mut child = None;
     if running(state).is_none() {
@@ -56,10 +56,10 @@ pub async fn up(
     progress("waiting for the API");
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        if let Ok(found) = client.status().await {
-            if found.state == "running" {
-                return Ok(found);
-            }
+        if let Ok(found) = client.status().await
+            && found.state == "running"
+        {
+            return Ok(found);
         }
         if let Some(Ok(Some(_))) = child.as_mut().map(std::process::Child::try_wait) {
             return Err(UpError::Ended(tail(&state.join("holder.log"))));

@@ -244,7 +244,10 @@ mod tests {
             target: "10.96.0.9:80".parse().unwrap(),
         };
         let node = bound("istio-system/istio-ingressgateway:80", "http2", "127.0.0.1:31380");
-        assert_eq!(ingress(&[node.clone()]).http.as_deref(), Some("http://127.0.0.1:31380"));
+        assert_eq!(
+            ingress(std::slice::from_ref(&node)).http.as_deref(),
+            Some("http://127.0.0.1:31380")
+        );
         let own = bound("istio-system/istio-ingressgateway", "http2", "127.77.0.1:80");
         let both = ingress(&[node, own]);
         assert_eq!((both.http.as_deref(), both.https), (Some("http://127.77.0.1"), None));

@@ -31,17 +31,17 @@ pub struct Begin {
 pub async fn watch(target: Target, begin: Begin, tell: mpsc::Sender<Verdict>) {
     let name = target.container.name.clone();
     if !begin.started {
-        if let Some(hook) = target.container.lifecycle.post_start.clone() {
-            if let Err(why) = perform(&target, &hook).await {
-                let message = format!("FailedPostStartHook: {why}");
-                return say(&tell, Verdict::Condemned(name, message)).await;
-            }
+        if let Some(hook) = target.container.lifecycle.post_start.clone()
+            && let Err(why) = perform(&target, &hook).await
+        {
+            let message = format!("FailedPostStartHook: {why}");
+            return say(&tell, Verdict::Condemned(name, message)).await;
         }
-        if let Some(probe) = target.container.startup_probe.clone() {
-            if !startup(&target, &probe, &tell).await {
-                let message = format!("Container {name} failed startup probe, will be restarted");
-                return say(&tell, Verdict::Condemned(name, message)).await;
-            }
+        if let Some(probe) = target.container.startup_probe.clone()
+            && !startup(&target, &probe, &tell).await
+        {
+            let message = format!("Container {name} failed startup probe, will be restarted");
+            return say(&tell, Verdict::Condemned(name, message)).await;
         }
         say(&tell, Verdict::Started(name.clone())).await;
         if target.container.readiness_probe.is_none() {
@@ -90,11 +90,11 @@ async fn readiness(target: &Target, mut ready: bool, tell: &mpsc::Sender<Verdict
     let mut eager_left = 20;
     loop {
         let result = once(target, probe, &schedule, "Readiness", tell).await;
-        if let Some(meaning) = tally.take(result, &schedule) {
-            if meaning != ready {
-                ready = meaning;
-                say(tell, Verdict::Ready(target.container.name.clone(), ready)).await;
-            }
+        if let Some(meaning) = tally.take(result, &schedule)
+            && meaning != ready
+        {
+            ready = meaning;
+            say(tell, Verdict::Ready(target.container.name.clone(), ready)).await;
         }
         let eager = !ready && eager_left > 0;
         eager_left -= i32::from(eager);

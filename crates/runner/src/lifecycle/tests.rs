@@ -48,7 +48,8 @@ fn full() -> Value {
 #[test]
 fn containers_start_in_order() {
     let p = pod(full());
-    let table: &[(&[(&str, Seen)], &[&str])] = &[
+    type Case<'a> = (&'a [(&'a str, Seen)], &'a [&'a str]);
+    let table: &[Case<'_>] = &[
         (&[], &["start init 0"]),
         (&[("init", running(0, true))], &[]),
         (&[("init", ended(0, 0, 1))], &["start side 0"]),

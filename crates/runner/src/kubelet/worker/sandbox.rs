@@ -80,11 +80,11 @@ impl Worker {
         let Some((shim, _)) = self.shim.take() else { return };
         let deadline = tokio::time::Instant::now() + SILENCE;
         while shim.process().alive() {
-            if let Ok(mut watch) = shim.watch() {
-                if let Some(all) = watch.next().await {
-                    self.shim = Some((shim, watch));
-                    return self.take_containers(all);
-                }
+            if let Ok(mut watch) = shim.watch()
+                && let Some(all) = watch.next().await
+            {
+                self.shim = Some((shim, watch));
+                return self.take_containers(all);
             }
             if tokio::time::Instant::now() > deadline {
                 shim.destroy().await;
