@@ -5,7 +5,7 @@
 use base::Instant;
 use compile::Missing;
 use registry::Snapshot;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,14 @@ pub(crate) struct Settle {
     settled: Option<Arc<Snapshot>>,
     /// What its routes lacked: known, and not waited for again.
     lacking: HashSet<Lack>,
+    /// What newer snapshots lack besides, and since when.
+    waiting: HashMap<Lack, Instant>,
     held_since: Option<Instant>,
 }
+
+/// Each lack is waited for by itself, since under churn there is often some change of which half has
+/// come; but all waiting together ends after this many times the patience with one.
+const CHURN: u32 = 3;
 
 /// A destination that is missing; which route names it does not matter.
 type Lack = (base::Host, Option<String>);
@@ -45,11 +51,15 @@ impl Settle {
         let Some(settled) = &self.settled else {
             return self.serve(snapshot, lacking);
         };
-        if lacking.is_subset(&self.lacking) {
+        let fresh: HashSet<&Lack> = lacking.difference(&self.lacking).collect();
+        self.waiting.retain(|lack, _| fresh.contains(lack));
+        let since: Vec<Instant> =
+            fresh.into_iter().map(|l| *self.waiting.entry(l.clone()).or_insert(now)).collect();
+        let Some(oldest) = since.into_iter().min() else {
             return self.serve(snapshot, lacking);
-        }
-        let since = *self.held_since.get_or_insert(now);
-        let until = since.after(patience);
+        };
+        let held_since = *self.held_since.get_or_insert(now);
+        let until = oldest.after(patience).min(held_since.after(patience * CHURN));
         if until <= now {
             return self.serve(snapshot, lacking);
         }
@@ -59,6 +69,7 @@ impl Settle {
     fn serve(&mut self, snapshot: &Arc<Snapshot>, lacking: HashSet<Lack>) -> Verdict {
         self.settled = Some(snapshot.clone());
         self.lacking = lacking;
+        self.waiting.clear();
         self.held_since = None;
         Verdict::Serve
     }
@@ -172,6 +183,19 @@ mod tests {
         assert_eq!(held(&scene.judge(100)), Some(5100));
         scene.route_to("v2");
         assert_eq!(held(&scene.judge(200)), None);
+    }
+
+    #[test]
+    fn under_churn_each_lack_has_its_own_time_and_all_together_a_limit() {
+        let mut scene = Scene::new();
+        scene.judge(0);
+        for second in 1..=15 {
+            scene.route_to(&format!("v{second}"));
+            let until = (second * 1000 + 5000).min(16_000);
+            assert_eq!(held(&scene.judge(second * 1000)), Some(until), "second {second}");
+        }
+        scene.route_to("v16");
+        assert_eq!(held(&scene.judge(16_000)), None);
     }
 
     #[test]

@@ -56,8 +56,8 @@ fn validator(values: &Values) -> Value {
             "clientConfig": client(values, "/validate"),
             "sideEffects": "None",
             "admissionReviewVersions": ["v1"],
-            // Until the control plane answers; it then sets `Fail`.
-            "failurePolicy": "Ignore",
+            // Nothing unchecked gets in, also while the control plane starts.
+            "failurePolicy": "Fail",
             "timeoutSeconds": 10,
             "rules": [{
                 "apiGroups": [

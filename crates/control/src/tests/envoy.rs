@@ -17,6 +17,10 @@ fn find_envoy() -> Option<PathBuf> {
     versions.map(inside).find(|p| p.exists())
 }
 
+/// Where the two backends are: the pods of their addresses say which version they are.
+const A: &str = "127.0.0.1";
+const B: &str = "127.0.0.2";
+
 struct Envoy {
     child: Child,
     admin: u16,
@@ -88,8 +92,8 @@ async fn get(port: u16, path: &str) -> Option<String> {
 }
 
 /// Answers every request with its name.
-async fn backend(name: &'static str) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+async fn backend(name: &'static str, ip: &str) -> u16 {
+    let listener = TcpListener::bind((ip, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
@@ -105,9 +109,13 @@ async fn backend(name: &'static str) -> u16 {
     port
 }
 
+/// Ten requests in a row are answered by `version`.
 async fn serves(port: u16, version: &str) {
     eventually(&format!("{version} answers"), || async move {
-        get(port, "/").await.filter(|body| body.contains(version))
+        for _ in 0..10 {
+            get(port, "/").await.filter(|body| body == version)?;
+        }
+        Some(())
     })
     .await;
 }
@@ -119,12 +127,12 @@ async fn envoy_follows(api: &str) {
         return;
     };
     let plane = Plane::start().await;
-    let (v1, v2, port) = (backend("v1").await, backend("v2").await, free_port());
+    let (v1, v2, port) = (backend("v1", A).await, backend("v2", B).await, free_port());
     plane.apply(service("reviews", 9080)).await;
-    plane.apply(pod("a", "reviews", "v1", "127.0.0.1")).await;
-    plane.apply(slice("reviews", "a", "127.0.0.1", v1)).await;
-    plane.apply(pod("b", "reviews", "v2", "127.0.0.2")).await;
-    plane.apply(slice("reviews", "b", "127.0.0.1", v2)).await;
+    plane.apply(pod("a", "reviews", "v1", A)).await;
+    plane.apply(slice("reviews", "a", A, v1)).await;
+    plane.apply(pod("b", "reviews", "v2", B)).await;
+    plane.apply(slice("reviews", "b", B, v2)).await;
     plane.apply(rule(&["v1", "v2"])).await;
     plane.apply(gateway(port)).await;
     plane.apply(route("v1")).await;
@@ -134,11 +142,17 @@ async fn envoy_follows(api: &str) {
     plane.apply(route("v2")).await;
     serves(port, "v2").await;
 
-    // The route comes before its subset, and no request fails meanwhile.
-    plane.apply(pod("b", "reviews", "v3", "127.0.0.2")).await;
-    plane.apply(rule(&["v1", "v2", "v3"])).await;
+    // The route comes before its subset, and the route that served goes on until both are there.
     plane.apply(route("v3")).await;
+    eventually("the change is held", || async {
+        let held = plane.ads.standings().iter().any(|s| !s.waits_for.is_empty());
+        held.then_some(())
+    })
+    .await;
     serves(port, "v2").await;
+    plane.apply(rule(&["v1", "v3"])).await;
+    plane.apply(pod("a", "reviews", "v3", A)).await;
+    serves(port, "v1").await;
 
     let rejected = envoy.stat("update_rejected").await;
     assert!(!rejected.is_empty());
