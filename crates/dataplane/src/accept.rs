@@ -1,6 +1,5 @@
 //! Step: accept. Connections from a listening socket, each in a task of its own.
 
-use crate::admit::Admitted;
 use crate::io::Io;
 use crate::runtime::ChainRt;
 use crate::runtime::ListenerRt;
@@ -10,6 +9,7 @@ use crate::{admit, detect, http, identify, tcp};
 use ir::Str;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,29 +94,31 @@ fn admit_to(worker: &Rc<Worker>, name: &Str, stream: TcpStream, remote: SocketAd
     let (remote, local) = (canonical(remote), canonical(local));
     let (worker, stats) = (worker.clone(), listener.stats);
     let accepted = Accepted { worker: worker.clone(), view, listener, io, remote, local, original };
+    let steps = Box::pin(establish(accepted));
     tokio::task::spawn_local(async move {
         let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
         let _entered = worker.enter(waker);
-        serve(accepted).await;
+        let served = steps.await;
+        if let Some(served) = served {
+            served.await;
+        }
         worker.shard.down(stats.cx_active);
         worker.shard.inc(stats.cx_destroy);
     });
 }
 
-/// The steps of a connection. What an idle connection does not need is boxed, so that it is not part
-/// of the task.
-async fn serve(accepted: Accepted) {
-    let Some(admitted) = Box::pin(establish(accepted)).await else { return };
-    match admitted.chain() {
-        ChainRt::Http(manager) => Box::pin(http::serve(admitted, manager)).await,
-        ChainRt::Tcp(proxy) => Box::pin(tcp::serve(admitted, proxy)).await,
-        ChainRt::Close => {}
-    }
-}
+/// The life of a connection after its first steps. Boxed, so that an open connection carries nothing
+/// but what serves it.
+pub type Served = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Each step takes what the one before it gives.
-async fn establish(accepted: Accepted) -> Option<Admitted> {
+/// The steps of a connection. Each takes what the one before it gives.
+async fn establish(accepted: Accepted) -> Option<Served> {
     let detected = detect::detect(accepted).await?;
     let identified = identify::identify(detected).await?;
-    admit::admit(identified).await
+    let admitted = admit::admit(identified).await?;
+    match admitted.chain() {
+        ChainRt::Http(manager) => http::open(admitted, manager).await,
+        ChainRt::Tcp(proxy) => Some(Box::pin(tcp::serve(admitted, proxy))),
+        ChainRt::Close => None,
+    }
 }

@@ -1,5 +1,6 @@
 //! An HTTP connection gets its codec: the one that is configured, or by what the client sends first.
 
+use crate::accept::Served;
 use crate::admit::Admitted;
 use crate::identify::{Http, Identified};
 use crate::runtime::ManagerRt;
@@ -7,23 +8,29 @@ use crate::{h1, h2};
 use ir::Codec;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use wire::detect::{Protocol, Wanted, detect};
 
-pub async fn serve(admitted: Admitted, manager: Arc<ManagerRt>) {
-    let (mut connection, _slot) = admitted.into_parts();
+/// `None`: the client is gone.
+pub async fn open(admitted: Admitted, manager: Arc<ManagerRt>) -> Option<Served> {
+    let (mut connection, slot) = admitted.into_parts();
     let http = match (manager.config.codec, connection.http) {
         (Codec::Http1, _) => Http::Http1,
         (Codec::Http2, _) => Http::Http2,
         (Codec::Auto, Some(http)) => http,
-        (Codec::Auto, None) => match sniff(&mut connection).await {
-            Some(http) => http,
-            None => return,
-        },
+        (Codec::Auto, None) => sniff(&mut connection).await?,
     };
-    match http {
-        Http::Http1 => Box::pin(h1::serve(connection, manager)).await,
-        Http::Http2 => Box::pin(h2::serve(connection, manager)).await,
-    }
+    let served: Served = match http {
+        Http::Http1 => h1::serve(connection, manager),
+        Http::Http2 => Box::pin(h2::serve(connection, manager)),
+    };
+    Some(match slot {
+        None => served,
+        Some(slot) => Box::pin(async move {
+            served.await;
+            drop(slot);
+        }),
+    })
 }
 
 /// Looks whether the HTTP/2 preface comes. `None`: nothing came, and the connection is over.
@@ -38,8 +45,15 @@ async fn sniff(connection: &mut Identified) -> Option<Http> {
         }
         if connection.prefix.is_empty() {
             // The buffer is taken only when something has come.
-            let io = &connection.io;
-            poll_fn(|cx| io.poll_readable(cx)).await.ok()?;
+            let (io, worker) = (&connection.io, &connection.worker);
+            let readable = poll_fn(|cx| match io.poll_readable(cx) {
+                Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
+                Poll::Pending if worker.draining.get() => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            });
+            if !readable.await {
+                return None;
+            }
             connection.prefix = connection.worker.stock.buffer();
         }
         let (io, prefix) = (&connection.io, &mut connection.prefix);

@@ -3,6 +3,7 @@
 
 use super::down::{AHEAD, Down, Next};
 use super::{Reader, Writer, client};
+use crate::accept::Served;
 use crate::alarm::Alarm;
 use crate::buffer::Buffer;
 use crate::exchange::Run;
@@ -22,22 +23,26 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::Version;
 use wire::h1::{Framing, HeadError, HeadScan, parse_request};
+use wire::{RequestHead, Version};
 
 /// A connection on which nothing happens is closed after this, where the configuration does not say.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Serves a connection until it ends.
-pub async fn serve(connection: Identified, manager: Arc<ManagerRt>) {
+pub fn serve(connection: Identified, manager: Arc<ManagerRt>) -> Served {
     let mut server = Server::new(connection, manager);
-    let (worker, stats) = (server.worker.clone(), server.manager.stats);
-    worker.shard.inc(stats.cx_total);
-    worker.shard.inc(stats.cx_http1_total);
-    worker.shard.up(stats.cx_active);
-    server.run().await;
-    worker.shard.down(stats.cx_active);
-    worker.shard.inc(stats.cx_destroy);
+    Box::pin(async move {
+        let stats = server.manager.stats;
+        let shard = &server.worker.shard;
+        shard.inc(stats.cx_total);
+        shard.inc(stats.cx_http1_total);
+        shard.up(stats.cx_active);
+        server.run().await;
+        let shard = &server.worker.shard;
+        shard.down(stats.cx_active);
+        shard.inc(stats.cx_destroy);
+    })
 }
 
 struct Server {
@@ -74,32 +79,38 @@ impl Server {
             if self.input.is_empty() && !self.wait().await {
                 return;
             }
-            let mut heads = self.worker.stock.heads();
-            let read = self.read_head(&mut heads.request).await;
-            if matches!(read, Err(Stop::Silently)) {
-                return self.worker.stock.take_back_heads(heads);
-            }
-            self.refresh();
-            let (worker, view, manager) = (&self.worker, &self.view, &self.manager);
-            let mut record = Record::new(worker, view, manager, &self.client, heads);
-            let next = match read {
-                Ok(framing) => {
-                    record.has_request = true;
-                    // Boxed, so that an idle connection does not carry it.
-                    Box::pin(self.exchange(framing, record)).await
-                }
-                Err(Stop::Malformed(error)) => self.refuse(error, record).await,
-                Err(Stop::TooSlow) => {
-                    self.local(Reply::new(408, "request_header_timeout"), record).await
-                }
-                Err(Stop::Silently) => Next::Close,
-            };
-            match next {
-                Next::Again => {}
-                Next::Close => return self.linger().await,
-                Next::Abort => return self.io.reset_on_close(),
+            // Boxed, so that an idle connection does not carry it.
+            match Box::pin(self.next()).await {
+                Some(Next::Again) => {}
+                Some(Next::Close) => return Box::pin(self.linger()).await,
+                Some(Next::Abort) => return self.io.reset_on_close(),
+                None => return,
             }
         }
+    }
+
+    /// The next request, from its head to its end. `None`: there is none.
+    async fn next(&mut self) -> Option<Next> {
+        let mut heads = self.worker.stock.heads();
+        let read = self.read_head(&mut heads.request).await;
+        if matches!(read, Err(Stop::Silently)) {
+            self.worker.stock.take_back_heads(heads);
+            return None;
+        }
+        self.refresh();
+        let (worker, view, manager) = (&self.worker, &self.view, &self.manager);
+        let mut record = Record::new(worker, view, manager, &self.client, heads);
+        Some(match read {
+            Ok(framing) => {
+                record.has_request = true;
+                self.exchange(framing, record).await
+            }
+            Err(Stop::Malformed(error)) => self.refuse(error, record).await,
+            Err(Stop::TooSlow) => {
+                self.local(Reply::new(408, "request_header_timeout"), record).await
+            }
+            Err(Stop::Silently) => return None,
+        })
     }
 
     /// Waits for a request without holding a buffer; false when the connection is to be closed.
@@ -186,6 +197,7 @@ impl Server {
                 manager.config.http1.enable_trailers,
             ),
             version: record.heads.request.version,
+            head_only: record.heads.request.method() == b"HEAD",
             close: !framing.keep_alive || self.worker.draining.get(),
         };
         down.reader.begin(framing.body);
@@ -237,6 +249,7 @@ impl Server {
             reader: Reader::new(std::mem::take(&mut self.input)),
             writer: Writer::new(self.worker.stock.output(), case, false),
             version: Version::Http11,
+            head_only: false,
             close: true,
         };
         let manager = self.manager.clone();
