@@ -5,7 +5,7 @@ use crate::format::Peer;
 use base::Env;
 use ir::{ForwardClientCert, HttpManager, ServerHeader};
 use std::net::IpAddr;
-use wire::{Head, Request, Response, Scheme};
+use wire::{Head, Request, Response, Scheme, Version};
 
 /// The connection that a request came by.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,14 @@ pub fn prepare(
     if request.get(b"x-forwarded-proto").is_none() {
         let proto = request.scheme.as_str();
         request.fields.push(b"x-forwarded-proto", proto.as_bytes());
+    }
+    if request.version != Version::Http2 {
+        // HTTP/1 has no scheme of its own, so what was forwarded is what goes on.
+        request.scheme = match request.get(b"x-forwarded-proto") {
+            Some(b"https") => Scheme::Https,
+            Some(b"http") => Scheme::Http,
+            _ => request.scheme,
+        };
     }
     request.fields.remove(b"x-envoy-internal");
     // No address counts as internal, as with Envoy's default, so nobody may steer this proxy.

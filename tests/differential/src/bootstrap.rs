@@ -10,6 +10,8 @@ pub struct Upstreams {
     pub a: SocketAddr,
     pub b: SocketAddr,
     pub c: SocketAddr,
+    /// Speaks HTTP/2.
+    pub second: SocketAddr,
     pub dead: SocketAddr,
 }
 
@@ -38,15 +40,24 @@ fn common_clusters(up: &Upstreams) -> Vec<Value> {
         one("b", &[up.b]),
         one("c", &[up.c]),
         one("all", &[up.a, up.b, up.c]),
+        cluster("second", &addresses(&[up.second]), by_http2()),
         cluster("fresh", &addresses(&[up.a]), one_request_each()),
         one("dead", &[up.dead]),
         one("empty", &[]),
     ]
 }
 
+fn by_http2() -> Value {
+    json!({ "typed_extension_protocol_options": { OPTIONS: {
+        "@type": format!("type.googleapis.com/{OPTIONS}"),
+        "explicit_http_config": { "http2_protocol_options": {} },
+    } } })
+}
+
+const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
 /// A new connection for every request, so that none can have been closed before it is used.
 fn one_request_each() -> Value {
-    const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     json!({ "typed_extension_protocol_options": { OPTIONS: {
         "@type": format!("type.googleapis.com/{OPTIONS}"),
         "common_http_protocol_options": { "max_requests_per_connection": 1 },

@@ -6,6 +6,7 @@ mod matching;
 mod protocol;
 mod resilience;
 mod rewriting;
+mod second;
 
 use crate::client::Request;
 use base::{Env, FixedEnv};
@@ -76,6 +77,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(managers::cases(&dice));
     cases.extend(protocol::cases(&dice));
     cases.extend(balancing::cases(&dice));
+    cases.extend(second::cases(&dice));
     cases
 }
 

@@ -1,6 +1,7 @@
 //! One request, byte for byte as the case says, and everything that came back.
 
 use crate::http::{Headers, header, read_body, read_head};
+use crate::second;
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -128,6 +129,9 @@ pub struct Response {
 
 /// Sends the request on a connection of its own.
 pub fn send(to: SocketAddr, request: &Request, id: &str) -> Response {
+    if request.version == "HTTP/2" {
+        return second::send(to, request, id);
+    }
     let mut response = Response::default();
     if let Err(error) = exchange(to, request, id, &mut response) {
         response.failure = Some(match error.kind() {

@@ -12,4 +12,5 @@ pub mod compare;
 pub mod http;
 pub mod proxy;
 pub mod run;
+pub mod second;
 pub mod upstream;

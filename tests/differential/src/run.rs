@@ -5,6 +5,7 @@ use crate::cases::{Case, Choice};
 use crate::client;
 use crate::compare::{Difference, Observed, compare, growth};
 use crate::proxy::{Proxy, free_ports};
+use crate::second;
 use crate::upstream::{self, Seen};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ pub fn run(setup: &Setup<'_>, cases: &[Case]) -> io::Result<Report> {
         a: upstream::start("a", seen.clone())?,
         b: upstream::start("b", seen.clone())?,
         c: upstream::start("c", seen.clone())?,
+        second: second::start("second", seen.clone())?,
         dead: loopback(free_ports(1)?[0]),
     };
     let start = |name: &str, binary: &Path, plant: &dyn Fn(&mut Value)| {

@@ -19,7 +19,7 @@ impl Seen {
     }
 
     /// Notes an arrival; gives how many there were before it.
-    fn note(&self, id: &str, what: String) -> usize {
+    pub(crate) fn note(&self, id: &str, what: String) -> usize {
         let mut seen = self.lock();
         let list = seen.entry(id.to_owned()).or_default();
         list.push(what);
@@ -46,25 +46,25 @@ pub fn start(name: &'static str, seen: Seen) -> io::Result<SocketAddr> {
 
 /// What `x-echo` asks for: `status=503;delay=300;fail=2;chunked;close;reset;garble;…`.
 #[derive(Debug, Default)]
-struct Wish {
-    status: Option<u16>,
-    delay: Option<Duration>,
+pub(crate) struct Wish {
+    pub status: Option<u16>,
+    pub delay: Option<Duration>,
     /// Only for the first attempts.
-    fail: Option<usize>,
-    chunked: bool,
-    close: bool,
-    reset: bool,
+    pub fail: Option<usize>,
+    pub chunked: bool,
+    pub close: bool,
+    pub reset: bool,
     /// The beginning of an answer, and then nothing.
-    garble: bool,
-    trailer: bool,
-    empty: bool,
-    early_hints: bool,
-    body: Option<usize>,
-    add: Vec<(String, String)>,
+    pub garble: bool,
+    pub trailer: bool,
+    pub empty: bool,
+    pub early_hints: bool,
+    pub body: Option<usize>,
+    pub add: Vec<(String, String)>,
 }
 
 impl Wish {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut wish = Self::default();
         for part in text.split(';') {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -91,7 +91,7 @@ impl Wish {
     }
 
     /// Past the failing attempts nothing is wished for.
-    fn at(self, attempt: usize) -> Self {
+    pub(crate) fn at(self, attempt: usize) -> Self {
         if self.fail.is_some_and(|n| attempt >= n) { Self::default() } else { self }
     }
 }
@@ -138,7 +138,13 @@ fn answer(
     Ok(!wish.close)
 }
 
-fn describe(name: &str, line: &str, headers: &Headers, body: &[u8], trailers: &Headers) -> Vec<u8> {
+pub(crate) fn describe(
+    name: &str,
+    line: &str,
+    headers: &Headers,
+    body: &[u8],
+    trailers: &Headers,
+) -> Vec<u8> {
     let mut text = json!({
         "upstream": name,
         "line": line,

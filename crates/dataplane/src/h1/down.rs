@@ -32,6 +32,8 @@ pub(super) struct Down<'c> {
     pub reader: Reader,
     pub writer: Writer,
     pub version: Version,
+    /// Answers have no body.
+    pub head_only: bool,
     pub close: bool,
 }
 
@@ -47,6 +49,14 @@ impl Down<'_> {
             Ok(()) => self.after(),
             Err(_) => Next::Abort,
         }
+    }
+
+    /// Adds a line to a head that was just written.
+    fn add_line(&mut self, line: &[u8]) {
+        let out = &mut self.writer.out;
+        out.truncate(out.len() - 2);
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\r\n");
     }
 
     pub fn after(&self) -> Next {
@@ -99,8 +109,12 @@ impl Downstream for Down<'_> {
         write_response(response, body, self.close, upgraded, case, &mut self.writer.out);
         if self.version == Version::Http10 && !self.close && !upgraded {
             // The default of HTTP/1.0 is to close.
-            self.writer.out.truncate(self.writer.out.len() - 2);
-            self.writer.out.extend_from_slice(b"connection: keep-alive\r\n\r\n");
+            self.add_line(b"connection: keep-alive\r\n");
+        }
+        let bodiless = self.head_only || matches!(response.status, 100..=199 | 204 | 304);
+        if body == Body::Empty && !bodiless && !response.fields.contains(b"content-length") {
+            // By HTTP/2 it was clear without it.
+            self.add_line(b"content-length: 0\r\n");
         }
         self.writer.begin(body);
     }

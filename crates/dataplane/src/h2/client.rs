@@ -12,7 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use wire::h1::{Body, Framing};
-use wire::{Fields, Request, Response};
+use wire::{Fields, Request, RequestHead, Response};
 
 /// One exchange on a shared connection. Dropping it before its end resets the stream; the others of the
 /// connection go on.
@@ -23,6 +23,8 @@ pub struct Client {
     response: ResponseFuture,
     send: Send,
     receive: Option<Receive>,
+    /// No answer to this request has a body.
+    bodiless: bool,
     /// The request ended with its head.
     ended: bool,
     /// Something of the answer has arrived.
@@ -36,7 +38,8 @@ impl Client {
         let ended = matches!(body, Body::Empty | Body::Length(0));
         let (response, send) = lease.send.send_request(head, ended).map_err(|e| loss(&e))?;
         let send = Send::new(send);
-        Ok(Self { _lease: lease, response, send, receive: None, ended, answered: false })
+        let bodiless = request.method() == b"HEAD";
+        Ok(Self { _lease: lease, response, send, receive: None, bodiless, ended, answered: false })
     }
 
     /// The next head of the answer; informational ones too.
@@ -55,7 +58,8 @@ impl Client {
         self.answered = true;
         heads::read_response(&head, into).map_err(|_| Loss::Protocol)?;
         let receive = Receive::new(body);
-        let body = heads::kind_of_body(into, receive.is_empty());
+        let bodiless = self.bodiless || matches!(into.status, 204 | 304);
+        let body = heads::kind_of_body(into, bodiless || receive.is_empty());
         self.receive = Some(receive);
         Poll::Ready(Ok(Framing { body, keep_alive: true, ..Framing::default() }))
     }

@@ -5,6 +5,7 @@ use differential::proxy::{find_envoy, find_ours};
 use differential::run::{Report, Setup, run};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Both binaries, or `None` and a word about it where that is allowed.
 fn peers() -> Option<(PathBuf, PathBuf)> {
@@ -23,7 +24,10 @@ fn peers() -> Option<(PathBuf, PathBuf)> {
 }
 
 fn directory(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("lateen-{name}-{}", std::process::id()));
+    // Tests run side by side in one process.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("lateen-{name}-{}-{n}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }
