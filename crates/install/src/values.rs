@@ -70,7 +70,8 @@ impl Default for Values {
 }
 
 impl Values {
-    pub(crate) fn image(&self, name: &str) -> String {
+    /// The image of one of our programs.
+    pub fn image(&self, name: &str) -> String {
         format!("{}/{name}:{}", self.hub, self.tag)
     }
 

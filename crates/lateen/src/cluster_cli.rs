@@ -15,9 +15,9 @@ use crate::{holder, state, up};
 pub enum ClusterCommand {
     /// Start the cluster on this machine, or go on with the one that was there
     Up {
-        /// What runs in sidecars and gateways
-        #[arg(long, default_value = "lateen", value_parser = ["lateen", "envoy"])]
-        data_plane: String,
+        /// What runs in sidecars and gateways; else what is installed, or ours
+        #[arg(long, value_parser = ["lateen", "envoy"])]
+        data_plane: Option<String>,
         /// The cluster alone, without the mesh
         #[arg(long)]
         bare: bool,
@@ -84,7 +84,7 @@ fn answer(command: ClusterCommand, global: &Global) -> anyhow::Result<ExitCode> 
     let dir = state::directory(global.state.as_deref());
     match command {
         ClusterCommand::Up { data_plane, bare } => {
-            up::up(&dir, (!bare).then_some(data_plane.as_str()))?;
+            up::up(&dir, !bare, data_plane.as_deref())?;
         }
         ClusterCommand::Down { purge } => up::down(&dir, purge)?,
         ClusterCommand::Status { output } => return up::status(&dir, output.as_deref()),

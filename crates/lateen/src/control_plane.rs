@@ -13,7 +13,8 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     if let Some(domain) = value_of(args, "--domain") {
         options.cluster_domain = domain;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.context("starting")?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;

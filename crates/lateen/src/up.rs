@@ -11,11 +11,11 @@ use runner::holder::State;
 use crate::cluster_cli::Progress;
 use crate::installation;
 
-/// Brings the cluster up, unless it is, installs the mesh with this data plane unless none is wanted,
-/// and says where it is.
-pub fn up(dir: &Path, data_plane: Option<&str>) -> anyhow::Result<()> {
+/// Brings the cluster up, unless it is, installs the mesh if it is wanted and not there, and says where
+/// it is.
+pub fn up(dir: &Path, mesh: bool, data_plane: Option<&str>) -> anyhow::Result<()> {
     let mut state = wait(start(dir))??;
-    if let Some(data_plane) = data_plane {
+    if mesh {
         let progress = Progress::start();
         wait(installation::install(&state.kubeconfig, data_plane, &progress))??;
         // The gateway's way in is known only now.
