@@ -1,6 +1,6 @@
 //! One attempt: an endpoint, a connection, the request on its way, the head of the answer.
 
-use super::upstream::Channel;
+use super::upstream::{Channel, Upstream};
 use super::{Answer, Downstream, Effort, failure, is_idempotent};
 use crate::alarm::Alarm;
 use crate::istio;
@@ -33,6 +33,16 @@ pub(super) struct Lost {
     pub stale: bool,
     /// The endpoint cannot have seen the request.
     pub unseen: bool,
+}
+
+/// A request on its way.
+struct Sent {
+    upstream: Upstream,
+    request: Pump,
+    send_failed: bool,
+    used_before: bool,
+    /// What the endpoint's kernel had taken before.
+    taken: Option<u64>,
 }
 
 /// What the wait for an answer ended with.
@@ -98,79 +108,90 @@ impl Effort<'_, '_> {
         alarm: &mut Alarm,
     ) -> Attempt {
         let worker = record.worker.clone();
-        let (shard, stats) = (&worker.shard, &picked.cluster.stats);
-        shard.inc(stats.rq_total);
+        worker.shard.inc(picked.cluster.stats.rq_total);
         let used_before = channel.is_reused();
         // Only where it decides whether the request may be sent again.
         let asks = used_before && !is_idempotent(record);
         let taken = if asks { channel.acknowledged() } else { None };
-        let mut upstream = match channel.send(
-            &worker,
-            &record.heads.request,
-            &picked,
-            self.job.body,
-            self.job.upgrade,
-        ) {
+        let (head, job) = (&record.heads.request, self.job);
+        let upstream = match channel.send(&worker, head, &picked, job.body, job.upgrade) {
             Ok(upstream) => upstream,
             Err(loss) => return self.lost(loss, record, &picked),
         };
-        let mut request = Pump::default();
-        let mut send_failed = false;
-        let mut informed = false;
+        let request = Pump::default();
+        let mut sent = Sent { upstream, request, send_failed: false, used_before, taken };
         let per_try = self.per_try.map(|d| Instant::now() + d);
         let deadline = [self.whole, per_try].into_iter().flatten().min();
+        let mut informed = false;
         let event = loop {
-            let heads = &mut record.heads;
-            let (began, request_duration) =
-                (record.stream.began, &mut record.stream.request_duration);
-            let event = poll_fn(|cx| {
-                if !request.is_done() && !send_failed {
-                    let mut source = Replayed { replay: &mut self.replay, inner: down };
-                    match request.poll(cx, &mut source, &mut upstream) {
-                        Poll::Ready(Err(PumpError::Source(e))) => {
-                            tracing::debug!("request body: {e}");
-                            let bad =
-                                matches!(e, SourceError::Body(b) if b != BodyError::Truncated);
-                            return Poll::Ready(if bad { Event::BadBody } else { Event::Gone });
-                        }
-                        // The answer may have been sent before the connection broke.
-                        Poll::Ready(Err(PumpError::Sink(_))) => send_failed = true,
-                        _ => {}
-                    }
-                    if request.source_done() && request_duration.is_none() {
-                        *request_duration = Some(base::Env::now(&worker.env).since(began));
-                    }
-                }
-                match upstream.poll_head(cx, &mut heads.response) {
-                    Poll::Ready(Ok(framing)) => return Poll::Ready(Event::Head(framing)),
-                    Poll::Ready(Err(loss)) => return Poll::Ready(Event::Lost(loss)),
-                    Poll::Pending => {}
-                }
-                if request.source_done() && down.poll_gone(cx).is_ready() {
-                    return Poll::Ready(Event::Gone);
-                }
-                if alarm.poll(cx, deadline).is_ready() {
-                    let whole = self.whole.is_some_and(|w| Instant::now() >= w);
-                    return Poll::Ready(if whole { Event::Timeout } else { Event::PerTry });
-                }
-                Poll::Pending
-            })
-            .await;
+            let event = self.wait_for_head(&mut sent, record, down, alarm, deadline).await;
             match event {
                 Event::Head(_) if self.passes_by(record, down) => {
                     if std::mem::replace(&mut informed, true) {
                         continue;
                     }
                     let codes = &mut picked.cluster.codes.borrow_mut();
-                    codes.count(record.heads.response.status, &worker.shared.registry, shard);
+                    let registry = &worker.shared.registry;
+                    codes.count(record.heads.response.status, registry, &worker.shard);
                 }
                 event => break event,
             }
         };
+        self.conclude(event, sent, picked, record)
+    }
+
+    /// Sends the request and waits for a head of the answer, or for what prevents it.
+    async fn wait_for_head<D: Downstream>(
+        &mut self,
+        sent: &mut Sent,
+        record: &mut Record,
+        down: &mut D,
+        alarm: &mut Alarm,
+        deadline: Option<Instant>,
+    ) -> Event {
+        let (worker, heads, stream) = (&record.worker, &mut record.heads, &mut record.stream);
+        poll_fn(|cx| {
+            if !sent.request.is_done() && !sent.send_failed {
+                let mut source = Replayed { replay: &mut self.replay, inner: down };
+                match sent.request.poll(cx, &mut source, &mut sent.upstream) {
+                    Poll::Ready(Err(PumpError::Source(e))) => {
+                        tracing::debug!("request body: {e}");
+                        let bad = matches!(e, SourceError::Body(b) if b != BodyError::Truncated);
+                        return Poll::Ready(if bad { Event::BadBody } else { Event::Gone });
+                    }
+                    // The answer may have been sent before the connection broke.
+                    Poll::Ready(Err(PumpError::Sink(_))) => sent.send_failed = true,
+                    _ => {}
+                }
+                if sent.request.source_done() && stream.request_duration.is_none() {
+                    let now = base::Env::now(&worker.env);
+                    stream.request_duration = Some(now.since(stream.began));
+                }
+            }
+            match sent.upstream.poll_head(cx, &mut heads.response) {
+                Poll::Ready(Ok(framing)) => return Poll::Ready(Event::Head(framing)),
+                Poll::Ready(Err(loss)) => return Poll::Ready(Event::Lost(loss)),
+                Poll::Pending => {}
+            }
+            if sent.request.source_done() && down.poll_gone(cx).is_ready() {
+                return Poll::Ready(Event::Gone);
+            }
+            if alarm.poll(cx, deadline).is_ready() {
+                let whole = self.whole.is_some_and(|w| Instant::now() >= w);
+                return Poll::Ready(if whole { Event::Timeout } else { Event::PerTry });
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn conclude(&self, event: Event, sent: Sent, picked: Picked, record: &mut Record) -> Attempt {
+        let worker = record.worker.clone();
+        let (shard, stats) = (&worker.shard, &picked.cluster.stats);
         match event {
             Event::Head(framing) => {
-                let status = record.heads.response.status;
-                picked.report(&worker, Outcome::Status(status));
+                picked.report(&worker, Outcome::Status(record.heads.response.status));
+                let Sent { upstream, request, send_failed, .. } = sent;
                 Attempt::Answered(Box::new(Answer {
                     upstream,
                     picked,
@@ -180,12 +201,13 @@ impl Effort<'_, '_> {
                 }))
             }
             Event::Lost(loss) => {
-                let stale = used_before && !upstream.answered() && loss == Loss::Closed;
-                let unseen = stale && taken.is_some() && upstream.acknowledged() == taken;
+                let stale = sent.used_before && !sent.upstream.answered() && loss == Loss::Closed;
+                let unseen =
+                    stale && sent.taken.is_some() && sent.upstream.acknowledged() == sent.taken;
                 let Attempt::Lost(mut lost) = self.lost(loss, record, &picked) else {
                     return Attempt::Gone;
                 };
-                lost.failure = failure(&lost.loss, request.is_done());
+                lost.failure = failure(&lost.loss, sent.request.is_done());
                 Attempt::Lost(Lost { stale, unseen, ..lost })
             }
             Event::Gone => {
