@@ -141,7 +141,11 @@ impl hyper::body::Body for Echo {
                 }
             };
             match next {
-                Some(Ok(frame)) if frame.is_data() => return Poll::Ready(Some(Ok(frame))),
+                // The frame that only ends the request holds nothing; sent back as it is it would be
+                // one of the empty frames that HTTP/2 peers count against a connection.
+                Some(Ok(frame)) if frame.data_ref().is_some_and(|data| !data.is_empty()) => {
+                    return Poll::Ready(Some(Ok(frame)));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Some(Err(std::io::Error::other(error)))),
                 None if self.trailers_sent => return Poll::Ready(None),
