@@ -46,6 +46,9 @@ fn framing_follows_the_head() {
     assert!(f.upgrade && !r.fields.contains(b"x-a") && r.fields.contains(b"upgrade"));
     let (r, f) = request(&head("Upgrade: websocket\r\nTE: gzip\r\nKeep-Alive: 5\r\n")).unwrap();
     assert!(!f.upgrade && r.fields.is_empty());
+    let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n";
+    let (r, f) = request(&head(h2c)).unwrap();
+    assert!(!f.upgrade && f.keep_alive && r.fields.is_empty());
     let (r, _) = request(&head("TE: trailers, gzip\r\n")).unwrap();
     assert!(r.fields.contains(b"te"));
 }
