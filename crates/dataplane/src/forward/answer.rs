@@ -163,7 +163,7 @@ impl Effort<'_, '_> {
         .await
     }
 
-    fn idle_timeout(&self) -> Option<Duration> {
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
         let of_route = self.job.filtered.routed.forwarding.rule.idle_timeout;
         let timeout = of_route.or(self.job.manager.config.stream_idle_timeout).unwrap_or(IDLE);
         (!timeout.is_zero()).then_some(timeout)

@@ -52,6 +52,8 @@ enum Event {
     Gone,
     /// The request's body cannot be read.
     BadBody,
+    /// Nothing moved for too long.
+    Idle,
     Timeout,
     PerTry,
 }
@@ -149,6 +151,8 @@ impl Effort<'_, '_> {
         alarm: &mut Alarm,
         deadline: Option<Instant>,
     ) -> Event {
+        let idle = self.idle_timeout();
+        let (mut moved, mut since) = (sent.request.bytes, Instant::now());
         let (worker, heads, stream) = (&record.worker, &mut record.heads, &mut record.stream);
         poll_fn(|cx| {
             if !sent.request.is_done() && !sent.send_failed {
@@ -175,6 +179,15 @@ impl Effort<'_, '_> {
             }
             if sent.request.source_done() && down.poll_gone(cx).is_ready() {
                 return Poll::Ready(Event::Gone);
+            }
+            while let Some(idle) = idle
+                && alarm.poll(cx, Some(since + idle)).is_ready()
+            {
+                if sent.request.bytes == moved {
+                    return Poll::Ready(Event::Idle);
+                }
+                moved = sent.request.bytes;
+                since = Instant::now();
             }
             if alarm.poll(cx, deadline).is_ready() {
                 let whole = self.whole.is_some_and(|w| Instant::now() >= w);
@@ -218,6 +231,12 @@ impl Effort<'_, '_> {
                 shard.inc(stats.rq_tx_reset);
                 let reply = Reply::new(400, "http1.codec_error").text("Bad Request").closing();
                 Attempt::Refused(Box::new(reply.flag(Flag::DownstreamProtocolError)))
+            }
+            Event::Idle => {
+                shard.inc(stats.rq_tx_reset);
+                let status = if sent.request.source_done() { 504 } else { 408 };
+                let reply = Reply::new(status, "stream_idle_timeout").text("stream timeout");
+                Attempt::Refused(Box::new(reply.flag(Flag::StreamIdleTimeout)))
             }
             Event::Timeout => self.timed_out(record, &picked, true),
             Event::PerTry => self.timed_out(record, &picked, false),

@@ -197,6 +197,25 @@ fn a_slow_upstream_runs_into_the_timeout() {
 }
 
 #[test]
+fn a_stream_on_which_nothing_moves_is_ended() {
+    let (silent, _) = upstream(|peer, _| {
+        peer.message();
+        peer.message();
+    });
+    let forward = Forward {
+        timeout: Some(Duration::ZERO),
+        idle_timeout: Some(Duration::from_millis(60)),
+        ..forward("up")
+    };
+    let (_proxy, at) = run(&with(forward, silent));
+    let answer = Peer::connect(at).get("/");
+    assert_eq!((answer.status(), answer.text()), (504, "stream timeout"));
+    let mut stalled = Peer::connect(at);
+    let answer = stalled.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\npart");
+    assert_eq!((answer.status(), answer.text()), (408, "stream timeout"));
+}
+
+#[test]
 fn an_attempt_has_its_own_timeout() {
     let (slow, connections) = upstream(|peer, n| {
         peer.message();

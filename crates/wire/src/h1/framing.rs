@@ -2,7 +2,7 @@
 //! connection lives on, whether it becomes something else. Hop-by-hop fields are taken out here.
 
 use super::HeadError;
-use crate::{Fields, Head, Version};
+use crate::{Fields, Version};
 use memchr::memchr;
 
 /// How the end of a body is known.
