@@ -11,6 +11,7 @@ use crate::Options;
 use crate::discovery::Caller;
 use crate::grpc::Answers;
 use crate::metrics::Metrics;
+use crate::tokens::SecretAccess;
 use crate::world::World;
 use base::{Finding, ObjectRef};
 use book::Book;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     worlds: watch::Receiver<Option<World>>,
     planner: Planner,
     book: Book,
+    access: Arc<dyn SecretAccess>,
     metrics: Arc<Metrics>,
     options: Options,
     stop: watch::Receiver<bool>,
@@ -42,12 +44,13 @@ pub(crate) struct Shared {
 impl Ads {
     pub fn new(
         worlds: watch::Receiver<Option<World>>,
+        access: Arc<dyn SecretAccess>,
         metrics: Arc<Metrics>,
         options: Options,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (planner, book) = (Planner::default(), Book::default());
-        Self(Arc::new(Shared { worlds, planner, book, metrics, options, stop }))
+        Self(Arc::new(Shared { worlds, planner, book, access, metrics, options, stop }))
     }
 
     pub fn state_of_the_world(

@@ -50,9 +50,9 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let loader = Loader::new(&options.cluster_domain, &options.namespace, &expected);
     let (stopping, stopped) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
-    let ads = Ads::new(worlds.clone(), metrics.clone(), options.clone(), stopped.clone());
-    let tokens: Arc<dyn TokenAuthenticator> =
-        Arc::new(ClusterTokens { client: client.clone(), trust_domain });
+    let tokens = Arc::new(ClusterTokens { client: client.clone(), trust_domain });
+    let ads =
+        Ads::new(worlds.clone(), tokens.clone(), metrics.clone(), options.clone(), stopped.clone());
 
     let mut background = JoinSet::new();
     background.spawn(world::run(loader, changes, metrics.clone(), publish));

@@ -8,6 +8,7 @@ use crate::ads::Ads;
 use crate::discovery::Discovery;
 use crate::listen;
 use crate::metrics::Metrics;
+use crate::tokens::SecretAccess;
 use crate::world::{self, Loader, World, resource_of};
 use api::Kind;
 use base::{SpiffeId, WallTime};
@@ -42,6 +43,15 @@ impl TokenAuthenticator for ByName {
     }
 }
 
+impl SecretAccess for ByName {
+    fn may_read_secrets<'a>(
+        &'a self,
+        identity: &'a SpiffeId,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move { &*identity.namespace == "istio-system" })
+    }
+}
+
 /// A control plane on ports of its own.
 struct Plane {
     changes: mpsc::Sender<Change>,
@@ -67,7 +77,8 @@ impl Plane {
         let (stop, stopped) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
         tokio::spawn(world::run(loader, read, metrics.clone(), publish));
-        let ads = Ads::new(worlds, metrics.clone(), options.clone(), stopped.clone());
+        let ads =
+            Ads::new(worlds, Arc::new(ByName), metrics.clone(), options.clone(), stopped.clone());
         let root = Arc::new(SelfSigned::generate("cluster.local", now()).unwrap());
         let discovery = Discovery {
             ads: ads.clone(),

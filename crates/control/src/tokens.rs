@@ -1,14 +1,23 @@
 //! Callers by their service-account tokens, as the cluster vouches for them.
 
+use base::SpiffeId;
 use ca::{AuthError, Caller, TokenAuthenticator};
-use k8s::Client;
+use k8s::{Client, Resource};
 use std::future::Future;
 use std::pin::Pin;
 
 /// The audience that proxies' tokens are issued for.
 pub(crate) const AUDIENCE: &str = "istio-ca";
 
-/// Asks the cluster by TokenReview.
+/// Who may be sent the credentials of a namespace.
+pub(crate) trait SecretAccess: Send + Sync {
+    fn may_read_secrets<'a>(
+        &'a self,
+        identity: &'a SpiffeId,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+}
+
+/// Asks the cluster, by TokenReview and SubjectAccessReview.
 pub(crate) struct ClusterTokens {
     pub client: Client,
     pub trust_domain: String,
@@ -23,6 +32,24 @@ impl TokenAuthenticator for ClusterTokens {
             let review = self.client.review_token(token, AUDIENCE).await;
             let review = review.map_err(|e| AuthError::Unavailable(e.to_string()))?;
             ca::caller_of(&review, AUDIENCE, &self.trust_domain)
+        })
+    }
+}
+
+impl SecretAccess for ClusterTokens {
+    /// Those who may list the Secrets of their own namespace; when it cannot be told, nobody.
+    fn may_read_secrets<'a>(
+        &'a self,
+        identity: &'a SpiffeId,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            let namespace = &*identity.namespace;
+            let account = (namespace, &*identity.service_account);
+            let allowed = self.client.may_list(account, &Resource::SECRET, namespace).await;
+            allowed.unwrap_or_else(|error| {
+                tracing::warn!(%error, %identity, "no credentials are sent");
+                false
+            })
         })
     }
 }

@@ -129,6 +129,28 @@ impl Client {
         });
         self.create(&Resource::TOKEN_REVIEW, review).await
     }
+
+    /// Whether a service account may list all objects of a collection in a namespace.
+    pub async fn may_list(
+        &self,
+        (namespace, account): (&str, &str),
+        r: &Resource,
+        inside: &str,
+    ) -> Result<bool, Error> {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "metadata": {},
+            "spec": {
+                "user": format!("system:serviceaccount:{namespace}:{account}"),
+                "groups": [
+                    "system:serviceaccounts", format!("system:serviceaccounts:{namespace}"),
+                    "system:authenticated"],
+                "resourceAttributes": {
+                    "verb": "list", "group": r.group, "resource": r.plural, "namespace": inside}}});
+        let answer = self.create(&Resource::ACCESS_REVIEW, review).await?;
+        Ok(answer["status"]["allowed"] == Value::Bool(true))
+    }
 }
 
 /// As JSON, with `apiVersion` and `kind` also where a list left them out, and without the field

@@ -53,6 +53,10 @@ impl Resource {
     pub const TOKEN_REVIEW: Self =
         Self::named("authentication.k8s.io", "v1", "TokenReview", "tokenreviews").cluster_wide();
 
+    pub const ACCESS_REVIEW: Self =
+        Self::named("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews")
+            .cluster_wide();
+
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
             self.version.to_owned()

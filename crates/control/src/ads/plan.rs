@@ -4,7 +4,7 @@
 use crate::settle::{Settle, Verdict};
 use crate::world::World;
 use base::{Finding, Instant};
-use compile::{Compiled, Compiler, Proxy, ProxyKind};
+use compile::{Compiled, Compiler, Proxy};
 use ir::Resource;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,14 @@ pub(crate) struct Planned {
     pub waits_for: Vec<String>,
 }
 
+/// Which secrets a proxy may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    None,
+    /// All of its namespace, of which it is sent those that it asks for.
+    OfNamespace,
+}
+
 /// Shared by all connections.
 #[derive(Default)]
 pub(crate) struct Planner(Mutex<Inner>);
@@ -37,6 +45,7 @@ impl Planner {
         &self,
         world: &World,
         proxy: &Proxy,
+        credentials: Credentials,
         settle: &mut Settle,
         patience: Duration,
         now: Instant,
@@ -54,7 +63,7 @@ impl Planner {
             }
         }
         let mut resources: Desired = all(&compiled).map(|r| (r.key(), encoded.get(&r))).collect();
-        if proxy.kind == ProxyKind::Router {
+        if credentials == Credentials::OfNamespace {
             for secret in super::secrets::of_namespace(world, &proxy.namespace) {
                 resources.insert(secret.key(), Encoded::of(&secret));
             }
@@ -122,5 +131,35 @@ fn holders(resource: &Resource) -> usize {
         Resource::Listener(r) => Arc::strong_count(r),
         Resource::Route(r) => Arc::strong_count(r),
         Resource::Secret(r) => Arc::strong_count(r),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{Loader, resource_of};
+    use serde_json::json;
+
+    #[test]
+    fn credentials_are_for_those_who_may_read_them_and_for_their_namespace() {
+        let mut loader = Loader::new("cluster.local", "istio-system", &[]);
+        for namespace in ["istio-system", "payments"] {
+            let object = json!({"metadata": {"name": "cert", "namespace": namespace},
+                "data": {"tls.crt": "Yw==", "tls.key": "aw=="}});
+            let resource = resource_of(api::Kind::Secret);
+            loader.take(k8s::Change::Apply { resource, object });
+        }
+        let world = loader.world();
+        let id = "router~10.0.0.1~gw-1.istio-system~istio-system.svc.cluster.local";
+        let proxy = Proxy::parse(id, &serde_json::Value::Null).unwrap();
+        let secrets = |credentials| {
+            let mut settle = Settle::default();
+            let now = Instant::default();
+            let planner = Planner::default();
+            let plan = planner.plan(&world, &proxy, credentials, &mut settle, Duration::ZERO, now);
+            plan.resources.keys().filter(|k| k.kind == ir::Kind::Secret).count()
+        };
+        assert_eq!(secrets(Credentials::None), 0);
+        assert_eq!(secrets(Credentials::OfNamespace), 1);
     }
 }

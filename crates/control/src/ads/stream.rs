@@ -4,6 +4,7 @@
 use super::Shared;
 use super::book::{Applied, Page, short};
 use super::dialect::Dialect;
+use super::plan::Credentials;
 use crate::discovery::Caller;
 use crate::env::SystemEnv;
 use crate::grpc::Answers;
@@ -11,7 +12,7 @@ use crate::node;
 use crate::settle::Settle;
 use crate::world::World;
 use base::{Env, Instant};
-use compile::Proxy;
+use compile::{Proxy, ProxyKind};
 use proto::discovery::ControlPlane;
 use serde_json::Value;
 use std::marker::PhantomData;
@@ -53,12 +54,14 @@ async fn converse<D: Dialect>(
         found = worlds.wait_for(Option::is_some) => drop(found.map_err(|_| leaving())?),
         _ = stop.wait_for(|s| *s) => return Err(leaving()),
     }
+    let credentials = credentials(shared, &caller, &proxy).await;
     let page = shared.book.open(&proxy, &metadata, D::NAME);
     shared.gauge_connections();
     let mut talk = Talk::<D> {
         shared,
         session: Session::new(D::OF_SESSION),
         sender: sender(&shared.options.pod_name),
+        credentials,
         settle: Settle::default(),
         held_until: None,
         applied: Applied::default(),
@@ -121,12 +124,27 @@ fn admit<R>(
     }
 }
 
+/// Gateways get credentials, if the cluster would let their account read them. A caller that nobody
+/// has vouched for gets none.
+async fn credentials(shared: &Shared, caller: &Caller, proxy: &Proxy) -> Credentials {
+    match caller {
+        Caller::Known(identity) if proxy.kind == ProxyKind::Router => {
+            match shared.access.may_read_secrets(identity).await {
+                true => Credentials::OfNamespace,
+                false => Credentials::None,
+            }
+        }
+        _ => Credentials::None,
+    }
+}
+
 /// The state of one conversation.
 struct Talk<'a, D> {
     shared: &'a Shared,
     proxy: Proxy,
     session: Session,
     sender: ControlPlane,
+    credentials: Credentials,
     settle: Settle,
     held_until: Option<Instant>,
     applied: Applied,
@@ -141,7 +159,14 @@ impl<D: Dialect> Talk<'_, D> {
         let Some(world) = worlds.borrow_and_update().clone() else { return Vec::new() };
         let now = SystemEnv::default().now();
         let patience = self.shared.options.settle;
-        let plan = self.shared.planner.plan(&world, &self.proxy, &mut self.settle, patience, now);
+        let plan = self.shared.planner.plan(
+            &world,
+            &self.proxy,
+            self.credentials,
+            &mut self.settle,
+            patience,
+            now,
+        );
         self.held_until = plan.held_until;
         if plan.held_until.is_none() {
             self.applied.told = world.sequence;
