@@ -99,10 +99,13 @@ pub fn find_envoy() -> Option<PathBuf> {
     pythons.map(binary).find(|path| path.is_file())
 }
 
-/// Ours from `LATEEN_PROXY`, or beside the test binary.
+/// Ours from `LATEEN_PROXY`, from the programs that `cargo xtask test` builds, or beside the test.
 pub fn find_ours() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("LATEEN_PROXY") {
         return Some(path.into());
+    }
+    if let Some(dir) = std::env::var_os("LATEEN_BIN_DIR") {
+        return Some(Path::new(&dir).join("lateen-proxy")).filter(|path| path.is_file());
     }
     let test = std::env::current_exe().ok()?;
     let path = test.parent()?.parent()?.join("lateen-proxy");
