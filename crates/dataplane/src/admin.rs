@@ -245,6 +245,7 @@ fn show_server(process: &dyn Process) {
     registry.overwrite(gauges.uptime, process.uptime().as_secs());
     registry.overwrite(gauges.memory_allocated, memory);
     registry.overwrite(gauges.memory_heap_size, memory);
+    clusters::show_members(process);
 }
 
 /// Resident anonymous and total memory, in bytes.

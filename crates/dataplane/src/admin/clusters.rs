@@ -40,6 +40,18 @@ fn groups<'a>(config: &'a Config, cluster: &'a Cluster) -> &'a [EndpointGroup] {
     }
 }
 
+/// Sets the gauges that say how many endpoints there are.
+pub(super) fn show_members(process: &dyn Process) {
+    let (registry, config) = (process.registry(), process.config());
+    for cluster in &config.clusters {
+        let endpoints = groups(&config, cluster).iter().flat_map(|g| &g.endpoints);
+        let healthy = endpoints.clone().filter(|e| health_flags(e.health) == "healthy");
+        let stats = telemetry::ClusterStats::new(registry, &cluster.name);
+        registry.overwrite(stats.membership_total, endpoints.count() as u64);
+        registry.overwrite(stats.membership_healthy, healthy.count() as u64);
+    }
+}
+
 fn write_text(out: &mut String, process: &dyn Process, config: &Config, cluster: &Cluster) {
     let name = &cluster.name;
     let limits = &cluster.breakers;

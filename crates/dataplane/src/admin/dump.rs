@@ -92,10 +92,29 @@ fn gather(
 fn shown(resource: &Resource) -> Value {
     let type_url = xds::type_url_of(resource.key().kind);
     let mut value = xds::to_json(&type_url, &xds::encode(resource)).unwrap_or_default();
+    hide_keys(&mut value);
     if let Value::Object(map) = &mut value {
         map.insert("@type".into(), type_url.into());
     }
     value
+}
+
+/// Private keys that stand in the configuration itself are not shown to anybody.
+fn hide_keys(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let key =
+                    matches!(name.as_str(), "private_key" | "password" | "private_key_provider");
+                match value.as_object_mut().filter(|_| key) {
+                    Some(source) => source.retain(|how, _| how == "filename"),
+                    None => hide_keys(value),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(hide_keys),
+        _ => {}
+    }
 }
 
 fn wrapped(name: &str, list: &[Value]) -> Vec<Value> {

@@ -107,6 +107,8 @@ fn stats_in_three_formats_and_filtered() {
     assert!(get(&fake, "/stats?format=json&filter=rq_total").1.contains("\"value\":7"));
     let (_, prometheus) = get(&fake, "/stats/prometheus");
     assert!(prometheus.contains("envoy_cluster_upstream_rq_total{envoy_cluster_name=\"c\"} 7"));
+    let (_, members) = get(&fake, "/stats?filter=fixed.*membership");
+    assert_eq!(members, "cluster.fixed.membership_healthy: 1\ncluster.fixed.membership_total: 1\n");
     for _ in 0..2 {
         assert_eq!(
             get(&fake, "/stats?filter=^server.(live|uptime)").1,
@@ -155,4 +157,24 @@ fn what_changes_something_needs_a_post() {
     assert_eq!(*fake.done.lock().unwrap(), ["quit", "drain", "reopen"]);
     assert_eq!(answer(&fake, "POST", "/logging?level=loud").status, 400);
     assert_eq!(get(&fake, "/nothing").0, 404);
+}
+
+#[test]
+fn private_keys_are_not_shown() {
+    let mut fake = fake(State::Live);
+    let source = |text: &'static str| ir::DataSource::Bytes(text.into());
+    let certificate = ir::Certificate { chain: source("THE CHAIN"), key: source("THE KEY") };
+    let common = ir::TlsCommon {
+        certificates: vec![ir::CertificateSource::Inline(certificate)],
+        ..Default::default()
+    };
+    let tls = Some(ir::UpstreamTls { common, ..Default::default() });
+    let cluster = Cluster { tls, ..Cluster::new("c", Discovery::Static(vec![])) };
+    fake.config = Arc::new(Config { clusters: vec![Arc::new(cluster)], ..Config::default() });
+    let (_, text) = get(&fake, "/config_dump");
+    assert!(text.contains("private_key"), "{text}");
+    // Bytes are shown in base64.
+    for secret in ["THE KEY", "VEhFIEtFWQ"] {
+        assert!(!text.contains(secret), "{text}");
+    }
 }
