@@ -46,7 +46,9 @@ pub(super) fn show_members(process: &dyn Process) {
     for cluster in &config.clusters {
         let endpoints = groups(&config, cluster).iter().flat_map(|g| &g.endpoints);
         let healthy = endpoints.clone().filter(|e| health_flags(e.health) == "healthy");
-        let stats = telemetry::ClusterStats::new(registry, &cluster.name);
+        let alternative = Some(&cluster.alt_stat_name).filter(|name| !name.is_empty());
+        let name = alternative.unwrap_or(&cluster.name);
+        let stats = telemetry::ClusterStats::new(registry, name);
         registry.overwrite(stats.membership_total, endpoints.count() as u64);
         registry.overwrite(stats.membership_healthy, healthy.count() as u64);
     }

@@ -102,9 +102,9 @@ fn stats_in_three_formats_and_filtered() {
     let fake = fake(State::Live);
     let shard = fake.registry.shard();
     shard.add(ClusterStats::new(&fake.registry, "c").rq_total, 7);
-    let (_, text) = get(&fake, "/stats?filter=rq_total%24");
+    let (_, text) = get(&fake, "/stats?filter=r.c.*rq_total%24");
     assert_eq!(text, "cluster.c.upstream_rq_total: 7\n");
-    assert!(get(&fake, "/stats?format=json&filter=rq_total").1.contains("\"value\":7"));
+    assert!(get(&fake, "/stats?format=json&filter=r.c.*rq_total").1.contains("\"value\":7"));
     let (_, prometheus) = get(&fake, "/stats/prometheus");
     assert!(prometheus.contains("envoy_cluster_upstream_rq_total{envoy_cluster_name=\"c\"} 7"));
     let (_, members) = get(&fake, "/stats?filter=fixed.*membership");
