@@ -33,14 +33,25 @@ pub fn kubectl(release: &str) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
+/// The releases of `kubectl` that must both work.
+const KUBECTLS: [&str; 2] = ["1.20", "1.32"];
+
+/// What is not there, of what may not be skipped in CI.
+pub fn missing() -> Vec<String> {
+    let kubectls = KUBECTLS.iter().filter(|r| kubectl(r).is_none()).map(|r| format!("kubectl {r}"));
+    let envoy = envoy().is_none().then(|| "real Envoy".to_owned());
+    kubectls.chain(envoy).collect()
+}
+
 /// Tells a test run where its peers are.
 pub fn point_to(command: &mut Command) {
     if let Some(path) = envoy() {
         command.env("ENVOY", path);
     }
-    for (release, name) in [("1.20", "LATEEN_KUBECTL_120"), ("1.32", "LATEEN_KUBECTL_132")] {
-        if let Some(path) = kubectl(release) {
-            command.env(name, path);
-        }
+    let kubectls: Vec<String> =
+        KUBECTLS.iter().filter_map(|r| kubectl(r)).map(|p| p.display().to_string()).collect();
+    command.env("LATEEN_KUBECTLS", kubectls.join(":"));
+    if let Some(path) = kubectl("1.32") {
+        command.env("LATEEN_KUBECTL_132", path);
     }
 }
