@@ -24,6 +24,8 @@ pub struct Picked {
     pub hostname: Str,
     /// The workload it belongs to, as its metadata says.
     pub workload: Option<Str>,
+    /// Connections to it must be encrypted.
+    encrypted: bool,
 }
 
 impl Picked {
@@ -67,6 +69,7 @@ pub fn pick(
             address: Address::Ip(address),
             hostname: "".into(),
             workload: None,
+            encrypted: is_encrypted(&cluster.config, None),
         });
     }
     let mut picker = cluster.picker.borrow_mut();
@@ -74,9 +77,30 @@ pub fn pick(
     let endpoint = picker.endpoint(id)?;
     let (address, hostname) = (endpoint.address.clone(), endpoint.hostname.clone());
     let workload = crate::istio::workload_of(endpoint);
+    let encrypted = is_encrypted(&cluster.config, Some(endpoint));
     picker.started(id);
     drop(picker);
-    Some(Picked { cluster: cluster.clone(), key: Key::Endpoint(id), address, hostname, workload })
+    Some(Picked {
+        cluster: cluster.clone(),
+        key: Key::Endpoint(id),
+        address,
+        hostname,
+        workload,
+        encrypted,
+    })
+}
+
+/// Whether the cluster's connections to this endpoint are TLS: the first match of the endpoint's
+/// metadata decides, then the cluster.
+fn is_encrypted(cluster: &ir::Cluster, endpoint: Option<&ir::Endpoint>) -> bool {
+    if cluster.tls_matches.is_empty() {
+        return cluster.tls.is_some();
+    }
+    let said = endpoint.and_then(|e| e.metadata.get("envoy.transport_socket_match"));
+    let matched = cluster.tls_matches.iter().find(|m| {
+        m.criteria.iter().all(|(key, wanted)| said.and_then(|s| s.get(key)) == Some(wanted))
+    });
+    matched.map_or(cluster.tls.is_some(), |m| m.tls.is_some())
 }
 
 /// A connection to the endpoint. `spare` allows one that was used before.
@@ -90,6 +114,10 @@ pub async fn connection(worker: &Worker, picked: &Picked, spare: bool) -> Result
 /// A new connection, within the cluster's limits and connect timeout.
 pub async fn connect(worker: &Worker, picked: &Picked) -> Result<Connection, Loss> {
     let (cluster, shard) = (&picked.cluster, &worker.shard);
+    if picked.encrypted {
+        // What must be encrypted is never sent in the clear.
+        return Err(Loss::Connect("TLS to this cluster is not available".to_owned()));
+    }
     let Some(pending) = cluster.breakers.enter(Limit::Pending) else {
         shard.inc(cluster.stats.rq_pending_overflow);
         return Err(Loss::Overflow);

@@ -251,6 +251,20 @@ fn a_client_that_leaves_ends_the_upstream_request() {
 }
 
 #[test]
+fn what_must_be_encrypted_is_never_sent_in_the_clear() {
+    let (upstream, connections) = echo();
+    let mut config = simple(upstream);
+    let mut secure = (*config.clusters[0]).clone();
+    secure.tls = Some(Default::default());
+    config.clusters = vec![Arc::new(secure)];
+    let proxy = dataplane::Proxy::start(Default::default()).unwrap();
+    assert_eq!(proxy.publish(&config).len(), 1);
+    let at = proxy.bound(ANY.parse().unwrap()).unwrap();
+    assert_eq!(Peer::connect(at).get("/").status(), 503);
+    assert_eq!(connections.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn a_new_configuration_takes_effect_on_open_connections() {
     let (one, _) = fixed("one");
     let (two, _) = fixed("two");
