@@ -130,7 +130,11 @@ fn kubectl_132() -> Result<()> {
     let list = dir.join("trixie.list");
     let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
     fs::write(&list, format!("deb [signed-by={keyring}] {mirror} trixie main\n"))?;
+    // What is installed here has no say in what is downloaded.
+    let status = dir.join("status");
+    fs::write(&status, "")?;
     let options = [
+        format!("Dir::State::status={}", status.display()),
         format!("Dir::Etc::sourcelist={}", list.display()),
         "Dir::Etc::sourceparts=-".to_owned(),
         format!("Dir::State::lists={}", dir.join("lists").display()),

@@ -80,8 +80,7 @@ const CLIPPY: [&str; 8] = [
     "warnings",
     "-Aclippy::module_inception",
 ];
-const DENY: [&str; 6] =
-    ["--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
+const DENY: [&str; 5] = ["check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
 
 fn check(mut command: impl std::borrow::BorrowMut<Command>) -> Result<Counts> {
     let command = command.borrow_mut();

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use apiserver::{Change, Client, Event, Ref};
-use controllers::{Key, Resource, Task, World};
+use controllers::{Key, Resource, World};
 use jiff::Timestamp;
 use objects::kinds::Registry;
 use serde_json::Value;
