@@ -26,7 +26,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "analyze",
         ],
     ),
-    (2, &["net", "tls", "ca", "k8s", "telemetry", "dns"]),
+    (2, &["net", "tls", "ca", "k8s", "telemetry"]),
     (3, &["dataplane", "agent", "control", "apiserver", "runner", "console"]),
     (4, &["lateen", "lateen-proxy", "apps", "xtask", "differential", "e2e"]),
 ];
