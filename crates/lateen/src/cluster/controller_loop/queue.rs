@@ -108,7 +108,7 @@ mod tests {
     fn failures_wait_longer_each_time_and_success_forgets_them() {
         let now = Instant::now();
         let mut queue = Queue::default();
-        let mut fail = |queue: &mut Queue, at: Instant| {
+        let fail = |queue: &mut Queue, at: Instant| {
             queue.failed(task("a"), at);
             queue.next_due().unwrap().duration_since(at)
         };
