@@ -1,5 +1,7 @@
 //! Handshakes in memory: who gets through, who does not, and that a replaced certificate is used at once.
 
+#![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
+
 use base::SpiffeId;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::{ClientConnection, ServerConnection};

@@ -1,6 +1,8 @@
 //! The proxy over real sockets: a client on one side, an upstream on the other, and between them a
 //! configuration made by hand.
 
+#![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
+
 mod http1;
 mod mesh;
 mod protocol;
