@@ -21,7 +21,8 @@ pub fn run(bin: &Path) -> Result<()> {
         bail!("README.md holds no tour: no ```console block with a `$ ` line");
     }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let state = shell::target_dir().join("tour-state");
+    // Short, wherever the workspace lies: the cluster's sockets are below it.
+    let state = std::env::temp_dir().join(format!("lateen-tour-{}", std::process::id()));
     let outcome = steps.iter().try_for_each(|step| run_step(step, &path, &state));
     // Whatever happened, nothing of the tour may keep running.
     let down = Command::new(bin.join("lateen"))
