@@ -51,9 +51,7 @@ pub fn run(args: &[String]) -> Result<()> {
         println!("skip: cargo-deny is not there (cargo xtask setup)");
         step("licences", Ok(Counts { skipped: 1, ..Counts::default() }));
     }
-    if required() {
-        step("peers", none_missing());
-    }
+    step("peers", missing_peers(required()));
     let bin = build_programs()?;
     step("tests", cargo_tests(fast, &bin));
     if !fast {
@@ -94,12 +92,16 @@ fn required() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-fn none_missing() -> Result<Counts> {
+/// Said here since the output of a test that passes by skipping itself is not shown.
+fn missing_peers(required: bool) -> Result<Counts> {
     let missing = peers::missing();
-    if !missing.is_empty() {
+    if required && !missing.is_empty() {
         bail!("missing: {}", missing.join(", "));
     }
-    Ok(Counts { passed: 1, ..Counts::default() })
+    for peer in &missing {
+        println!("skip: {peer} is not there; what compares us with it skips itself");
+    }
+    Ok(Counts { skipped: missing.len() as u64, ..Counts::default() })
 }
 
 /// Builds the programs as the demo does; end-to-end tests run these.
@@ -163,7 +165,7 @@ fn worth_showing(line: &str) -> bool {
 
 /// Reads `test result: ok. 11 passed; 0 failed; 1 ignored; ...` and a test's own `skip: reason`.
 fn counts_of(line: &str) -> Option<Counts> {
-    if line.starts_with("skip: ") {
+    if line.starts_with("skip: ") || line.starts_with("skipped: ") {
         return Some(Counts { skipped: 1, ..Counts::default() });
     }
     let rest = line.strip_prefix("test result: ")?;
@@ -186,5 +188,6 @@ mod tests {
         assert_eq!(counts_of(line), Some(Counts { passed: 11, failed: 2, skipped: 1 }));
         assert_eq!(counts_of("test base::x ... ok"), None);
         assert_eq!(counts_of("skip: no Envoy").map(|c| c.skipped), Some(1));
+        assert_eq!(counts_of("skipped: no namespaces").map(|c| c.skipped), Some(1));
     }
 }
