@@ -38,6 +38,16 @@ impl Picked {
         }
     }
 
+    /// What is known of a connection to it that did not come about.
+    pub fn unconnected(&self) -> Ends {
+        let remote = match &self.address {
+            Address::Ip(address) => Shown::new(*address),
+            Address::Pipe(path) => Shown::pipe(path),
+            Address::Name(name, port) => Shown::pipe(&format!("{name}:{port}")),
+        };
+        Ends { local: Shown::pipe(""), remote }
+    }
+
     pub fn id(&self) -> Option<EndpointId> {
         match self.key {
             Key::Endpoint(id) => Some(id),

@@ -95,15 +95,14 @@ impl<'v> Reply<'v> {
             Loss::Overflow => ("overflow", Flag::UpstreamOverflow),
         };
         let before = if retried { "retried and the latest " } else { "" };
-        let mut text = format!(
+        let text = format!(
             "upstream connect error or disconnect/reset before headers. {before}reset reason: {reason}"
         );
-        let mut detail = reason.to_owned();
-        if let Loss::Connect(why) = loss {
-            text.push_str(&format!(", transport failure reason: {why}"));
-            detail.push_str(&format!("|{why}"));
-        }
-        let detail = detail.replace(' ', "_");
+        // Why a connection failed is for our log, not for the client.
+        let detail = match loss {
+            Loss::Connect(why) => format!("{reason}|{why}").replace(' ', "_"),
+            _ => reason.replace(' ', "_"),
+        };
         let status = if *loss == Loss::Protocol { 502 } else { 503 };
         let details = format!("upstream_reset_before_response_started{{{detail}}}");
         let reply = Reply::new(status, details).text(text).flag(flag);

@@ -143,6 +143,7 @@ pub async fn dial(
             }
             Err(loss) => {
                 stream.flags.set(Flag::UpstreamConnectionFailure);
+                stream.upstream = Some(Rc::new(picked.unconnected()));
                 if let Loss::Connect(why) = loss {
                     stream.transport_failure = why.into();
                 }

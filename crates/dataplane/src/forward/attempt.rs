@@ -13,6 +13,7 @@ use balance::{LocalFailure, Outcome, Want};
 use policy::Flag;
 use policy::retry::Failure;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 use tokio::time::Instant;
 use wire::h1::{BodyError, Framing};
@@ -85,10 +86,16 @@ impl Effort<'_, '_> {
         let connecting = Channel::get(&worker, version, &picked, self.stale == 0, self.job.upgrade);
         let channel = match self.before_deadline(connecting).await {
             Some(Ok(channel)) => channel,
-            Some(Err(loss)) => return self.lost(loss, record, &picked),
+            Some(Err(loss)) => {
+                if let Loss::Connect(_) | Loss::ConnectTimeout = loss {
+                    record.stream.upstream = Some(Rc::new(picked.unconnected()));
+                }
+                return self.lost(loss, record, &picked);
+            }
             None => return self.timed_out(record, &picked, true),
         };
         record.stream.upstream = Some(channel.ends().clone());
+        record.stream.transport_failure = Default::default();
         self.exchange(channel, picked, record, down, alarm).await
     }
 
@@ -255,7 +262,10 @@ impl Effort<'_, '_> {
         true
     }
 
-    fn lost(&self, loss: Loss, record: &Record, picked: &Picked) -> Attempt {
+    fn lost(&self, loss: Loss, record: &mut Record, picked: &Picked) -> Attempt {
+        if let Loss::Connect(why) = &loss {
+            record.stream.transport_failure = why.clone().into();
+        }
         let (shard, stats) = (&record.worker.shard, &picked.cluster.stats);
         if loss == Loss::Closed || loss == Loss::Protocol {
             shard.inc(stats.rq_rx_reset);

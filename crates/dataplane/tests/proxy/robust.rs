@@ -25,17 +25,36 @@ fn nowhere() -> SocketAddr {
     TcpListener::bind(ANY).unwrap().local_addr().unwrap()
 }
 
+/// The client learns that connecting failed; why, and where to, is for the log.
 #[test]
 fn an_endpoint_that_refuses_connections() {
-    let (_proxy, at) = run(&simple(nowhere()));
+    let path = std::env::temp_dir().join(format!("lateen-refused-{}.log", std::process::id()));
+    let mut m = manager(routes(vec![route("/", forward("up"))]));
+    let format = "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %UPSTREAM_TRANSPORT_FAILURE_REASON% \
+                  %UPSTREAM_HOST% %UPSTREAM_LOCAL_ADDRESS%\n";
+    m.access_log.push(ir::AccessLog {
+        sink: ir::LogSink::File {
+            path: path.to_str().unwrap().into(),
+            format: ir::LogFormat::Text(format.into()),
+        },
+        filter: None,
+    });
+    let nowhere = nowhere();
+    let (_proxy, at) = run(&http(m, vec![cluster("up", &[nowhere])]));
     let answer = Peer::connect(at).get("/");
     assert_eq!(answer.status(), 503);
     assert_eq!(
         answer.text(),
         "upstream connect error or disconnect/reset before headers. reset reason: remote \
-         connection failure, transport failure reason: delayed connect error: Connection refused"
+         connection failure"
     );
     assert_eq!(answer.header("content-type"), Some("text/plain"));
+    let line = format!(
+        "UF upstream_reset_before_response_started{{remote_connection_failure|delayed_connect_error:\
+         _Connection_refused}} delayed_connect_error:_Connection_refused {nowhere} -\n"
+    );
+    until("the log line", || std::fs::read_to_string(&path).is_ok_and(|log| log == line));
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

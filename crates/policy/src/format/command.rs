@@ -209,7 +209,12 @@ impl Command {
             }
             Command::Details => text(Some(&s.details), out),
             Command::Termination => text(Some(s.termination), out),
-            Command::TransportFailure => text(Some(&s.transport_failure), out),
+            Command::TransportFailure => {
+                let start = out.len();
+                out.extend_from_slice(s.transport_failure.as_bytes());
+                out[start..].iter_mut().filter(|b| **b == b' ').for_each(|b| *b = b'_');
+                out.len() > start
+            }
             Command::Received => some(Some(s.bytes_received), out),
             Command::Sent => some(Some(s.bytes_sent), out),
             Command::Took(span) => some(took(s, *span).map(|d| d.as_millis() as u64), out),
