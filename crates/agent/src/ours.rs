@@ -87,17 +87,23 @@ impl Ours {
             }
         }
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        net::memory::give_back();
     }
 
     /// Once ready, a proxy stays ready: it serves without the control plane. Draining is the end.
     fn wait_or_ready(&self, next: Readiness) {
-        self.readiness.send_if_modified(|now| {
+        let changed = self.readiness.send_if_modified(|now| {
             let changes = matches!(now, Readiness::Waiting(_)) && *now != next;
             if changes {
                 *now = next;
             }
             changes
         });
+        if changed && *self.readiness.borrow() == Readiness::Ready {
+            if let Err(error) = net::memory::forget_startup() {
+                tracing::debug!(%error, "the pages that starting needed stay");
+            }
+        }
     }
 }
 

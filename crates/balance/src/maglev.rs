@@ -14,6 +14,7 @@ pub(crate) struct Maglev {
 }
 
 struct Candidate {
+    member: u32,
     offset: u64,
     skip: u64,
     next: u64,
@@ -29,20 +30,25 @@ impl Maglev {
         if heaviest <= 0.0 {
             return Self::default();
         }
-        let mut candidates: Vec<Candidate> =
-            members.iter().map(|(key, weight)| Candidate::new(key, *weight, size)).collect();
+        // In the order of their keys, so that the order in which they are listed moves nothing.
+        let mut listed: Vec<(u32, &(String, f64))> = (0u32..).zip(members).collect();
+        listed.sort_by(|(_, a), (_, b)| a.0.cmp(&b.0));
+        let mut candidates: Vec<Candidate> = listed
+            .into_iter()
+            .map(|(member, (key, weight))| Candidate::new(member, key, *weight, size))
+            .collect();
         let mut table = vec![NOBODY; size as usize];
         let mut filled = 0;
         let mut round = 1.0;
         while filled < size {
-            for (member, candidate) in (0u32..).zip(&mut candidates) {
+            for candidate in &mut candidates {
                 // A member of half the greatest weight gets a place every second round.
                 if filled == size || round * candidate.weight < candidate.target {
                     continue;
                 }
                 candidate.target += heaviest;
                 let place = candidate.free_place(&table);
-                table[place] = member;
+                table[place] = candidate.member;
                 filled += 1;
             }
             round += 1.0;
@@ -58,8 +64,9 @@ impl Maglev {
 }
 
 impl Candidate {
-    fn new(key: &str, weight: f64, size: u64) -> Self {
+    fn new(member: u32, key: &str, weight: f64, size: u64) -> Self {
         Self {
+            member,
             offset: xxh64(key.as_bytes()) % size,
             skip: xxh64_seeded(key.as_bytes(), 1) % (size - 1) + 1,
             next: 0,
@@ -101,6 +108,19 @@ mod tests {
         for (member, share) in (0u32..).zip([0.2, 0.3, 0.5]) {
             let got = count(&table, member) as f64 / 1009.0;
             assert!((got - share).abs() < 0.01, "member {member}: {got}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_members_moves_nothing() {
+        let members: Vec<_> = [("10.0.0.9:80", 0.2), ("10.0.0.10:80", 0.3), ("10.0.0.1:80", 0.5)]
+            .map(|(key, weight)| (key.to_owned(), weight))
+            .into();
+        let turned: Vec<_> = members.iter().rev().cloned().collect();
+        let (one, two) = (Maglev::new(&members, Some(1009)), Maglev::new(&turned, Some(1009)));
+        for hash in 0..1009 {
+            let (a, b) = (one.pick(hash, 0).unwrap(), two.pick(hash, 0).unwrap());
+            assert_eq!(members[a as usize], turned[b as usize], "{hash}");
         }
     }
 

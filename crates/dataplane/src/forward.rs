@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use upstream::Upstream;
 use wire::h1::Body;
-use wire::{RequestHead, Response};
+use wire::{RequestHead, Response, Version};
 
 /// The client's side of one exchange, whatever its protocol.
 pub trait Downstream: Source + Sink {
@@ -67,8 +67,11 @@ pub enum Ending {
     Tunnel(Box<Client>),
 }
 
-/// Bytes of a request body that are kept for another attempt.
+/// Bytes of a request body that are kept only in case that a spare connection turns out to be closed.
 const KEPT: usize = 64 * 1024;
+
+/// Envoy's window of a stream, up to which it keeps the bodies of HTTP/2 requests.
+const STREAM: u32 = 16 << 20;
 
 /// Attempts on other connections after one that turned out to be closed already.
 const STALE: u32 = 3;
@@ -110,19 +113,36 @@ pub async fn forward<D: Downstream>(
     };
     let hashed = hash(job, record);
     let now = Instant::now();
+    let again = retries.enabled() || !routed.mirrors.is_empty();
+    let keep = kept(job, record.heads.request.version, again);
     let mut effort = Effort {
         hash: hashed.hash,
         set_cookie: hashed.set_cookie,
         mirrored: false,
         job,
         retries,
-        replay: Replay::new(if job.body == Body::Empty { 0 } else { KEPT }),
+        replay: Replay::new(keep, &record.worker.kept),
         tried: Vec::new(),
         whole: timeouts.whole.filter(|_| !job.upgrade).map(|d| now + d),
         per_try: timeouts.per_try,
         stale: 0,
     };
     effort.run(record, down, alarm).await
+}
+
+/// Bytes of the request's body that are kept. `again`: for another attempt or a copy.
+fn kept(job: &Job<'_, '_>, version: Version, again: bool) -> usize {
+    let most = match version {
+        Version::Http2 => job.manager.config.http2.initial_stream_window.unwrap_or(STREAM) as usize,
+        _ => job.manager.buffer_limit,
+    };
+    match job.body {
+        Body::Empty => 0,
+        // Never whole, so that keeping more of it is in vain.
+        Body::Length(n) if n > most as u64 => KEPT.min(most),
+        _ if again => most,
+        _ => KEPT.min(most),
+    }
 }
 
 fn hash(job: &Job<'_, '_>, record: &Record) -> Hashed {

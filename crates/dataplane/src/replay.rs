@@ -1,13 +1,67 @@
-//! A request body that can be sent again: what was sent is kept, up to a bound.
+//! A request body that can be sent again: what was sent is kept, up to a bound for the request and one
+//! for all requests of a worker.
 
 use crate::stream::{Fill, Source, SourceError};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use wire::Fields;
+
+/// What one worker keeps of bodies, in bytes. A body that does not fit is not kept.
+#[derive(Debug, Default)]
+pub struct Account(Cell<usize>);
+
+/// The bound of one worker.
+const HELD_MAX: usize = 32 << 20;
+
+/// A place in an account, given back when it is dropped.
+#[derive(Debug)]
+struct Held {
+    account: Rc<Account>,
+    bytes: usize,
+}
+
+impl Held {
+    fn more(&mut self, n: usize) -> bool {
+        let held = self.account.0.get() + n;
+        let fits = held <= HELD_MAX;
+        if fits {
+            self.account.0.set(held);
+            self.bytes += n;
+        }
+        fits
+    }
+
+    fn clear(&mut self) {
+        self.account.0.set(self.account.0.get() - self.bytes);
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A whole body, for copies of the request.
+#[derive(Debug)]
+pub struct Kept {
+    bytes: Vec<u8>,
+    _held: Held,
+}
+
+impl Kept {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// What is kept of one body.
 #[derive(Debug)]
 pub struct Replay {
     kept: Vec<u8>,
+    held: Held,
     /// How much of `kept` was sent in this attempt.
     at: usize,
     /// Everything that was sent is kept.
@@ -17,17 +71,27 @@ pub struct Replay {
 }
 
 impl Replay {
-    pub fn new(limit: usize) -> Self {
-        Self { kept: Vec::new(), at: 0, whole: true, limit, ended: false }
+    pub fn new(limit: usize, account: &Rc<Account>) -> Self {
+        let held = Held { account: account.clone(), bytes: 0 };
+        Self { kept: Vec::new(), held, at: 0, whole: true, limit, ended: false }
     }
 
     pub fn is_whole(&self) -> bool {
         self.whole
     }
 
-    /// The whole body, if it was read to its end and kept. `empty`: there is none to be read.
-    pub fn all(&self, empty: bool) -> Option<&[u8]> {
-        (self.whole && (empty || self.ended)).then_some(&*self.kept)
+    /// A copy of the whole body, if it was read to its end and kept, and there is room for a copy.
+    /// `empty`: there is none to be read.
+    pub fn copy(&self, empty: bool) -> Option<Kept> {
+        let mut held = Held { account: self.held.account.clone(), bytes: 0 };
+        let all = self.whole && (empty || self.ended) && held.more(self.kept.len());
+        all.then(|| Kept { bytes: self.kept.clone(), _held: held })
+    }
+
+    fn drop_kept(&mut self) {
+        self.kept = Vec::new();
+        self.held.clear();
+        self.at = 0;
     }
 
     /// Begins again from the start.
@@ -39,8 +103,7 @@ impl Replay {
     pub fn forget(&mut self) {
         self.limit = 0;
         if self.at == self.kept.len() {
-            self.kept = Vec::new();
-            self.at = 0;
+            self.drop_kept();
         }
     }
 }
@@ -74,13 +137,12 @@ impl<S: Source> Source for Replayed<'_, S> {
             replay.at += n;
             return;
         }
-        if replay.whole && replay.kept.len() + n <= replay.limit {
+        if replay.whole && replay.kept.len() + n <= replay.limit && replay.held.more(n) {
             replay.kept.extend_from_slice(&self.inner.data()[..n]);
             replay.at += n;
         } else {
             replay.whole = false;
-            replay.kept = Vec::new();
-            replay.at = 0;
+            replay.drop_kept();
         }
         self.inner.consume(n);
     }

@@ -71,6 +71,8 @@ pub struct ManagerRt {
     pub logs: Vec<(LogRule, u32)>,
     pub path: PathRules,
     pub limits: Limits,
+    /// Bytes of a request's body that are kept for another attempt or a copy.
+    pub buffer_limit: usize,
     pub fault: Option<(Str, policy::fault::FaultRule)>,
     /// The chain has the filter; what it does is said by routes.
     pub cors: bool,
@@ -94,6 +96,9 @@ pub struct TcpRt {
     pub stats_filter: Option<ir::IstioStats>,
     pub stats: TcpStats,
 }
+
+/// Of a listener that does not say, as in Envoy.
+const BUFFER_LIMIT: usize = 1 << 20;
 
 impl Runtime {
     /// Compiles a configuration. `previous` lends what has not changed.
@@ -189,7 +194,12 @@ impl Runtime {
         let mut chain = |c: &FilterChain| {
             let path = format!("listener[{}].filter_chains[{}]", config.name, c.name);
             match &c.terminal {
-                Terminal::Http(m) => ChainRt::Http(Arc::new(self.manager(m, &path, registry))),
+                Terminal::Http(m) => {
+                    let mut manager = self.manager(m, &path, registry);
+                    let limit = config.per_connection_buffer_limit;
+                    manager.buffer_limit = limit.map_or(BUFFER_LIMIT, |n| n as usize);
+                    ChainRt::Http(Arc::new(manager))
+                }
                 Terminal::Tcp(t) => {
                     ChainRt::Tcp(Arc::new(self.tcp(t, &c.network, &path, registry)))
                 }
@@ -239,6 +249,7 @@ impl Runtime {
                 headers: config.common.max_headers_count.unwrap_or(100) as usize,
                 chunked_length: config.http1.allow_chunked_length,
             },
+            buffer_limit: BUFFER_LIMIT,
             stats: HttpStats::new(registry, &config.stat_prefix),
             config: config.clone(),
         }

@@ -4,6 +4,7 @@
 use crate::buffer::Stock;
 use crate::env::{DateCache, SystemEnv};
 use crate::istio::{Memory, Node};
+use crate::replay::Account;
 use crate::runtime::Runtime;
 use crate::view::View;
 use arc_swap::ArcSwap;
@@ -69,6 +70,8 @@ pub struct Worker {
     pub env: SystemEnv,
     pub date: DateCache,
     pub stock: Stock,
+    /// Of request bodies that may be sent again.
+    pub kept: Rc<Account>,
     pub shard: Shard,
     pub shared: Shared,
     pub draining: Cell<bool>,
@@ -93,6 +96,7 @@ impl Worker {
         Rc::new(Self {
             date: DateCache::default(),
             stock: Stock::default(),
+            kept: Rc::default(),
             shard: shared.registry.shard(),
             draining: Cell::new(false),
             istio: Memory::new(shared.node.as_deref()),

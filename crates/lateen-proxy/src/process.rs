@@ -58,6 +58,7 @@ impl Running {
                     tracing::warn!("{finding}");
                 }
                 *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                net::memory::give_back();
             }
             agent::News::Complete => self.waiting.store(false, Ordering::Relaxed),
             agent::News::Waiting(what) => tracing::info!("waiting for {what}"),

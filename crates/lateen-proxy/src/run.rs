@@ -147,6 +147,10 @@ async fn serve(
         let heeding = running.clone();
         tokio::spawn(agent::follow_source(source, move |news| heeding.heed(news)));
     }
+    net::memory::give_back();
+    if let Err(error) = net::memory::forget_startup() {
+        tracing::debug!(%error, "the pages that starting needed stay");
+    }
     until_told(&running).await?;
     running.drain_now();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(args.drain_time_s);

@@ -3,13 +3,14 @@
 //! What lives here talks to the kernel and decides nothing: `sock` and `listeners` for the data
 //! plane, `capture` and `service` for rules (pure specification in, rule set out), `nft`, `link`
 //! and `netlink` for the wire format below them, and `ns`, `mount`, `process` and `fds` for the
-//! pods of the embedded cluster.
+//! pods of the embedded cluster; `memory` gives back what a process needs no more.
 
 pub mod capture;
 pub mod delivery;
 pub mod fds;
 pub mod link;
 pub mod listeners;
+pub mod memory;
 pub mod netlink;
 pub mod nft;
 pub mod ns;

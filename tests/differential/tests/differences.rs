@@ -82,14 +82,36 @@ fn an_empty_answer_to_head_has_no_transfer_encoding() {
     assert_eq!((coding(&envoy), coding(&ours)), (Some("chunked".into()), None));
 }
 
+fn post(size: usize) -> Request {
+    Request::get("/").method("POST").body(Body::Length(vec![b'x'; size]))
+}
+
 #[test]
 fn long_bodies_are_not_mirrored() {
     let mirror = json!({ "request_mirror_policies": [{ "cluster": "b" }] });
-    let post = |size| Request::get("/").method("POST").body(Body::Length(vec![b'x'; size]));
-    let mut case = single("difference", "a", mirror, vec![post(1000), post(100_000)]);
+    let requests = vec![post(1000), post(1_000_000), post(2_000_000)];
+    let mut case = single("difference", "a", mirror, requests);
     case.least_arrivals = 2;
     let Some((envoy, ours)) = run_one(case) else { return };
     let arrived = |o: &[Observed]| o.iter().map(|o| o.arrivals.len()).collect::<Vec<_>>();
-    assert_eq!((arrived(&envoy), arrived(&ours)), (vec![2, 2], vec![2, 1]));
-    assert_eq!(statuses(&ours), [200, 200]);
+    assert_eq!((arrived(&envoy), arrived(&ours)), (vec![2, 2, 2], vec![2, 2, 1]));
+    assert_eq!(statuses(&ours), [200; 3]);
+}
+
+/// What is too long to be kept is not tried again, by both alike.
+#[test]
+fn bodies_are_tried_again_up_to_the_same_limits() {
+    let retries = json!({ "retry_policy": { "retry_on": "5xx", "num_retries": 1 } });
+    let fails = |size| post(size).echo("status=503;fail=1");
+    let requests = vec![
+        fails(1_000_000),
+        fails(2_000_000),
+        fails(200_000).version("HTTP/2"),
+        fails(1_000_000).version("HTTP/2"),
+        fails(2_000_000).version("HTTP/2"),
+        fails(12_000_000).version("HTTP/2"),
+    ];
+    let Some((envoy, ours)) = run_one(single("difference", "a", retries, requests)) else { return };
+    assert_eq!(statuses(&envoy), [200, 503, 200, 200, 200, 200]);
+    assert_eq!(statuses(&ours), statuses(&envoy));
 }

@@ -5,6 +5,7 @@ use super::Effort;
 use super::upstream::{Channel, Upstream};
 use crate::pick::{self, Picked};
 use crate::record::Record;
+use crate::replay::Kept;
 use crate::reply::Loss;
 use crate::stream::{Fill, Pump, Sink, Source, SourceError};
 use crate::view::ClusterState;
@@ -29,7 +30,8 @@ impl Effort<'_, '_> {
         if std::mem::replace(&mut self.mirrored, true) || routed.mirrors.is_empty() {
             return;
         }
-        let Some(body) = self.replay.all(self.job.body == Body::Empty) else { return };
+        let Some(body) = self.replay.copy(self.job.body == Body::Empty) else { return };
+        let body = Rc::new(body);
         let env = &record.worker.env;
         for (rule, cluster) in &routed.mirrors {
             if env.below(1_000_000) >= u64::from(rule.fraction) {
@@ -42,7 +44,7 @@ impl Effort<'_, '_> {
             }
             let kind = self.job.body;
             let copy = Copy { worker: record.worker.clone(), cluster: cluster.clone(), request };
-            let body = body.to_vec();
+            let body = body.clone();
             tokio::task::spawn_local(async move {
                 // Whatever becomes of a copy is for the counters of its cluster only.
                 let _ = tokio::time::timeout(TIMEOUT, copy.send(body, kind)).await;
@@ -64,7 +66,7 @@ struct Copy {
 }
 
 impl Copy {
-    async fn send(self, body: Vec<u8>, kind: Body) -> Result<(), Loss> {
+    async fn send(self, body: Rc<Kept>, kind: Body) -> Result<(), Loss> {
         let (worker, cluster) = (&self.worker, &self.cluster);
         let _permit = cluster.breakers.enter(Limit::Requests).ok_or(Loss::Overflow)?;
         let picked = pick::pick(worker, cluster, &Want::default(), None).ok_or(Loss::Overflow)?;
@@ -91,7 +93,7 @@ impl Copy {
 /// Sends the request and reads the head of the answer.
 async fn exchange(
     upstream: &mut Upstream,
-    body: Vec<u8>,
+    body: Rc<Kept>,
     response: &mut Response,
 ) -> Result<Framing, Loss> {
     let mut source = Whole { body, at: 0 };
@@ -114,7 +116,7 @@ async fn exchange(
 
 /// A body that is there already.
 struct Whole {
-    body: Vec<u8>,
+    body: Rc<Kept>,
     at: usize,
 }
 
@@ -124,7 +126,7 @@ impl Source for Whole {
     }
 
     fn data(&self) -> &[u8] {
-        &self.body[self.at..]
+        &self.body.bytes()[self.at..]
     }
 
     fn consume(&mut self, n: usize) {

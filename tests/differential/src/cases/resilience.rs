@@ -37,7 +37,7 @@ fn failing(dice: &Dice) -> Request {
     match dice.one(&[0, 1, 2]) {
         0 => request,
         1 => request.method("POST").body(Body::Length(b"body to replay".to_vec())),
-        _ => request.method("PUT").body(Body::Chunked(vec![b'x'; 3000])),
+        _ => request.method("PUT").body(Body::Chunked(vec![b'x'; dice.one(&[3000, 100_000])])),
     }
 }
 
