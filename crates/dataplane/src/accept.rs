@@ -1,6 +1,6 @@
 //! Step: accept. Connections from a listening socket, each in a task of its own.
 
-use crate::io::Io;
+use crate::io::{Io, Socket};
 use crate::runtime::ChainRt;
 use crate::runtime::ListenerRt;
 use crate::view::View;
@@ -89,8 +89,9 @@ fn admit_to(worker: &Rc<Worker>, name: &Str, stream: TcpStream, remote: SocketAd
     };
     shard.inc(listener.stats.cx_total);
     shard.up(listener.stats.cx_active);
-    let (canonical, io) = (net::sock::canonical, Io::Tcp(stream));
+    let (canonical, io) = (net::sock::canonical, Socket::Tcp(stream));
     io.emptied();
+    let io = Io::Plain(io);
     let (remote, local) = (canonical(remote), canonical(local));
     let (worker, stats) = (worker.clone(), listener.stats);
     let accepted = Accepted { worker: worker.clone(), view, listener, io, remote, local, original };

@@ -13,6 +13,7 @@ mod settings;
 mod stream;
 mod transport;
 
+pub use carrier::Either;
 pub use carrier::{Carriers, Lease};
 pub use client::Client;
 pub use server::serve;

@@ -3,6 +3,7 @@
 use crate::accept::Served;
 use crate::admit::Admitted;
 use crate::identify::{Http, Identified};
+use crate::io::Io;
 use crate::runtime::ManagerRt;
 use crate::{h1, h2};
 use ir::Codec;
@@ -14,6 +15,9 @@ use wire::detect::{Protocol, Wanted, detect};
 /// `None`: the client is gone.
 pub async fn open(admitted: Admitted, manager: Arc<ManagerRt>) -> Option<Served> {
     let (mut connection, slot) = admitted.into_parts();
+    if matches!(connection.io, Io::Secure(_)) {
+        connection.worker.shard.inc(manager.stats.cx_ssl_total);
+    }
     let http = match (manager.config.codec, connection.http) {
         (Codec::Http1, _) => Http::Http1,
         (Codec::Http2, _) => Http::Http2,

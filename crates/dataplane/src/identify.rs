@@ -4,6 +4,7 @@ use crate::buffer::Buffer;
 use crate::detect::Detected;
 use crate::early::Early;
 use crate::io::Io;
+use crate::peel::{Peeled, Secured};
 use crate::record::Client;
 use crate::runtime::{ChainRt, ListenerRt, ManagerRt, Place};
 use crate::view::View;
@@ -11,7 +12,7 @@ use crate::worker::Worker;
 use base::Env;
 use ir::Str;
 use policy::chain::{Seen, choose};
-use policy::format::{Ends, Peer, Shown};
+use policy::format::{Ends, Shown};
 use policy::{Flag, Info, Stream};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -73,25 +74,24 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
         return None;
     };
     let config = listener.chain_config(place)?;
-    if config.tls.is_some() {
-        // Without a handshake there is no identity, so the connection is refused.
-        tracing::warn!("listener {}: TLS is not available", listener.config.name);
-        return None;
-    }
-    let server_name = match &detected.protocol {
-        Some(Protocol::Tls(hello)) => hello.server_name.clone(),
-        _ => None,
+    let chain = listener.chain(place)?.clone();
+    let Detected { accepted, prefix, protocol, source, destination, early, .. } = detected;
+    let peeled = match listener.tls(place) {
+        None => Peeled::plain(accepted.io, prefix, protocol.as_ref()),
+        Some(made) => {
+            let limit = config.handshake_timeout.unwrap_or(HANDSHAKE);
+            let chain = Secured { made, worker: &accepted.worker, listener: &listener };
+            chain.shake_hands(accepted.io, prefix, limit).await?
+        }
     };
-    let accepted = detected.accepted;
     Some(Identified {
         client: Client {
             ends: Rc::new(Ends {
-                local: Shown::new(detected.destination),
+                local: Shown::new(destination),
                 remote: Shown::new(accepted.remote),
             }),
-            remote: Rc::new(Shown::new(detected.source)),
-            peer: server_name
-                .map(|name| Rc::new(Peer { server_name: Some(name), ..Default::default() })),
+            remote: Rc::new(Shown::new(source)),
+            peer: peeled.peer.map(Rc::new),
         },
         origin: Origin {
             listener: listener.config.name.clone(),
@@ -99,20 +99,19 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
             chain: config.name.clone(),
             original: accepted.original,
         },
-        chain: listener.chain(place)?.clone(),
-        http: match detected.protocol {
-            Some(Protocol::Http2) => Some(Http::Http2),
-            Some(Protocol::Http10 | Protocol::Http11) => Some(Http::Http1),
-            _ => None,
-        },
+        chain,
+        http: peeled.http,
         began: base::Env::now(&accepted.worker.env),
-        early: detected.early,
+        early,
         worker: accepted.worker,
         view: accepted.view,
-        io: accepted.io,
-        prefix: detected.prefix,
+        io: peeled.io,
+        prefix: peeled.prefix,
     })
 }
+
+/// How long a handshake may take where the chain does not say.
+const HANDSHAKE: Duration = Duration::from_secs(15);
 
 /// Closes a connection that no chain wants, and says so in the listener's log.
 fn refuse(listener: &ListenerRt, detected: &Detected) {

@@ -1,8 +1,9 @@
 //! Step: pick. Which endpoint of the cluster, and a connection to it: a spare one, or a new one.
 
-use crate::io::Io;
-use crate::pool::{Connection, Key};
+use crate::io::{self, Io, Socket};
+use crate::pool::{Connection, Key, Security, To};
 use crate::reply::Loss;
+use crate::security::Place;
 use crate::view::ClusterState;
 use crate::worker::Worker;
 use balance::{EndpointId, Limit, LocalFailure, Outcome, Want};
@@ -24,14 +25,12 @@ pub struct Picked {
     pub hostname: Str,
     /// The workload it belongs to, as its metadata says.
     pub workload: Option<Str>,
-    /// Connections to it must be encrypted.
-    encrypted: bool,
 }
 
 impl Picked {
     /// Tells outlier detection how it went.
     pub fn report(&self, worker: &Worker, outcome: Outcome) {
-        let Key::Endpoint(id) = self.key else { return };
+        let To::Endpoint(id) = self.key.to else { return };
         let change = self.cluster.picker.borrow_mut().report(id, outcome, &worker.env);
         if change == balance::Change::Ejected {
             worker.shard.inc(self.cluster.stats.ejections);
@@ -49,37 +48,54 @@ impl Picked {
     }
 
     pub fn id(&self) -> Option<EndpointId> {
-        match self.key {
-            Key::Endpoint(id) => Some(id),
-            Key::Address(_) => None,
+        match self.key.to {
+            To::Endpoint(id) => Some(id),
+            To::Address(_) => None,
         }
     }
 }
 
 impl Drop for Picked {
     fn drop(&mut self) {
-        if let Key::Endpoint(id) = self.key {
+        if let To::Endpoint(id) = self.key.to {
             self.cluster.picker.borrow_mut().finished(id);
         }
     }
 }
 
-/// Chooses an endpoint; `original` is where the client's connection was meant for.
+/// What is to be sent, as far as the way depends on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Purpose<'a> {
+    /// Where the client's connection was meant for.
+    pub original: Option<SocketAddr>,
+    /// Whom the request is for.
+    pub authority: &'a [u8],
+}
+
+/// Protocols to offer by ALPN.
+#[derive(Clone, Copy, Debug)]
+pub enum Offer<'a> {
+    /// Where the configuration names none.
+    Fallback(&'a [&'a [u8]]),
+    /// Whatever the configuration names.
+    Only(&'a [&'a [u8]]),
+}
+
+/// Chooses an endpoint.
 pub fn pick(
     worker: &Worker,
     cluster: &Rc<ClusterState>,
     want: &Want<'_>,
-    original: Option<SocketAddr>,
+    purpose: Purpose<'_>,
 ) -> Option<Picked> {
     if matches!(cluster.config.discovery, ir::Discovery::OriginalDst) {
-        let address = original?;
+        let address = purpose.original?;
         return Some(Picked {
             cluster: cluster.clone(),
-            key: Key::Address(address),
+            key: Key { to: To::Address(address), security: security(cluster, None, purpose) },
             address: Address::Ip(address),
             hostname: "".into(),
             workload: None,
-            encrypted: is_encrypted(&cluster.config, None),
         });
     }
     let mut picker = cluster.picker.borrow_mut();
@@ -87,47 +103,62 @@ pub fn pick(
     let endpoint = picker.endpoint(id)?;
     let (address, hostname) = (endpoint.address.clone(), endpoint.hostname.clone());
     let workload = crate::istio::workload_of(endpoint);
-    let encrypted = is_encrypted(&cluster.config, Some(endpoint));
+    let security = security(cluster, Some(endpoint), purpose);
     picker.started(id);
     drop(picker);
-    Some(Picked {
-        cluster: cluster.clone(),
-        key: Key::Endpoint(id),
-        address,
-        hostname,
-        workload,
-        encrypted,
-    })
+    let key = Key { to: To::Endpoint(id), security };
+    Some(Picked { cluster: cluster.clone(), key, address, hostname, workload })
 }
 
-/// Whether the cluster's connections to this endpoint are TLS: the first match of the endpoint's
-/// metadata decides, then the cluster.
-fn is_encrypted(cluster: &ir::Cluster, endpoint: Option<&ir::Endpoint>) -> bool {
-    if cluster.tls_matches.is_empty() {
-        return cluster.tls.is_some();
+/// How connections to this endpoint are encrypted: the first match of the endpoint's metadata
+/// decides, then the cluster.
+fn security(
+    cluster: &ClusterState,
+    endpoint: Option<&ir::Endpoint>,
+    purpose: Purpose<'_>,
+) -> Option<Security> {
+    let config = &cluster.config;
+    if config.tls.is_none() && config.tls_matches.is_empty() {
+        return None;
     }
     let said = endpoint.and_then(|e| e.metadata.get("envoy.transport_socket_match"));
-    let matched = cluster.tls_matches.iter().find(|m| {
+    let matched = config.tls_matches.iter().position(|m| {
         m.criteria.iter().all(|(key, wanted)| said.and_then(|s| s.get(key)) == Some(wanted))
     });
-    matched.map_or(cluster.tls.is_some(), |m| m.tls.is_some())
+    let (socket, tls) = match matched {
+        Some(i) => (Place::Match(i), config.tls_matches[i].tls.as_ref()?),
+        None => (Place::Whole, config.tls.as_ref()?),
+    };
+    let name = match tls.auto_sni {
+        true if !purpose.authority.is_empty() => {
+            let (host, _) = policy::normal::split_port(purpose.authority);
+            std::str::from_utf8(host).ok().map(Str::from)
+        }
+        _ => Some(tls.sni.clone()).filter(|name| !name.is_empty()),
+    };
+    Some(Security { socket, name })
 }
 
 /// A connection to the endpoint. `spare` allows one that was used before.
-pub async fn connection(worker: &Worker, picked: &Picked, spare: bool) -> Result<Connection, Loss> {
-    if spare && let Some(connection) = picked.cluster.pool.take(picked.key) {
+pub async fn connection(
+    worker: &Worker,
+    picked: &Picked,
+    spare: bool,
+    offer: Offer<'_>,
+) -> Result<Connection, Loss> {
+    if spare && let Some(connection) = picked.cluster.pool.take(&picked.key) {
         return Ok(connection);
     }
-    connect(worker, picked).await
+    connect(worker, picked, offer).await
 }
 
 /// A new connection, within the cluster's limits and connect timeout.
-pub async fn connect(worker: &Worker, picked: &Picked) -> Result<Connection, Loss> {
+pub async fn connect(
+    worker: &Worker,
+    picked: &Picked,
+    offer: Offer<'_>,
+) -> Result<Connection, Loss> {
     let (cluster, shard) = (&picked.cluster, &worker.shard);
-    if picked.encrypted {
-        // What must be encrypted is never sent in the clear.
-        return Err(Loss::Connect("TLS to this cluster is not available".to_owned()));
-    }
     let Some(pending) = cluster.breakers.enter(Limit::Pending) else {
         shard.inc(cluster.stats.rq_pending_overflow);
         return Err(Loss::Overflow);
@@ -137,16 +168,24 @@ pub async fn connect(worker: &Worker, picked: &Picked) -> Result<Connection, Los
         return Err(Loss::Overflow);
     };
     shard.inc(cluster.stats.rq_pending_total);
-    let timeout = cluster.connect_timeout();
-    let connecting = open(worker, cluster, &picked.address);
-    let opened = tokio::time::timeout(timeout, connecting).await;
+    let connecting = async {
+        let (socket, ends) = open(worker, cluster, &picked.address)
+            .await
+            .map_err(|e| format!("delayed connect error: {}", plain(&e)))?;
+        let io = match &picked.key.security {
+            None => Io::Plain(socket),
+            Some(security) => secure(worker, cluster, security, socket, offer).await?,
+        };
+        Ok::<_, String>((io, ends))
+    };
+    let opened = tokio::time::timeout(cluster.connect_timeout(), connecting).await;
     drop(pending);
     let (io, ends) = match opened {
         Ok(Ok(opened)) => opened,
-        Ok(Err(e)) => {
+        Ok(Err(why)) => {
             shard.inc(cluster.stats.cx_connect_fail);
             picked.report(worker, Outcome::Local(LocalFailure::Connect));
-            return Err(Loss::Connect(format!("delayed connect error: {}", plain(&e))));
+            return Err(Loss::Connect(why));
         }
         Err(_) => {
             shard.inc(cluster.stats.cx_connect_fail);
@@ -159,6 +198,31 @@ pub async fn connect(worker: &Worker, picked: &Picked) -> Result<Connection, Los
     Ok(Connection { io, ends: Rc::new(ends), served: 0, counted: Some(permit) })
 }
 
+/// The handshake. What must be encrypted is never sent in the clear.
+async fn secure(
+    worker: &Worker,
+    cluster: &ClusterState,
+    security: &Security,
+    socket: Socket,
+    offer: Offer<'_>,
+) -> Result<Io, String> {
+    let made = cluster.tls.borrow().at(security.socket).cloned();
+    let made = made.ok_or("the configuration has no TLS for this endpoint")?;
+    let context = made.context.as_ref().map_err(Clone::clone)?;
+    let (shard, stats) = (&worker.shard, &cluster.stats);
+    match io::connect(socket, context, security.name.as_deref(), offer).await {
+        Ok(session) => {
+            shard.inc(stats.ssl_handshake);
+            Ok(Io::Secure(Box::new(session)))
+        }
+        Err(e) => {
+            shard.inc(stats.ssl_connection_error);
+            tracing::info!("TLS to cluster {}: {e}", cluster.config.name);
+            Err(e.to_string())
+        }
+    }
+}
+
 /// The system's words without its number.
 fn plain(e: &std::io::Error) -> String {
     let text = e.to_string();
@@ -169,7 +233,7 @@ async fn open(
     worker: &Worker,
     cluster: &ClusterState,
     address: &Address,
-) -> std::io::Result<(Io, Ends)> {
+) -> std::io::Result<(Socket, Ends)> {
     match address {
         Address::Ip(address) => open_tcp(worker, cluster, *address).await,
         Address::Pipe(path) => {
@@ -178,7 +242,7 @@ async fn open(
                 None => path.to_string(),
             };
             let stream = UnixStream::connect(&path).await?;
-            Ok((Io::Unix(stream), Ends { local: Shown::pipe(""), remote: Shown::pipe(&path) }))
+            Ok((Socket::Unix(stream), Ends { local: Shown::pipe(""), remote: Shown::pipe(&path) }))
         }
         Address::Name(name, port) => {
             let mut last = std::io::ErrorKind::NotFound.into();
@@ -197,7 +261,7 @@ async fn open_tcp(
     worker: &Worker,
     cluster: &ClusterState,
     address: SocketAddr,
-) -> std::io::Result<(Io, Ends)> {
+) -> std::io::Result<(Socket, Ends)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(mark) = worker.shared.mark {
         net::set_mark(&socket, mark)?;
@@ -209,7 +273,7 @@ async fn open_tcp(
     keepalive(&socket, &cluster.config)?;
     let stream = socket.connect(address).await?;
     let local = stream.local_addr()?;
-    Ok((Io::Tcp(stream), Ends { local: Shown::new(local), remote: Shown::new(address) }))
+    Ok((Socket::Tcp(stream), Ends { local: Shown::new(local), remote: Shown::new(address) }))
 }
 
 fn keepalive(socket: &TcpSocket, config: &ir::Cluster) -> std::io::Result<()> {

@@ -2,7 +2,9 @@
 
 use crate::io::Io;
 use crate::pick::Ends;
+use crate::security;
 use balance::EndpointId;
+use ir::Str;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -19,11 +21,26 @@ pub struct Connection {
 }
 
 /// Where a connection leads: connections are shared only between requests that agree on all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub to: To,
+    /// How it is encrypted; `None` is plaintext.
+    pub security: Option<Security>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Key {
+pub enum To {
     Endpoint(EndpointId),
     /// An original destination.
     Address(std::net::SocketAddr),
+}
+
+/// The TLS of a connection to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Security {
+    pub socket: security::Place,
+    /// The server that is asked for.
+    pub name: Option<Str>,
 }
 
 /// Idle connections kept for one key.
@@ -37,9 +54,9 @@ pub struct Pool {
 
 impl Pool {
     /// The connection that was used last and still lives.
-    pub fn take(&self, key: Key) -> Option<Connection> {
+    pub fn take(&self, key: &Key) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        let list = idle.get_mut(&key)?;
+        let list = idle.get_mut(key)?;
         while let Some((connection, _)) = list.pop() {
             self.count.set(self.count.get() - 1);
             if connection.io.is_quiet() {
@@ -49,9 +66,12 @@ impl Pool {
         None
     }
 
-    pub fn put(&self, key: Key, connection: Connection, now: Instant) {
+    pub fn put(&self, key: &Key, connection: Connection, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        let list = idle.entry(key).or_default();
+        if !idle.contains_key(key) {
+            idle.insert(key.clone(), Vec::new());
+        }
+        let Some(list) = idle.get_mut(key) else { return };
         if list.len() < KEPT {
             list.push((connection, now));
             self.count.set(self.count.get() + 1);

@@ -1,6 +1,7 @@
 //! A configuration made ready to run: compiled once, published as one `Arc`, never changed. What is
 //! unchanged since the last one is shared with it.
 
+use crate::security::{self, ClusterTls, Made, Secrets};
 use balance::Usage;
 use base::Finding;
 use ir::{FilterChain, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal};
@@ -24,6 +25,7 @@ pub struct Runtime {
     /// Route configurations by name (those that came by RDS).
     pub tables: HashMap<Str, Arc<BoundTable>>,
     pub sinks: Vec<Sink>,
+    secrets: Secrets,
     pub findings: Vec<Finding>,
 }
 
@@ -31,6 +33,7 @@ pub struct Runtime {
 pub struct ClusterRt {
     pub config: Arc<ir::Cluster>,
     pub endpoints: Arc<ir::Endpoints>,
+    pub tls: Arc<ClusterTls>,
     pub stats: ClusterStats,
     pub usage: Arc<Usage>,
 }
@@ -49,12 +52,17 @@ pub struct ListenerRt {
     pub config: Arc<Listener>,
     pub chains: Vec<ChainRt>,
     pub default_chain: Option<ChainRt>,
+    /// By place in `chains`, then of the default chain; `None` is plaintext.
+    tls: Vec<Option<ChainTls>>,
     pub stats: ListenerStats,
     /// For connections that no chain wants.
     pub logs: Vec<(LogRule, u32)>,
     /// Connections that count against a limit, over configurations.
     pub open: Arc<AtomicU64>,
 }
+
+/// The TLS context of one chain.
+pub type ChainTls = Arc<Made<tls::ServerContext>>;
 
 #[derive(Clone, Debug)]
 pub enum ChainRt {
@@ -103,7 +111,8 @@ const BUFFER_LIMIT: usize = 1 << 20;
 impl Runtime {
     /// Compiles a configuration. `previous` lends what has not changed.
     pub fn new(config: &ir::Config, previous: Option<&Runtime>, registry: &Registry) -> Self {
-        let mut runtime = Runtime::default();
+        let secrets = Secrets::new(&config.secrets, previous.map(|p| &p.secrets));
+        let mut runtime = Runtime { secrets, ..Runtime::default() };
         runtime.add_clusters(config, previous, registry);
         for route in &config.routes {
             let old = previous.and_then(|p| p.tables.get(&route.name));
@@ -145,6 +154,8 @@ impl Runtime {
             } else {
                 &cluster.alt_stat_name
             };
+            let tls = old.map(|old| (&*old.config, &old.tls));
+            let tls = ClusterTls::new(cluster, &self.secrets, tls, &mut self.findings);
             let place = self.clusters.len() as u32;
             self.cluster_places.insert(cluster.name.clone(), place);
             self.clusters.push(ClusterRt {
@@ -153,6 +164,7 @@ impl Runtime {
                     _ => cluster.clone(),
                 },
                 endpoints,
+                tls,
                 stats: old.map_or_else(|| ClusterStats::new(registry, stats_name), |o| o.stats),
                 usage: old.map_or_else(Arc::default, |o| o.usage.clone()),
             });
@@ -162,10 +174,6 @@ impl Runtime {
     /// What a cluster asks for and this data plane does not do is said, and refused at run time.
     fn say_what_is_missing(&mut self, cluster: &ir::Cluster) {
         let path = format!("cluster[{}]", cluster.name);
-        if cluster.tls.is_some() || cluster.tls_matches.iter().any(|m| m.tls.is_some()) {
-            let message = "TLS is not available; requests that need it are refused";
-            self.findings.push(Finding::warning(format!("{path}.transport_socket"), message));
-        }
         if cluster.proxy_protocol.is_some() {
             let message = "the PROXY protocol is not spoken to upstreams; remove it";
             self.findings.push(Finding::error(format!("{path}.proxy_protocol"), message));
@@ -208,11 +216,25 @@ impl Runtime {
         };
         let chains = config.chains.iter().map(&mut chain).collect();
         let default_chain = config.default_chain.as_ref().map(&mut chain);
+        let tls = self.chains_tls(config, old);
         let address = config.address.to_string().replace(':', "_");
         let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
         let open = old.map_or_else(Arc::default, |o| o.open.clone());
         let logs = self.logs(&config.access_log, &format!("listener[{}]", config.name));
-        ListenerRt { config: config.clone(), chains, default_chain, stats, logs, open }
+        ListenerRt { config: config.clone(), chains, default_chain, tls, stats, logs, open }
+    }
+
+    fn chains_tls(&mut self, config: &Listener, old: Option<&ListenerRt>) -> Vec<Option<ChainTls>> {
+        let secrets = &self.secrets;
+        let findings = &mut self.findings;
+        let chains = config.chains.iter().chain(&config.default_chain);
+        let made = chains.enumerate().map(|(i, chain)| {
+            let tls = chain.tls.as_ref()?;
+            let old = old.and_then(|old| old.tls_of(chain, i));
+            let path = format!("listener[{}].filter_chains[{}]", config.name, chain.name);
+            Some(security::server(tls, secrets, old, &path, findings))
+        });
+        made.collect()
     }
 
     fn manager(&mut self, config: &HttpManager, path: &str, registry: &Registry) -> ManagerRt {
@@ -329,6 +351,26 @@ fn endpoints_of(
 }
 
 impl ListenerRt {
+    /// The context of a chain; `None` is plaintext.
+    pub fn tls(&self, place: Place) -> Option<&ChainTls> {
+        let i = match place {
+            Place::At(i) => i,
+            Place::Default => self.chains.len(),
+        };
+        self.tls.get(i)?.as_ref()
+    }
+
+    /// What was made for the same TLS settings of a chain of this name, most likely at `place`.
+    fn tls_of(&self, chain: &FilterChain, place: usize) -> Option<&ChainTls> {
+        let all = || self.config.chains.iter().chain(&self.config.default_chain);
+        let same = |c: &FilterChain| c.name == chain.name && c.tls == chain.tls;
+        let found = match all().nth(place) {
+            Some(c) if same(c) => place,
+            _ => all().position(same)?,
+        };
+        self.tls.get(found)?.as_ref()
+    }
+
     pub fn chain(&self, place: Place) -> Option<&ChainRt> {
         match place {
             Place::At(i) => self.chains.get(i),

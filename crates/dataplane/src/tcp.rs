@@ -6,7 +6,7 @@ use crate::buffer::{Buffer, LARGE, Stock};
 use crate::identify::Identified;
 use crate::io::Io;
 use crate::istio;
-use crate::pick::{self, Picked};
+use crate::pick::{self, Offer, Picked, Purpose};
 use crate::pool::Connection;
 use crate::reply::Loss;
 use crate::runtime::TcpRt;
@@ -125,13 +125,14 @@ pub async fn dial(
         stream.flags.set(Flag::NoRouteFound);
         return None;
     };
+    let purpose = Purpose { original, ..Purpose::default() };
     for _ in 0..proxy.config.max_connect_attempts.unwrap_or(1).max(1) {
-        let Some(picked) = pick::pick(worker, &cluster, &Want::default(), original) else {
+        let Some(picked) = pick::pick(worker, &cluster, &Want::default(), purpose) else {
             stream.flags.set(Flag::NoHealthyUpstream);
             return None;
         };
         stream.attempts += 1;
-        match pick::connect(worker, &picked).await {
+        match pick::connect(worker, &picked, Offer::Fallback(&[])).await {
             Ok(connection) => {
                 stream.flags = Default::default();
                 stream.upstream = Some(connection.ends.clone());
@@ -275,9 +276,12 @@ impl Half {
                 self.bytes += n as u64;
             } else if self.ended {
                 to.shutdown_write();
+                ready!(to.poll_flush(cx))?;
                 self.done = true;
             } else {
                 if from.poll_readable(cx)?.is_pending() {
+                    // What was encrypted may still wait.
+                    let _ = to.poll_flush(cx)?;
                     // Nothing held while nothing moves.
                     stock.take_back(std::mem::take(&mut self.buffer));
                     return Poll::Pending;

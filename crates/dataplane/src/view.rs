@@ -5,6 +5,7 @@ use crate::h2::Carriers;
 use crate::istio::Service;
 use crate::pool::Pool;
 use crate::runtime::{ClusterRt, Runtime};
+use crate::security::ClusterTls;
 use balance::{Breakers, Picker};
 use base::Env;
 use std::cell::RefCell;
@@ -31,6 +32,8 @@ pub struct ClusterState {
     pub breakers: Rc<Breakers>,
     pub pool: Pool,
     pub carriers: Carriers,
+    /// Replaced when its secrets are; connections that are open stay.
+    pub tls: RefCell<Arc<ClusterTls>>,
     pub stats: telemetry::ClusterStats,
     pub codes: RefCell<CodeStats>,
     pub service: Option<Service>,
@@ -44,6 +47,7 @@ impl ClusterState {
             breakers: Breakers::new(&from.config.breakers, from.usage.clone()),
             pool: Pool::default(),
             carriers: Carriers::default(),
+            tls: RefCell::new(from.tls.clone()),
             stats: from.stats,
             service: Service::of(&from.config),
             codes: RefCell::new(CodeStats::cluster(&from.config.name)),
@@ -87,6 +91,7 @@ impl View {
                     if !Arc::ptr_eq(picker.endpoints(), &new.endpoints) {
                         picker.update(&new.config, new.endpoints.clone(), env);
                     }
+                    *old.tls.borrow_mut() = new.tls.clone();
                     old.clone()
                 }
                 _ => Rc::new(ClusterState::new(new, env)),

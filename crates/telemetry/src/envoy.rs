@@ -39,6 +39,8 @@ metrics! {
         histogram rq_time = "upstream_rq_time",
         gauge membership_total = "membership_total",
         gauge membership_healthy = "membership_healthy",
+        counter ssl_handshake = "ssl.handshake",
+        counter ssl_connection_error = "ssl.connection_error",
         counter ejections = "outlier_detection.ejections_enforced_total",
     }
 }

@@ -1,11 +1,12 @@
 //! Certificates, keys and roots as values: read from PEM, checked at once, so that what exists is usable.
 
 use base::{SpiffeId, WallTime};
-use rustls::RootCertStore;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use std::sync::Arc;
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 /// A certificate chain with its private key.
 #[derive(Clone, Debug)]
@@ -18,7 +19,13 @@ pub struct Credential {
 #[derive(Clone, Debug)]
 pub struct Trust {
     pub(crate) roots: Arc<RootCertStore>,
+    /// As they were given: a peer may present one of them itself.
+    pub(crate) certificates: Arc<[CertificateDer<'static>]>,
 }
+
+/// Lists of certificates that are revoked.
+#[derive(Clone, Debug)]
+pub struct Revoked(pub(crate) Arc<[CertRevocationList<'static>]>);
 
 /// What a certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +59,10 @@ impl Credential {
             .map_err(|e| TlsError::Pem { what: "the private key", reason: e.to_string() })?;
         let leaf = chain.first().ok_or(TlsError::Empty { what: "the certificate chain" })?;
         let facts = facts(leaf)?;
-        let key =
-            CertifiedKey::from_der(chain, key, &crate::provider()).map_err(TlsError::Mismatch)?;
-        Ok(Self { key: Arc::new(key), facts })
+        let key = crate::provider().key_provider.load_private_key(key);
+        let key = key.map_err(TlsError::Mismatch)?;
+        belong_together(leaf, &*key)?;
+        Ok(Self { key: Arc::new(CertifiedKey::new(chain, key)), facts })
     }
 
     /// The chain in DER, leaf first.
@@ -65,14 +73,54 @@ impl Credential {
 
 impl Trust {
     pub fn from_pem(roots: &str) -> Result<Self, TlsError> {
+        let list = certificates(roots, "the root certificate")?;
         let mut store = RootCertStore::empty();
-        for root in certificates(roots, "the root certificate")? {
-            store.add(root).map_err(|e| TlsError::Certificate(e.to_string()))?;
+        for root in &list {
+            store.add(root.clone()).map_err(|e| TlsError::Certificate(e.to_string()))?;
         }
+        Self::of(store, list)
+    }
+
+    /// From a collection made by others, of which some may be unreadable to us.
+    pub fn from_bundle(bundle: &str) -> Result<Self, TlsError> {
+        let mut store = RootCertStore::empty();
+        let list = CertificateDer::pem_slice_iter(bundle.as_bytes()).flatten();
+        store.add_parsable_certificates(list);
+        Self::of(store, Vec::new())
+    }
+
+    fn of(store: RootCertStore, list: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
         if store.is_empty() {
             return Err(TlsError::Empty { what: "the root certificate" });
         }
-        Ok(Self { roots: Arc::new(store) })
+        Ok(Self { roots: Arc::new(store), certificates: list.into() })
+    }
+}
+
+impl Revoked {
+    pub fn from_pem(lists: &str) -> Result<Self, TlsError> {
+        let what = "the revocation list";
+        let unreadable = |reason: String| TlsError::Pem { what, reason };
+        let mut read = Vec::new();
+        for list in CertificateRevocationListDer::pem_slice_iter(lists.as_bytes()) {
+            let list = list.map_err(|e| unreadable(e.to_string()))?;
+            let list = OwnedCertRevocationList::from_der(&list);
+            read.push(list.map_err(|e| unreadable(e.to_string()))?.into());
+        }
+        if read.is_empty() {
+            return Err(TlsError::Empty { what });
+        }
+        Ok(Self(read.into()))
+    }
+}
+
+/// Compares public keys. Certificates of any version are welcome, since only peers judge them.
+fn belong_together(leaf: &[u8], key: &dyn SigningKey) -> Result<(), TlsError> {
+    let (_, cert) = x509_parser::parse_x509_certificate(leaf)
+        .map_err(|e| TlsError::Certificate(e.to_string()))?;
+    match key.public_key() {
+        Some(public) if public.as_ref() == cert.public_key().raw => Ok(()),
+        _ => Err(TlsError::Mismatch(InconsistentKeys::KeyMismatch.into())),
     }
 }
 

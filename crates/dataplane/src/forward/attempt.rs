@@ -4,7 +4,7 @@ use super::upstream::{Channel, Upstream};
 use super::{Answer, Downstream, Effort, failure, is_idempotent};
 use crate::alarm::Alarm;
 use crate::istio;
-use crate::pick::{self, Picked};
+use crate::pick::{self, Picked, Purpose};
 use crate::record::Record;
 use crate::replay::Replayed;
 use crate::reply::{Loss, Reply};
@@ -16,6 +16,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use tokio::time::Instant;
+use wire::RequestHead;
 use wire::h1::{BodyError, Framing};
 
 pub(super) enum Attempt {
@@ -71,7 +72,9 @@ impl Effort<'_, '_> {
         let avoid = if rules.avoid_previous { self.tried.as_slice() } else { &[] };
         let want = Want { hash: self.hash, avoid, attempts: rules.attempts_to_avoid };
         let worker = record.worker.clone();
-        let Some(picked) = pick::pick(&worker, &routed.cluster, &want, self.job.original) else {
+        let authority = record.heads.request.authority();
+        let purpose = Purpose { original: self.job.original, authority };
+        let Some(picked) = pick::pick(&worker, &routed.cluster, &want, purpose) else {
             worker.shard.inc(routed.cluster.stats.cx_none_healthy);
             return Attempt::Refused(Box::new(Reply::no_healthy_upstream()));
         };

@@ -3,7 +3,7 @@
 
 use super::Effort;
 use super::upstream::{Channel, Upstream};
-use crate::pick::{self, Picked};
+use crate::pick::{self, Picked, Purpose};
 use crate::record::Record;
 use crate::replay::Kept;
 use crate::reply::Loss;
@@ -69,7 +69,9 @@ impl Copy {
     async fn send(self, body: Rc<Kept>, kind: Body) -> Result<(), Loss> {
         let (worker, cluster) = (&self.worker, &self.cluster);
         let _permit = cluster.breakers.enter(Limit::Requests).ok_or(Loss::Overflow)?;
-        let picked = pick::pick(worker, cluster, &Want::default(), None).ok_or(Loss::Overflow)?;
+        let purpose = Purpose { authority: self.request.authority(), ..Purpose::default() };
+        let picked =
+            pick::pick(worker, cluster, &Want::default(), purpose).ok_or(Loss::Overflow)?;
         let version = self.request.version;
         let channel = Channel::get(worker, version, &picked, true, false).await?;
         worker.shard.inc(cluster.stats.rq_total);

@@ -1,6 +1,6 @@
 //! The upstream's side of one exchange, by whichever protocol the cluster wants.
 
-use crate::pick::{self, Ends, Picked};
+use crate::pick::{self, Ends, Offer, Picked};
 use crate::pool::Connection;
 use crate::reply::Loss;
 use crate::stream::{Fill, Sink, Source, SourceError};
@@ -39,13 +39,22 @@ impl Channel {
         let second = match picked.cluster.config.protocol {
             UpstreamProtocol::Http2 => true,
             UpstreamProtocol::Downstream => version == Version::Http2,
+            UpstreamProtocol::Auto if picked.key.security.is_some() && !upgrade => {
+                let carriers = &picked.cluster.carriers;
+                return Ok(match carriers.lease_or(worker, picked, spare).await? {
+                    h2::Either::First(connection) => Channel::Http1(connection),
+                    h2::Either::Second(lease) => Channel::Http2(lease),
+                });
+            }
             // Without TLS there is no ALPN to ask.
             UpstreamProtocol::Http1 | UpstreamProtocol::Auto => false,
         };
         if second && !upgrade {
             return picked.cluster.carriers.lease(worker, picked).await.map(Channel::Http2);
         }
-        pick::connection(worker, picked, spare).await.map(Channel::Http1)
+        let protocol: &[&[u8]] = &[b"http/1.1"];
+        let offer = if upgrade { Offer::Only(protocol) } else { Offer::Fallback(protocol) };
+        pick::connection(worker, picked, spare, offer).await.map(Channel::Http1)
     }
 
     /// What the endpoint's kernel has taken so far, on a connection of this request's own.
@@ -134,7 +143,7 @@ impl Upstream {
         connection.served = connection.served.saturating_add(1);
         let most = cluster.config.common.max_requests_per_connection;
         if clean && (most == 0 || connection.served < most) {
-            cluster.pool.put(picked.key, connection, Instant::now());
+            cluster.pool.put(&picked.key, connection, Instant::now());
         }
     }
 }

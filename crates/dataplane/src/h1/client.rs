@@ -76,10 +76,17 @@ impl Client {
             let most = self.limits.head + 1;
             match ready!(self.reader.buffer.poll_fill(&self.connection.io, cx, most)) {
                 Ok(0) if self.answered => return Poll::Ready(Err(Loss::Protocol)),
-                Ok(0) | Err(_) => return Poll::Ready(Err(Loss::Closed)),
+                Ok(0) => return Poll::Ready(Err(Loss::Closed)),
+                Err(_) => return Poll::Ready(Err(self.broken())),
                 Ok(_) => {}
             }
         }
+    }
+
+    /// With TLS 1.3 a server refuses our certificate only after the handshake has ended for us.
+    fn broken(&self) -> Loss {
+        let refused = self.connection.io.failure().filter(|_| self.connection.served == 0);
+        refused.filter(|_| !self.answered).map_or(Loss::Closed, Loss::Connect)
     }
 
     /// Whether the answer was read to its end and nothing follows it.

@@ -157,7 +157,7 @@ impl Writer {
             }
             self.advance(n);
         }
-        Poll::Ready(Ok(()))
+        io.poll_flush(cx)
     }
 
     pub fn poll_finish(

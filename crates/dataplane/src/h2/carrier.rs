@@ -4,7 +4,7 @@
 use super::settings;
 use super::transport::Transport;
 use crate::buffer::Buffer;
-use crate::pick::{self, Ends, Picked};
+use crate::pick::{self, Ends, Offer, Picked};
 use crate::pool::{Connection, Key};
 use crate::reply::Loss;
 use crate::worker::Worker;
@@ -47,11 +47,20 @@ pub struct Carriers {
 /// The connections to one endpoint.
 #[derive(Debug, Default)]
 struct Slot {
+    /// The server chose another protocol when it was last asked.
+    declined: Cell<bool>,
     list: RefCell<Vec<Rc<Carrier>>>,
     /// Held by whoever opens a connection; the others wait, since it will do for them too.
     opening: tokio::sync::Mutex<()>,
     /// The last attempt that failed, for those who waited for it.
     failed: RefCell<Option<(Instant, Loss)>>,
+}
+
+/// What the server has chosen.
+#[derive(Debug)]
+pub enum Either {
+    First(Connection),
+    Second(Lease),
 }
 
 /// Connections to one endpoint that one worker opens at most.
@@ -60,7 +69,7 @@ const MOST: usize = 64;
 impl Carriers {
     /// A place on a connection to the picked endpoint, which is opened if need be.
     pub async fn lease(&self, worker: &Rc<Worker>, picked: &Picked) -> Result<Lease, Loss> {
-        let slot = self.slot(picked.key);
+        let slot = self.slot(&picked.key);
         let asked = Instant::now();
         loop {
             if let Some(lease) = slot.lease() {
@@ -87,8 +96,49 @@ impl Carriers {
         }
     }
 
-    fn slot(&self, key: Key) -> Rc<Slot> {
-        self.by_key.borrow_mut().entry(key).or_default().clone()
+    /// A place on a connection, where the server decides by ALPN whether it speaks HTTP/2.
+    pub async fn lease_or(
+        &self,
+        worker: &Rc<Worker>,
+        picked: &Picked,
+        spare: bool,
+    ) -> Result<Either, Loss> {
+        let slot = self.slot(&picked.key);
+        loop {
+            if let Some(lease) = slot.lease() {
+                match lease.ready().await {
+                    Some(ready) => return Ok(Either::Second(ready)),
+                    None => continue,
+                }
+            }
+            if spare && let Some(connection) = picked.cluster.pool.take(&picked.key) {
+                return Ok(Either::First(connection));
+            }
+            // While nothing is known, one connection finds out for all that wait.
+            let _turn = match slot.declined.get() {
+                true => None,
+                false => Some(slot.opening.lock().await),
+            };
+            if slot.has_room() || (_turn.is_some() && slot.declined.get()) {
+                continue;
+            }
+            let offer = Offer::Fallback(&[b"h2", b"http/1.1"]);
+            let connection = pick::connect(worker, picked, offer).await?;
+            let second = connection.io.alpn().is_some_and(|p| p == b"h2");
+            slot.declined.set(!second);
+            if !second {
+                return Ok(Either::First(connection));
+            }
+            slot.add(begin(worker, picked, connection).await?);
+        }
+    }
+
+    fn slot(&self, key: &Key) -> Rc<Slot> {
+        let mut slots = self.by_key.borrow_mut();
+        match slots.get(key) {
+            Some(slot) => slot.clone(),
+            None => slots.entry(key.clone()).or_default().clone(),
+        }
     }
 
     /// Closes connections that have carried nothing since `then`, and forgets those that are over.
@@ -171,10 +221,20 @@ impl Drop for Lease {
     }
 }
 
-/// Opens a connection and starts its driver on this worker.
+/// Opens a connection.
 async fn open(worker: &Rc<Worker>, picked: &Picked) -> Result<Rc<Carrier>, Loss> {
+    let connection = pick::connect(worker, picked, Offer::Fallback(&[b"h2"])).await?;
+    begin(worker, picked, connection).await
+}
+
+/// Starts the driver of a connection.
+async fn begin(
+    worker: &Rc<Worker>,
+    picked: &Picked,
+    connection: Connection,
+) -> Result<Rc<Carrier>, Loss> {
     let config = &picked.cluster.config;
-    let Connection { io, ends, counted, .. } = pick::connect(worker, picked).await?;
+    let Connection { io, ends, counted, .. } = connection;
     let transport = Transport::new(Buffer::default(), io);
     let handshake = settings::client(&config.http2).handshake::<_, Bytes>(transport);
     let (send, connection) = handshake.await.map_err(|_| Loss::Closed)?;

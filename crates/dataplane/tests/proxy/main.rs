@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
 
+mod certificates;
 mod http1;
 mod mesh;
 mod protocol;
 mod robust;
 mod support;
 mod tcp;
+mod tls;
+mod tls_upstream;

@@ -271,16 +271,13 @@ fn a_client_that_leaves_ends_the_upstream_request() {
 
 #[test]
 fn what_must_be_encrypted_is_never_sent_in_the_clear() {
-    let (upstream, connections) = echo();
+    let (heard, first) = std::sync::mpsc::channel();
+    let (upstream, _) = upstream(move |peer, _| heard.send(peer.exactly(1)).unwrap());
     let mut config = simple(upstream);
-    let mut secure = (*config.clusters[0]).clone();
-    secure.tls = Some(Default::default());
-    config.clusters = vec![Arc::new(secure)];
-    let proxy = dataplane::Proxy::start(Default::default()).unwrap();
-    assert_eq!(proxy.publish(&config).len(), 1);
-    let at = proxy.bound(ANY.parse().unwrap()).unwrap();
+    Arc::make_mut(&mut config.clusters[0]).tls = Some(Default::default());
+    let (_proxy, at) = run(&config);
     assert_eq!(Peer::connect(at).get("/").status(), 503);
-    assert_eq!(connections.load(Ordering::SeqCst), 0);
+    assert_eq!(first.recv_timeout(PATIENCE).unwrap(), [22], "a handshake and nothing else");
 }
 
 #[test]
