@@ -16,9 +16,11 @@ pub enum App {
     Echo,
     ExtAuthz,
     Load,
+    Postgres,
+    Mariadb,
 }
 
-const NAMES: [(&str, App); 16] = [
+const NAMES: [(&str, App); 19] = [
     ("productpage", App::Productpage),
     ("details", App::Details),
     ("reviews", App::Reviews(1)),
@@ -35,6 +37,9 @@ const NAMES: [(&str, App); 16] = [
     ("fortio", App::Echo),
     ("ext-authz", App::ExtAuthz),
     ("load", App::Load),
+    ("postgres", App::Postgres),
+    ("mariadb", App::Mariadb),
+    ("mysql", App::Mariadb),
 ];
 
 /// The application and the arguments that are left for it.

@@ -7,6 +7,7 @@
 mod bookinfo;
 mod choice;
 mod client;
+mod database;
 mod echo;
 mod ext_authz;
 mod flags;
@@ -37,7 +38,7 @@ pub fn main(args: Vec<String>) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(app, Flags::parse(rest))),
+        Ok(runtime) => runtime.block_on(run(app, rest)),
         Err(error) => Err(error.into()),
     };
     match result {
@@ -49,7 +50,8 @@ pub fn main(args: Vec<String>) -> ExitCode {
     }
 }
 
-async fn run(app: App, flags: Flags) -> anyhow::Result<()> {
+async fn run(app: App, args: &[String]) -> anyhow::Result<()> {
+    let flags = Flags::parse(args);
     match app {
         App::Productpage => bookinfo::productpage(&flags).await,
         App::Details => bookinfo::details(&flags).await,
@@ -63,5 +65,8 @@ async fn run(app: App, flags: Flags) -> anyhow::Result<()> {
         App::Echo => echo::run(&flags).await,
         App::ExtAuthz => ext_authz::run(&flags).await,
         App::Load => load::run(&flags).await,
+        // These become other programs, and return only if they cannot.
+        App::Postgres => Err(database::postgres(args)),
+        App::Mariadb => Err(database::mariadb(args)),
     }
 }

@@ -18,6 +18,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("procps", "tests"),
     ("python3-venv", "real Envoy"),
     ("redis-server", "protocol tests"),
+    ("postgresql", "protocol tests"),
+    ("mariadb-server", "protocol tests"),
     ("prometheus", "promtool"),
     ("nginx-light", "benchmarks"),
     ("haproxy", "benchmarks"),

@@ -15,6 +15,8 @@ use crate::shim::PROGRAMS;
 pub const EXEC_ANNOTATION: &str = "lateen.dev/exec";
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+const POSTGRES: &str = "/usr/lib/postgresql";
+
 /// What an image consists of, as far as it matters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
@@ -23,6 +25,8 @@ pub struct Image {
     pub env: Vec<(String, String)>,
     /// Commands by name, with the words that replace the name.
     pub commands: BTreeMap<String, Vec<String>>,
+    /// A program that the host must have for the image's own to work.
+    pub needs: Option<&'static str>,
     /// A directory of the host that must be visible at its own path.
     pub visible: Option<PathBuf>,
 }
@@ -31,8 +35,10 @@ impl Image {
     /// The image of the proxy has Envoy in it; here it lies wherever the user has it.
     pub fn bring_envoy(&mut self, envoy: &Path) {
         if self.commands.contains_key("pilot-agent") {
-            let words = vec![envoy.display().to_string()];
-            self.commands.insert("envoy".to_owned(), words);
+            let path = envoy.display().to_string();
+            // The agent looks for it here; who runs a command in the container, by its name.
+            self.env.push(("LATEEN_ENVOY".to_owned(), path.clone()));
+            self.commands.insert("envoy".to_owned(), vec![path]);
             self.visible = envoy.parent().map(Path::to_owned);
         }
     }
@@ -70,16 +76,22 @@ pub fn find(pod: &Pod, container: &Container, user: &UserImages) -> Result<Image
     }
     let unknown = || NoImage::Unknown { image: container.image.clone(), name: name.to_owned() };
     let image = known(name).ok_or_else(unknown)?;
-    match image.entrypoint.first().or(image.arguments.first()) {
-        Some(program) if !image.commands.contains_key(program) && !on_host(program) => {
-            Err(NoImage::NotInstalled {
-                image: container.image.clone(),
-                name: name.to_owned(),
-                program: program.clone(),
-            })
-        }
-        _ => Ok(image),
+    match missing(&image) {
+        Some(program) => Err(NoImage::NotInstalled {
+            image: container.image.clone(),
+            name: name.to_owned(),
+            program,
+        }),
+        None => Ok(image),
     }
+}
+
+/// The program of the host that the image cannot do without, if it is not there.
+fn missing(image: &Image) -> Option<String> {
+    let first = image.entrypoint.first().or(image.arguments.first());
+    let own = first.filter(|program| !image.commands.contains_key(*program));
+    let needed = own.cloned().or(image.needs.map(str::to_owned))?;
+    (!on_host(&needed)).then_some(needed)
 }
 
 /// The words to run: `command` replaces the entry point and drops its arguments, `args` replaces
@@ -138,6 +150,8 @@ fn known(name: &str) -> Option<Image> {
         "helloworld" => application("helloworld", &["helloworld"]),
         "curl" | "curl-ssl" => host(&["curl"]),
         "busybox" | "alpine" | "sleep" | "debian" | "ubuntu" | "bash" | "netshoot" => host(&["sh"]),
+        "postgres" => database("postgres", &["postgres"], "postgres"),
+        "mariadb" | "mysql" => database("mariadb", &["mariadbd", "mysqld"], "mariadbd"),
         "redis" => host(&["redis-server", "--protected-mode", "no"]),
         "nginx" => host(&["nginx", "-g", "daemon off;"]),
         "python" => host(&["python3"]),
@@ -169,6 +183,14 @@ fn application(app: &str, commands: &[&str]) -> Image {
     image
 }
 
+/// The host's own server, behind a program of ours that does what the image's entry point does.
+fn database(app: &str, commands: &[&str], server: &'static str) -> Image {
+    let mut image = application(app, &[commands, &["docker-entrypoint.sh"]].concat());
+    image.needs = Some(server);
+    image.env[0].1 = search_path().join(":");
+    image
+}
+
 /// A program that stands beside this one.
 fn ours(command: &str, binary: &str, args: &[&str]) -> Image {
     let path = Path::new(PROGRAMS).join(binary).display().to_string();
@@ -190,7 +212,17 @@ fn host(words: &[&str]) -> Image {
 fn on_host(program: &str) -> bool {
     let program = Path::new(program);
     program.is_absolute() && program.exists()
-        || SEARCH_PATH.split(':').any(|d| Path::new(d).join(program).is_file())
+        || search_path().iter().any(|d| Path::new(d).join(program).is_file())
+}
+
+/// Debian keeps the servers of each PostgreSQL apart; the newest comes first.
+fn search_path() -> Vec<String> {
+    let releases = std::fs::read_dir(POSTGRES).into_iter().flatten().flatten();
+    let mut releases: Vec<u32> =
+        releases.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    releases.sort_unstable_by(|a, b| b.cmp(a));
+    let special = releases.iter().map(|release| format!("{POSTGRES}/{release}/bin"));
+    special.chain(SEARCH_PATH.split(':').map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
@@ -234,6 +266,13 @@ mod tests {
             ),
             ("istio/pilot", &[], &["discovery"], "/lateen/programs/lateen control-plane discovery"),
             ("fortio/fortio", &[], &[], "/lateen/programs/lateen-apps fortio server"),
+            (
+                "postgres:16",
+                &[],
+                &["-c", "fsync=off"],
+                "/lateen/programs/lateen-apps postgres -c fsync=off",
+            ),
+            ("library/mysql", &[], &[], "/lateen/programs/lateen-apps mariadb"),
             (
                 "kennethreitz/httpbin",
                 &["gunicorn", "-b", "0.0.0.0:80"],

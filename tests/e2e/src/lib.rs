@@ -2,12 +2,13 @@
 //! user would, and taken down again whatever happens.
 
 pub mod load;
+pub mod machine;
 
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A running mesh; dropping it takes it down and leaves nothing.
@@ -15,6 +16,15 @@ pub struct Mesh {
     bin: PathBuf,
     state: PathBuf,
     ingress: String,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// One mesh at a time: two would share the machine, and each test's patience is for one.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits until no other test of this program has a mesh.
+pub fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What came back for one request.
@@ -33,6 +43,16 @@ pub fn programs() -> Option<PathBuf> {
         println!("skip: LATEEN_BIN_DIR is not set; `cargo xtask test` sets it");
     }
     dir
+}
+
+/// Real Envoy, or `None` with a line that says why the test is skipped.
+pub fn envoy() -> Option<PathBuf> {
+    let path = std::env::var_os("ENVOY").map(PathBuf::from).filter(|p| p.is_file());
+    if path.is_none() {
+        assert!(std::env::var_os("LATEEN_REQUIRE_PEERS").is_none(), "ENVOY names no file");
+        println!("skip: ENVOY names no file; `cargo xtask test` sets it");
+    }
+    path
 }
 
 /// The released samples that lie beside the project, if they do.
@@ -68,7 +88,7 @@ impl Mesh {
     pub fn up(name: &str, flags: &[&str]) -> Option<Mesh> {
         let bin = programs()?;
         let state = std::env::temp_dir().join(format!("lateen-e2e-{name}-{}", std::process::id()));
-        let mut mesh = Mesh { bin, state, ingress: String::new() };
+        let mut mesh = Mesh { bin, state, ingress: String::new(), _turn: turn() };
         mesh.lateen(&[&["up"], flags].concat());
         let status: Value =
             serde_json::from_str(&mesh.lateen(&["status", "-o", "json"])).expect("status is JSON");
@@ -113,6 +133,13 @@ impl Mesh {
         command
     }
 
+    /// Open-loop load from the host; prints a summary as JSON.
+    pub fn load(&self) -> Command {
+        let mut command = Command::new(self.program("lateen-apps"));
+        command.arg("load");
+        command
+    }
+
     /// `kubectl apply` of a text.
     pub fn apply_text(&self, text: &str) -> String {
         with_input(self.kubectl_command().args(["apply", "-f", "-"]), text)
@@ -153,6 +180,9 @@ impl Mesh {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command.env("LATEEN_STATE", &self.state).env_remove("KUBECONFIG");
+        if let Some(envoy) = std::env::var_os("ENVOY") {
+            command.env("LATEEN_ENVOY", envoy);
+        }
         command
     }
 }
@@ -234,15 +264,6 @@ pub fn counter(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
         .filter(|l| l.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')) && has(l))
         .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
-}
-
-/// How often each value came.
-pub fn tally<T: Ord>(values: impl IntoIterator<Item = T>) -> BTreeMap<T, usize> {
-    let mut counts = BTreeMap::new();
-    for value in values {
-        *counts.entry(value).or_default() += 1;
-    }
-    counts
 }
 
 #[cfg(test)]
