@@ -61,6 +61,14 @@ pub trait Kubelet: Send + Sync {
         tty: bool,
     ) -> BoxFuture<'static, Result<ExecStream, ApiError>>;
 
+    /// What the container's own program says from now on.
+    fn attach(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> BoxFuture<'static, Result<ExecStream, ApiError>>;
+
     fn port_forward(
         &self,
         namespace: &str,
@@ -98,6 +106,15 @@ impl Kubelet for NoKubelet {
         _: Vec<String>,
         _: bool,
         _: bool,
+    ) -> BoxFuture<'static, Result<ExecStream, ApiError>> {
+        NoKubelet::refusal()
+    }
+
+    fn attach(
+        &self,
+        _: &str,
+        _: &str,
+        _: &str,
     ) -> BoxFuture<'static, Result<ExecStream, ApiError>> {
         NoKubelet::refusal()
     }

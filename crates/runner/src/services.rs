@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use net::service::{ServiceRule, Transport};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A service that wants to be reached from the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +99,18 @@ fn balancer_hosts(service: &Value) -> Vec<IpAddr> {
     given.into_iter().chain(all).collect()
 }
 
+/// What the status of a service must become, if it shows another load balancer than it has.
+pub fn balancer_status(service: &Value, given: Option<IpAddr>) -> Option<Value> {
+    let shown = text(service, "/status/loadBalancer/ingress/0/ip");
+    let ingress = match given {
+        Some(ip) if shown != ip.to_string() => json!([{"ip": ip.to_string()}]),
+        // One that is only missing for now keeps its address.
+        None if !shown.is_empty() && text(service, "/spec/type") != "LoadBalancer" => Value::Null,
+        _ => return None,
+    };
+    Some(json!({"status": {"loadBalancer": {"ingress": ingress}}}))
+}
+
 /// Ready endpoints of a service's port; if there is none, those that still serve while they end.
 fn endpoints(service: &Value, port_name: &str, slices: &[Arc<Value>]) -> Vec<SocketAddr> {
     let mine = slices.iter().filter(|s| {
@@ -175,7 +187,6 @@ pub(crate) fn namespace(object: &Value) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn service(spec: Value) -> Arc<Value> {
         Arc::new(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}))
@@ -212,6 +223,24 @@ mod tests {
     fn headless_services_have_no_rule() {
         let spec = json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": [{"port": 80}]});
         assert!(rules(&[service(spec)], &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_service_shows_the_balancer_that_it_has() {
+        let ip = "127.80.0.1".parse().unwrap();
+        let of = |kind: &str, shown: Value| {
+            let status = json!({"loadBalancer": {"ingress": shown}});
+            json!({"spec": {"type": kind}, "status": status})
+        };
+        let shown = json!([{"ip": "127.80.0.1"}]);
+        let new = of("LoadBalancer", Value::Null);
+        let written = balancer_status(&new, Some(ip)).unwrap();
+        assert_eq!(written["status"]["loadBalancer"]["ingress"], shown);
+        assert_eq!(balancer_status(&of("LoadBalancer", shown.clone()), Some(ip)), None);
+        assert_eq!(balancer_status(&of("LoadBalancer", shown.clone()), None), None);
+        assert_eq!(balancer_status(&of("ClusterIP", Value::Null), None), None);
+        let taken = balancer_status(&of("ClusterIP", shown), None).unwrap();
+        assert_eq!(taken, json!({"status": {"loadBalancer": {"ingress": null}}}));
     }
 
     #[test]

@@ -145,6 +145,7 @@ async fn whole_life() {
     let mut two = pod(&root, 8).await;
     private_roots(&mut one, &mut two, &volume).await;
     exit_codes_and_leftovers(&mut one).await;
+    output_has_names(&one).await;
     sockets_reach_into_the_pod(&one).await;
     the_next_runner_finds_it(&one).await;
     nothing_is_left(one, two).await;
@@ -199,6 +200,19 @@ async fn exit_codes_and_leftovers(pod: &mut Pod) {
     let ended = |all: &[Container]| all.iter().find(|c| c.name == "loop").and_then(|c| c.ended);
     let all = pod.until(|all| ended(all).is_some()).await;
     assert_eq!(ended(&all).unwrap().code, 7);
+}
+
+/// Programs that are told to log into `/dev/stdout` can, whoever they run as.
+async fn output_has_names(pod: &Pod) {
+    let mut start = pod.start("named", 0, "echo out > /dev/stdout; echo err > /dev/stderr; id -u");
+    start.uid = 1337;
+    pod.shim.start(start).await.unwrap();
+    let expected = if ns::user_exists(1337) { "1337" } else { "0" };
+    eventually("what was written by name is in the log", || {
+        let log = pod.log("named", 0);
+        ["out", "err", expected].iter().all(|line| log.lines().any(|l| l == *line))
+    })
+    .await;
 }
 
 async fn sockets_reach_into_the_pod(pod: &Pod) {

@@ -53,7 +53,7 @@ pub async fn perform(
     match action {
         Action::Log if request.method() == Method::GET => log(context, target).await,
         Action::Exec => exec::exec(context, target, request).await,
-        Action::Attach => exec::attach(),
+        Action::Attach => exec::attach(context, target, request).await,
         Action::PortForward => forward::forward(context, target, request),
         Action::Evict if post => evict(context, target, request).await,
         Action::Bind if post => bind(context, target, request).await,

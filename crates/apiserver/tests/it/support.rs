@@ -109,6 +109,16 @@ impl Kubelet for LocalKubelet {
         Box::pin(async move { Ok(run(command, stdin)) })
     }
 
+    fn attach(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> BoxFuture<'static, Result<ExecStream, ApiError>> {
+        let said = format!("{namespace}/{pod}/{container} speaks");
+        Box::pin(async move { Ok(run(vec!["echo".to_owned(), said], false)) })
+    }
+
     fn port_forward(
         &self,
         _: &str,

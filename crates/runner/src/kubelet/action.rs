@@ -1,4 +1,7 @@
-//! Doing what a probe or a hook asks for, and ending a container as Kubernetes does.
+//! Doing what a probe or a hook asks for, and ending a container as Kubernetes does. HTTP requests are in
+//! `http`.
+
+mod http;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -6,18 +9,16 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::pod::{Action, Container, Grpc, HttpGet, Pod};
+use crate::pod::{Action, Container, Grpc, Pod};
 use crate::shim::client::Shim;
 
 const TERM: i32 = 15;
 const KILL: i32 = 9;
 /// So much of a command's output is quoted in an Event.
 const MOST_OUTPUT: usize = 1024;
-/// So much of an HTTP head is read.
-const MOST_HEAD: usize = 16 << 10;
 
 /// A running container and where it is.
 #[derive(Clone)]
@@ -51,7 +52,8 @@ pub async fn perform(target: &Target, action: &Action) -> Result<(), String> {
         return command(target, exec.command.clone()).await;
     }
     if let Some(get) = &action.http_get {
-        return http_get(target, get).await;
+        let stream = connect(target, get.host.as_deref(), &get.port).await?;
+        return http::get(stream, get).await;
     }
     if let Some(tcp) = &action.tcp_socket {
         return connect(target, tcp.host.as_deref(), &tcp.port).await.map(drop);
@@ -109,51 +111,6 @@ async fn connect(target: &Target, host: Option<&str>, port: &Value) -> Result<Tc
     TcpStream::connect(to).await.map_err(|e| format!("dial tcp {to}: {e}"))
 }
 
-async fn http_get(target: &Target, get: &HttpGet) -> Result<(), String> {
-    let mut stream = connect(target, get.host.as_deref(), &get.port).await?;
-    if get.scheme.as_deref() == Some("HTTPS") {
-        // A probe trusts any certificate, so that somebody accepts is what it can tell.
-        return Ok(());
-    }
-    let path = get.path.as_deref().filter(|p| !p.is_empty()).unwrap_or("/");
-    let slash = if path.starts_with('/') { "" } else { "/" };
-    let host = stream.peer_addr().map_err(|e| e.to_string())?;
-    let mut request = format!("GET {slash}{path} HTTP/1.1\r\n");
-    let named = |name: &str| get.http_headers.iter().any(|h| h.name.eq_ignore_ascii_case(name));
-    if !named("host") {
-        request.push_str(&format!("Host: {host}\r\n"));
-    }
-    if !named("user-agent") {
-        request.push_str("User-Agent: kube-probe/1.33\r\n");
-    }
-    for header in &get.http_headers {
-        request.push_str(&format!("{}: {}\r\n", header.name, header.value));
-    }
-    request.push_str("Accept: */*\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(|e| e.to_string())?;
-    let code = status_code(&mut stream).await?;
-    if (200..400).contains(&code) {
-        Ok(())
-    } else {
-        Err(format!("HTTP probe failed with statuscode: {code}"))
-    }
-}
-
-async fn status_code(stream: &mut TcpStream) -> Result<u16, String> {
-    let mut head = Vec::new();
-    let mut buffer = [0; 1024];
-    while !head.contains(&b'\n') && head.len() < MOST_HEAD {
-        match stream.read(&mut buffer).await {
-            Ok(0) => break,
-            Ok(count) => head.extend_from_slice(&buffer[..count]),
-            Err(e) => return Err(e.to_string()),
-        }
-    }
-    let line = String::from_utf8_lossy(&head);
-    let code = line.split_whitespace().nth(1).and_then(|c| c.parse().ok());
-    code.ok_or_else(|| "the answer is not HTTP".to_owned())
-}
-
 /// gRPC's health check.
 async fn health(target: &Target, grpc: &Grpc) -> Result<(), String> {
     let stream = connect(target, None, &Value::from(grpc.port)).await?;
@@ -167,7 +124,7 @@ async fn health(target: &Target, grpc: &Grpc) -> Result<(), String> {
 async fn ask_health(client: h2::client::SendRequest<Bytes>, service: &str) -> Result<(), String> {
     const SERVING: [u8; 2] = [8, 1];
     let mut client = client.ready().await.map_err(|e| e.to_string())?;
-    let request = http::Request::post("http://pod/grpc.health.v1.Health/Check")
+    let request = ::http::Request::post("http://pod/grpc.health.v1.Health/Check")
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())

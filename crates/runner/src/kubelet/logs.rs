@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use apiserver::LogOptions;
+use apiserver::{Channel, LogOptions};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -22,10 +22,38 @@ pub fn stream(
 ) -> mpsc::Receiver<Bytes> {
     let (send, receive) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
+        let sink = Sink {
+            send: &|_, bytes| send.blocking_send(bytes).is_ok(),
+            gone: &|| send.is_closed(),
+        };
         // The reader may go away at any time; then there is nothing more to do.
-        let _ = copy(&path, &options, &alive, &send);
+        let _ = copy(&path, &options, &alive, &sink);
     });
     receive
+}
+
+/// What a container says from now on, by the output that it says it on.
+pub fn follow(
+    path: PathBuf,
+    alive: impl Fn() -> bool + Send + 'static,
+) -> mpsc::Receiver<(Channel, Bytes)> {
+    let (send, receive) = mpsc::channel(QUEUE);
+    let options = LogOptions { follow: true, tail_lines: Some(0), ..Default::default() };
+    tokio::task::spawn_blocking(move || {
+        let sink = Sink {
+            send: &|channel, bytes| send.blocking_send((channel, bytes)).is_ok(),
+            gone: &|| send.is_closed(),
+        };
+        // As above.
+        let _ = copy(&path, &options, &alive, &sink);
+    });
+    receive
+}
+
+/// Who reads; `send` says whether it is still there.
+struct Sink<'a> {
+    send: &'a dyn Fn(Channel, Bytes) -> bool,
+    gone: &'a dyn Fn() -> bool,
 }
 
 /// The reader went away, or the file cannot be read.
@@ -35,7 +63,7 @@ fn copy(
     path: &Path,
     options: &LogOptions,
     alive: &dyn Fn() -> bool,
-    send: &mpsc::Sender<Bytes>,
+    sink: &Sink,
 ) -> Result<(), Over> {
     let mut filter = Filter::new(options);
     let mut held: VecDeque<String> = VecDeque::new();
@@ -50,20 +78,20 @@ fn copy(
                     held.pop_front();
                 }
             }
-            held.iter().try_for_each(|l| filter.pass(l, send))?;
+            held.iter().try_for_each(|l| filter.pass(l, sink))?;
         }
-        None => first.into_iter().try_for_each(|l| filter.pass(&l, send))?,
+        None => first.into_iter().try_for_each(|l| filter.pass(&l, sink))?,
     }
     while options.follow && !filter.full() {
         // Asked first: what was written before the end is still read below.
         let more = alive();
         for line in tail.lines()? {
-            filter.pass(&line, send)?;
+            filter.pass(&line, sink)?;
         }
         if !more {
             break;
         }
-        if send.is_closed() {
+        if (sink.gone)() {
             return Err(Over);
         }
         std::thread::sleep(LOOK);
@@ -144,9 +172,13 @@ impl Filter {
         self.left == Some(0)
     }
 
-    fn pass(&mut self, line: &str, send: &mpsc::Sender<Bytes>) -> Result<(), Over> {
-        let Some(text) = self.text(line) else { return Ok(()) };
-        send.blocking_send(Bytes::from(text)).map_err(|_| Over)
+    fn pass(&mut self, line: &str, sink: &Sink) -> Result<(), Over> {
+        let Some(text) = self.text(line).filter(|t| !t.is_empty()) else { return Ok(()) };
+        let channel = match line.split(' ').nth(1) {
+            Some("stderr") => Channel::Stderr,
+            _ => Channel::Stdout,
+        };
+        if (sink.send)(channel, Bytes::from(text)) { Ok(()) } else { Err(Over) }
     }
 
     fn text(&mut self, line: &str) -> Option<String> {
@@ -183,32 +215,34 @@ mod tests {
                      2026-01-02T00:00:00.000000000Z stdout F o\n\
                      2026-01-03T00:00:00.000000000Z stderr F three\n";
         std::fs::write(&path, lines).unwrap();
-        let (send, mut receive) = mpsc::channel(QUEUE);
-        assert!(copy(&path, &options, &|| false, &send).is_ok());
-        drop(send);
-        let mut text = String::new();
-        while let Ok(bytes) = receive.try_recv() {
-            text.push_str(std::str::from_utf8(&bytes).unwrap());
-        }
+        let said = std::cell::RefCell::new(String::new());
+        let send = |channel, bytes: Bytes| {
+            let mark = if channel == Channel::Stderr { "!" } else { "" };
+            *said.borrow_mut() += &format!("{mark}{}", String::from_utf8_lossy(&bytes));
+            true
+        };
+        let sink = Sink { send: &send, gone: &|| false };
+        assert!(copy(&path, &options, &|| false, &sink).is_ok());
+        let text = said.take();
         std::fs::remove_file(path).unwrap();
         text
     }
 
     #[test]
     fn the_marks_are_taken_off_and_parts_joined() {
-        assert_eq!(read(LogOptions::default()), "one\ntwo\nthree\n");
+        assert_eq!(read(LogOptions::default()), "one\ntwo\n!three\n");
     }
 
     #[test]
     fn options_choose_a_part() {
         let tail = LogOptions { tail_lines: Some(1), ..Default::default() };
-        assert_eq!(read(tail), "three\n");
+        assert_eq!(read(tail), "!three\n");
         let since =
             LogOptions { since_time: Some("2026-01-02T12:00:00Z".into()), ..Default::default() };
-        assert_eq!(read(since), "three\n");
+        assert_eq!(read(since), "!three\n");
         let few = LogOptions { limit_bytes: Some(5), ..Default::default() };
         assert_eq!(read(few), "one\nt");
         let stamped = LogOptions { timestamps: true, tail_lines: Some(1), ..Default::default() };
-        assert_eq!(read(stamped), "2026-01-03T00:00:00.000000000Z three\n");
+        assert_eq!(read(stamped), "!2026-01-03T00:00:00.000000000Z three\n");
     }
 }

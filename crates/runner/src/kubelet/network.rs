@@ -7,13 +7,13 @@ use std::time::Duration;
 use apiserver::{Client, Event, Ref};
 use futures::future::BoxFuture;
 use net::service::{ServiceNet, ServiceRule};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use super::Shared;
 use crate::dns::{self, Table};
-use crate::services::{self, Wish, text};
+use crate::services::{self, Wish};
 
 /// Changes that come together are applied together; endpoints must not wait longer.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -166,21 +166,18 @@ fn service_net(shared: &Shared) -> ServiceNet {
     }
 }
 
-/// Writes load balancers' addresses into their services.
+/// Writes load balancers' addresses into their services, and takes away what is none any more.
 async fn show_addresses(client: &Client, services: &[Arc<Value>], given: &[(String, IpAddr)]) {
     for service in services {
         let key = format!("{}/{}", services::namespace(service), services::name(service));
-        let Some((_, ip)) = given.iter().find(|(k, _)| *k == key) else { continue };
-        if text(service, "/status/loadBalancer/ingress/0/ip") == ip.to_string() {
-            continue;
-        }
+        let ip = given.iter().find(|(k, _)| *k == key).map(|(_, ip)| *ip);
+        let Some(patch) = services::balancer_status(service, ip) else { continue };
         let reference = Ref {
             group: String::new(),
             resource: "services".to_owned(),
             namespace: Some(services::namespace(service).to_owned()),
             name: services::name(service).to_owned(),
         };
-        let patch = json!({"status": {"loadBalancer": {"ingress": [{"ip": ip.to_string()}]}}});
         if let Err(e) = client.merge_patch(&reference, Some("status"), patch).await {
             tracing::warn!("the address of {key}: {}", e.message);
         }

@@ -1,12 +1,13 @@
 //! Logs, programs and connections inside pods, for the API server.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use apiserver::{ApiError, AsyncReadWrite, ExecStream, Kubelet, LogOptions};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::net::TcpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::plan::Places;
 use super::{Node, Running, Shared, logs, terminal};
@@ -30,6 +31,35 @@ impl PodAccess {
         let missing = || bad(format!("pod {pod} does not run on this node yet"));
         found.ok_or_else(missing).map(|running| (shared, running))
     }
+
+    /// The log of a container's newest attempt or the one before, and whether it still grows.
+    fn log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        previous: bool,
+    ) -> Result<(PathBuf, impl Fn() -> bool + Send + 'static), ApiError> {
+        let (shared, running) = self.running(namespace, pod)?;
+        let mine = running.attempts.iter().filter(|(name, _, _)| name == container);
+        let newest = mine.map(|(_, attempt, _)| *attempt).max();
+        let wanted = if previous { newest.and_then(|n| n.checked_sub(1)) } else { newest };
+        let path = wanted.map(|n| Places::of(&shared, &running.uid).log(container, n));
+        let path = path.filter(|p| p.exists()).ok_or_else(|| {
+            let which = if previous { "previous terminated container" } else { "container" };
+            bad(format!("{which} {container:?} in pod {pod:?} is waiting to start or not found"))
+        })?;
+        let (access, namespace) = (self.clone(), namespace.to_owned());
+        let (pod, container) = (pod.to_owned(), container.to_owned());
+        let alive = move || {
+            let is_up = |(name, attempt, up): &(String, u32, bool)| {
+                *name == container && Some(*attempt) == wanted && *up
+            };
+            let now = access.running(&namespace, &pod);
+            now.is_ok_and(|(_, r)| r.uid == running.uid && r.attempts.iter().any(is_up))
+        };
+        Ok((path, alive))
+    }
 }
 
 fn bad(message: String) -> ApiError {
@@ -44,34 +74,27 @@ impl Kubelet for PodAccess {
         container: &str,
         options: LogOptions,
     ) -> BoxFuture<'static, Result<mpsc::Receiver<Bytes>, ApiError>> {
-        let found = self.running(namespace, pod);
-        let (pod, container) = (pod.to_owned(), container.to_owned());
-        let access = self.clone();
-        let namespace = namespace.to_owned();
+        let found = self.log(namespace, pod, container, options.previous);
         Box::pin(async move {
-            let (shared, running) = found?;
-            let mine = running.attempts.iter().filter(|(name, _, _)| *name == container);
-            let newest = mine.map(|(_, attempt, _)| *attempt).max();
-            let wanted =
-                if options.previous { newest.and_then(|n| n.checked_sub(1)) } else { newest };
-            let path = wanted.map(|n| Places::of(&shared, &running.uid).log(&container, n));
-            let path = path.filter(|p| p.exists()).ok_or_else(|| {
-                let which =
-                    if options.previous { "previous terminated container" } else { "container" };
-                bad(format!(
-                    "{which} {container:?} in pod {pod:?} is waiting to start or not found"
-                ))
-            })?;
-            let alive = move || {
-                let now = access.running(&namespace, &pod);
-                now.is_ok_and(|(_, r)| {
-                    r.uid == running.uid
-                        && r.attempts
-                            .iter()
-                            .any(|(n, a, up)| *n == container && Some(*a) == wanted && *up)
-                })
-            };
+            let (path, alive) = found?;
             Ok(logs::stream(path, options, alive))
+        })
+    }
+
+    fn attach(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> BoxFuture<'static, Result<ExecStream, ApiError>> {
+        let found = self.log(namespace, pod, container, false);
+        Box::pin(async move {
+            let (path, alive) = found?;
+            // Attaching succeeds, however the container's own program ends.
+            let (tell_exit, exit) = oneshot::channel();
+            let _ = tell_exit.send(0);
+            let output = logs::follow(path, alive);
+            Ok(ExecStream { stdin: None, output, exit, resize: mpsc::channel(1).0 })
         })
     }
 

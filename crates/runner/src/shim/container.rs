@@ -123,6 +123,7 @@ fn execute(start: &Start, argv: &[String]) -> io::Result<std::convert::Infallibl
     let Some(name) = argv.first() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command is given"));
     };
+    give_stdio(start);
     net::process::bound_capabilities(&start.capabilities);
     become_user(start)?;
     let directory = start.directory.as_deref().unwrap_or("/");
@@ -135,6 +136,22 @@ fn execute(start: &Start, argv: &[String]) -> io::Result<std::convert::Infallibl
     command.envs(start.env.iter().map(|(k, v)| (k, v)));
     let e = command.exec();
     Err(io::Error::new(e.kind(), format!("{name}: {e}")))
+}
+
+/// A program opens its own output by name, such as `/dev/stdout`, only if it owns what is behind it.
+fn give_stdio(start: &Start) {
+    if start.uid == 0 || !net::ns::user_exists(start.uid) {
+        return;
+    }
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    for file in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let kind = rustix::fs::fstat(file).map(|s| rustix::fs::FileType::from_raw_mode(s.st_mode));
+        // Devices such as /dev/null belong to all; a terminal is as good as a pipe.
+        if matches!(kind, Ok(rustix::fs::FileType::Fifo)) || rustix::termios::isatty(file) {
+            // A file that somebody else keeps stays usable through its descriptor.
+            let _ = rustix::fs::fchown(file, Some(Uid::from_raw(start.uid)), None);
+        }
+    }
 }
 
 /// Where only one user id exists the wish is noted by the runner and has no effect here.

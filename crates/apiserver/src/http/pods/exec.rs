@@ -43,11 +43,7 @@ pub async fn exec(
             "you must specify at least one command for the container",
         ));
     }
-    if !socket::is_websocket(&request) {
-        let message = "programs are run over WebSocket; this client speaks SPDY. \
-                       Use kubectl 1.30 or newer, or `lateen exec`";
-        return Err(ApiError::bad_request(message));
-    }
+    check_websocket(&request)?;
     let (stdin, tty) = (query.flag("stdin"), query.flag("tty"));
     let kubelet = &context.core.kubelet;
     let program =
@@ -57,11 +53,33 @@ pub async fn exec(
     })
 }
 
-/// A container's own input and output are not kept open for visitors.
-pub fn attach() -> Result<Response<Body>, ApiError> {
-    let message = "attaching to a container's own terminal is not supported; \
-                   use `exec` for a new program or `logs` for its output";
-    Err(ApiError::new(501, "NotImplemented", message))
+/// Shows what a container's own program says. Its input is not kept open for visitors.
+pub async fn attach(
+    context: &Context,
+    target: &Target,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, ApiError> {
+    let pod = context.core.get(target)?;
+    let container = super::container(context, &pod)?;
+    if context.query.flag("tty") {
+        let message = format!("container {container} has no terminal; attach to it without one");
+        return Err(ApiError::bad_request(message));
+    }
+    check_websocket(&request)?;
+    let kubelet = &context.core.kubelet;
+    let program = kubelet.attach(&target.namespace, &target.name, &container).await?;
+    socket::upgrade(request, &PROTOCOLS, move |socket, protocol| {
+        carry(socket, program, protocol == PROTOCOLS[0])
+    })
+}
+
+fn check_websocket(request: &Request<Incoming>) -> Result<(), ApiError> {
+    if socket::is_websocket(request) {
+        return Ok(());
+    }
+    let message = "programs are run over WebSocket; this client speaks SPDY. \
+                   Use kubectl 1.30 or newer, or `lateen exec`";
+    Err(ApiError::bad_request(message))
 }
 
 async fn carry(socket: Socket, program: ExecStream, closes: bool) {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 
 use serde_json::json;
 
-use super::Kubectl;
+use super::{Kubectl, finish};
 use crate::support::{Cluster, eventually};
 
 async fn pod(cluster: &Cluster, k: &Kubectl, name: &str) -> std::sync::Arc<serde_json::Value> {
@@ -35,10 +35,11 @@ async fn logs_programs_and_ports() {
             });
         }
     });
-    for k in Kubectl::each(Some(&cluster)).await {
-        pod(&cluster, &k, "p").await;
-        let (_, rows) = k.table(&["get", "pods"]);
-        assert_eq!(rows[0][..4], ["p", "1/1", "Running", "0"]);
+    let all = Kubectl::each(&cluster);
+    for k in &all {
+        pod(&cluster, k, "p").await;
+        let table = k.table(&["get", "pods"]);
+        k.same(table.first(0..4), ["p", "1/1", "Running", "0"]);
         assert_eq!(k.run(&["logs", "p"]).out, format!("{}/p/main one\ntwo\n", k.namespace()));
         assert_eq!(k.run(&["logs", "p", "--tail=1"]).out, "two\n");
         assert!(
@@ -55,6 +56,10 @@ async fn logs_programs_and_ports() {
                 "{}",
                 said.err
             );
+        }
+        if k.minor >= 30 {
+            let said = k.run(&["attach", "p"]).out;
+            k.contains(&said, &format!("{}/p/main speaks\n", k.namespace()));
         }
         let mut child = k.start(&["port-forward", "p", &format!(":{port}")]);
         let mut line = String::new();
@@ -81,13 +86,15 @@ async fn logs_programs_and_ports() {
         child.wait().unwrap();
         k.run(&["delete", "pod", "p", "--grace-period=0", "--force"]);
     }
+    finish(all);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn describe_shows_events_and_rollout_waits() {
     let cluster = Cluster::start("kubectl-describe").await;
-    for k in Kubectl::each(Some(&cluster)).await {
-        let pod = pod(&cluster, &k, "p").await;
+    let all = Kubectl::each(&cluster);
+    for k in &all {
+        let pod = pod(&cluster, k, "p").await;
         cluster.client.record_event(&pod, "Warning", "Unhealthy", "it coughs", "kubelet");
         eventually("the event", || {
             !cluster.client.list("", "events", Some(k.namespace())).is_empty()
@@ -95,9 +102,9 @@ async fn describe_shows_events_and_rollout_waits() {
         .await;
         let text = k.run(&["describe", "pod", "p"]).out;
         assert!(text.contains("Unhealthy") && text.contains("it coughs"), "{text}");
-        let (head, rows) = k.table(&["get", "events"]);
-        assert_eq!(head, ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
-        assert_eq!(rows[0][1..], ["Warning", "Unhealthy", "pod/p", "it coughs"]);
+        let table = k.table(&["get", "events"]);
+        k.same(&table.head[..], ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]);
+        k.same(table.first(1..5), ["Warning", "Unhealthy", "pod/p", "it coughs"]);
         k.run(&["create", "deployment", "d", "--image=i"]);
         assert!(!k.attempt(&["wait", "--for=condition=Available", "deploy/d", "--timeout=1s"]).ok);
         let waiting = k.start(&["rollout", "status", "deploy/d", "--timeout=30s"]);
@@ -111,12 +118,14 @@ async fn describe_shows_events_and_rollout_waits() {
         assert!(said.contains("deployment \"d\" successfully rolled out"), "{said}");
         k.run(&["wait", "--for=condition=Available", "deploy/d", "--timeout=10s"]);
     }
+    finish(all);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn get_watch_prints_changes() {
     let cluster = Cluster::start("kubectl-watch").await;
-    for k in Kubectl::each(Some(&cluster)).await {
+    let all = Kubectl::each(&cluster);
+    for k in &all {
         k.run(&["create", "configmap", "c", "--from-literal=a=b"]);
         let mut child = k.start(&["get", "cm", "c", "-w"]);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -127,12 +136,14 @@ async fn get_watch_prints_changes() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    finish(all);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_and_what_they_may() {
     let cluster = Cluster::start("kubectl-tokens").await;
-    for k in Kubectl::each(Some(&cluster)).await {
+    let all = Kubectl::each(&cluster);
+    for k in &all {
         k.run(&["create", "serviceaccount", "robot"]);
         k.run(&["create", "role", "r", "--verb=get,list", "--resource=pods"]);
         let account = format!("{}:robot", k.namespace());
@@ -146,4 +157,5 @@ async fn tokens_and_what_they_may() {
             assert_eq!(token.trim().split('.').count(), 3, "{token}");
         }
     }
+    finish(all);
 }
