@@ -2,6 +2,9 @@
 //! run with interleaved repetitions; only ratios within a run mean anything. Every proxy has one worker,
 //! pinned to the first processor; load and backend are pinned to the second. The figure is CPU time of
 //! all threads of the proxy divided by completed requests.
+//!
+//! `--quick` measures small bodies on 64 connections only; `--only http1|http2|tcp` one protocol;
+//! `--repetitions N` and `--seconds N` (of each cell) change how long it takes.
 
 mod config;
 mod measure;
@@ -15,20 +18,47 @@ use report::Row;
 use std::path::Path;
 use std::process::Command;
 
-/// How long and how often each cell is measured.
+/// What is measured, how long and how often.
 struct Plan {
     seconds: u64,
     repetitions: usize,
     bodies: &'static [Body],
     connections: &'static [u32],
+    protocols: Vec<Protocol>,
 }
 
-const FULL: Plan =
-    Plan { seconds: 4, repetitions: 5, bodies: &Body::ALL, connections: &[1, 64, 256] };
-const QUICK: Plan = Plan { seconds: 2, repetitions: 3, bodies: &[Body::Small], connections: &[64] };
+impl Plan {
+    fn parse(args: &[String]) -> Result<Plan> {
+        let mut plan = Plan {
+            seconds: 2,
+            repetitions: 5,
+            bodies: &Body::ALL,
+            connections: &[1, 64, 256],
+            protocols: Protocol::ALL.to_vec(),
+        };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().with_context(|| format!("{arg} wants a value"));
+            match arg.as_str() {
+                "--quick" => (plan.bodies, plan.connections) = (&[Body::Small], &[64]),
+                "--repetitions" => plan.repetitions = value()?.parse()?,
+                "--seconds" => plan.seconds = value()?.parse()?,
+                "--only" => {
+                    let name = value()?;
+                    plan.protocols.retain(|p| p.name() == name);
+                    if plan.protocols.is_empty() {
+                        bail!("--only {name}: use http1, http2 or tcp");
+                    }
+                }
+                other => bail!("{other}: use --quick, --only, --repetitions or --seconds"),
+            }
+        }
+        Ok(plan)
+    }
+}
 
 pub fn run(args: &[String]) -> Result<()> {
-    let plan = if args.iter().any(|a| a == "--quick") { QUICK } else { FULL };
+    let plan = Plan::parse(args)?;
     for tool in ["wrk", "h2load", "nginx", "haproxy", "taskset"] {
         if shell::which(tool).is_none() {
             bail!("{tool} is not there: cargo xtask setup");
@@ -42,10 +72,10 @@ pub fn run(args: &[String]) -> Result<()> {
     let _backend = measure::start(&["nginx", "-c", &path(&dir, "backend.conf")], "1", &dir)?;
     let proxies = config::proxies(&ours, &envoy, &dir);
     let mut rows = Vec::new();
-    for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Tcp] {
+    for &protocol in &plan.protocols {
         rows.extend(measure_protocol(protocol, &proxies, &plan, &dir)?);
     }
-    let text = report::markdown(&rows, &proxies, &dir)?;
+    let text = report::markdown(&rows, &plan.protocols, &proxies)?;
     println!("{text}");
     let out = dir.join("results.md");
     std::fs::write(&out, text)?;

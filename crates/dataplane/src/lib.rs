@@ -30,6 +30,7 @@ mod proxy;
 mod record;
 mod replay;
 mod reply;
+mod resolve;
 mod route;
 mod runtime;
 mod security;
@@ -40,5 +41,6 @@ mod worker;
 
 pub use istio::Node;
 pub use proxy::{Options, Proxy};
+pub use resolve::Resolver;
 pub use runtime::Runtime;
 pub use worker::Limits;

@@ -246,7 +246,7 @@ async fn open(
         }
         Address::Name(name, port) => {
             let mut last = std::io::ErrorKind::NotFound.into();
-            for address in tokio::net::lookup_host((&**name, *port)).await? {
+            for address in worker.shared.resolver.look_up(name, *port).await? {
                 match open_tcp(worker, cluster, address).await {
                     Err(e) => last = e,
                     opened => return opened,

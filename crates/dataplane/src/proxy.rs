@@ -3,6 +3,7 @@
 
 use crate::accept::accept;
 use crate::istio::Node;
+use crate::resolve::Resolver;
 use crate::runtime::Runtime;
 use crate::worker::{Limits, Shared, Worker};
 use base::Finding;
@@ -30,11 +31,19 @@ pub struct Options {
     pub limits: Limits,
     /// Who we are, for peers and for metrics.
     pub node: Option<Node>,
+    /// Looks up the names of endpoints.
+    pub resolver: Resolver,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { workers: 1, mark: None, limits: Limits::default(), node: None }
+        Self {
+            workers: 1,
+            mark: None,
+            limits: Limits::default(),
+            node: None,
+            resolver: Resolver::default(),
+        }
     }
 }
 
@@ -67,6 +76,9 @@ enum Command {
     Stop,
 }
 
+/// Names that one worker looks up at the same time; others wait.
+const LOOKUPS: usize = 4;
+
 /// Idle upstream connections are looked at this often.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -81,15 +93,21 @@ impl Proxy {
             open: Arc::default(),
             node: options.node.map(Arc::new),
             limits: options.limits,
+            resolver: options.resolver,
         };
         let mut workers = Vec::new();
         for i in 0..options.workers.max(1) {
             let (commands, receiver) = unbounded_channel();
             let shared = shared.clone();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(LOOKUPS)
+                .build()?;
             let thread =
                 std::thread::Builder::new().name(format!("worker-{i}")).spawn(move || {
                     LocalSet::new().block_on(&runtime, work(Worker::new(shared), receiver));
+                    // A name that is being looked up must not hold the end up.
+                    runtime.shutdown_background();
                 })?;
             workers.push(Handle { commands, thread: Some(thread) });
         }

@@ -8,7 +8,7 @@ use crate::runtime::{ClusterRt, Runtime};
 use crate::security::ClusterTls;
 use balance::{Breakers, Picker};
 use base::Env;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub struct ClusterState {
     pub stats: telemetry::ClusterStats,
     pub codes: RefCell<CodeStats>,
     pub service: Option<Service>,
+    /// Names of its endpoints are being looked up.
+    pub resolving: Cell<bool>,
 }
 
 impl ClusterState {
@@ -51,6 +53,7 @@ impl ClusterState {
             stats: from.stats,
             service: Service::of(&from.config),
             codes: RefCell::new(CodeStats::cluster(&from.config.name)),
+            resolving: Cell::new(false),
         }
     }
 }
@@ -88,7 +91,8 @@ impl View {
             match old {
                 Some(old) if Arc::ptr_eq(&old.config, &new.config) => {
                     let mut picker = old.picker.borrow_mut();
-                    if !Arc::ptr_eq(picker.endpoints(), &new.endpoints) {
+                    // Endpoints that were looked up depend on the cluster alone.
+                    if !old.resolving.get() && !Arc::ptr_eq(picker.endpoints(), &new.endpoints) {
                         picker.update(&new.config, new.endpoints.clone(), env);
                     }
                     *old.tls.borrow_mut() = new.tls.clone();

@@ -5,6 +5,7 @@ use crate::buffer::Stock;
 use crate::env::{DateCache, SystemEnv};
 use crate::istio::{Memory, Node};
 use crate::replay::Account;
+use crate::resolve::Resolver;
 use crate::runtime::Runtime;
 use crate::view::View;
 use arc_swap::ArcSwap;
@@ -50,6 +51,7 @@ pub struct Shared {
     pub open: Arc<AtomicUsize>,
     pub node: Option<Arc<Node>>,
     pub limits: Limits,
+    pub resolver: Resolver,
 }
 
 /// Bounds of one worker.
@@ -80,6 +82,8 @@ pub struct Worker {
     logs: RefCell<HashMap<Sink, Option<Rc<LogBuffer>>>>,
     codes: RefCell<HashMap<ir::Str, CodeStats>>,
     connections: RefCell<Connections>,
+    /// There were connections since memory was given back.
+    served: Cell<bool>,
 }
 
 /// Tasks of open connections, to be woken when draining begins.
@@ -104,13 +108,14 @@ impl Worker {
             logs: RefCell::default(),
             codes: RefCell::default(),
             connections: RefCell::default(),
+            served: Cell::new(false),
             env,
             shared,
         })
     }
 
     /// The newest view. Costs one load when nothing has changed.
-    pub fn view(&self) -> Rc<View> {
+    pub fn view(self: &Rc<Self>) -> Rc<View> {
         let version = self.shared.published.version.load(Ordering::Acquire);
         let current = self.view.borrow().clone();
         if current.version == version {
@@ -120,6 +125,7 @@ impl Worker {
         let logs = runtime.sinks.iter().map(|sink| self.log(sink)).collect();
         let next = Rc::new(View::next(Some(&current), runtime, version, logs, &self.env));
         *self.view.borrow_mut() = next.clone();
+        crate::resolve::follow(self, &next);
         next
     }
 
@@ -164,6 +170,7 @@ impl Worker {
             }
         };
         connections.wakers[place] = Some(waker);
+        self.served.set(true);
         self.shared.open.fetch_add(1, Ordering::Relaxed);
         Entered { worker: self.clone(), place }
     }
@@ -181,8 +188,12 @@ impl Worker {
         }
     }
 
-    /// Closes upstream connections that have been idle for too long.
+    /// Closes upstream connections that have been idle for too long. Once there is nobody left to
+    /// serve, what serving took is given back.
     pub fn sweep(&self) {
+        if self.open_connections() == 0 && self.served.take() {
+            net::memory::give_back();
+        }
         for cluster in &self.view.borrow().clusters {
             if cluster.pool.len() > 0 {
                 cluster.pool.sweep(cluster.idle_since());

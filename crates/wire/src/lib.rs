@@ -14,8 +14,10 @@ mod head;
 pub mod proxy_protocol;
 mod request;
 mod response;
+mod sieve;
 
 pub use fields::{Fields, is_token};
 pub use head::{Head, RequestHead};
 pub use request::{Request, Scheme, Version};
 pub use response::Response;
+pub use sieve::Sieve;

@@ -14,6 +14,16 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    pub const ALL: [Protocol; 3] = [Protocol::Http1, Protocol::Http2, Protocol::Tcp];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Http1 => "http1",
+            Protocol::Http2 => "http2",
+            Protocol::Tcp => "tcp",
+        }
+    }
+
     pub fn title(self) -> &'static str {
         match self {
             Protocol::Http1 => "HTTP/1.1",
@@ -115,7 +125,6 @@ fn from_bootstrap(
     dir: &Path,
     is_envoy: bool,
 ) -> Vec<Proxy> {
-    let protocols = [Protocol::Http1, Protocol::Http2, Protocol::Tcp];
     let row = |(i, name)| {
         let i: usize = i;
         let config = dir.join(format!("{file}-{i}.json"));
@@ -125,7 +134,7 @@ fn from_bootstrap(
         let argv = argv.into_iter().chain(flags.map(String::from)).collect();
         Proxy {
             name,
-            protocol: protocols[i],
+            protocol: Protocol::ALL[i],
             port: first_port + i as u16,
             argv: Some(argv),
             is_envoy,
@@ -150,9 +159,7 @@ pub fn write(dir: &Path) -> Result<()> {
         fs::write(dir.join("www").join(body.name()), "x".repeat(body.bytes()))?;
     }
     for (file, first_port) in [("envoy", ENVOY), ("lateen", OURS)] {
-        for (i, protocol) in
-            [Protocol::Http1, Protocol::Http2, Protocol::Tcp].into_iter().enumerate()
-        {
+        for (i, protocol) in Protocol::ALL.into_iter().enumerate() {
             let port = first_port + i as u16;
             let log = dir.join(format!("{file}-{i}.access.log"));
             let text = serde_json::to_string(&bootstrap(protocol, port, &log))?;
@@ -246,14 +253,15 @@ fn cluster(port: u16, http2: bool) -> Value {
             { "lb_endpoints": [{ "endpoint": { "address": address(port) } }] }
         ]},
     });
-    if http2 {
-        cluster["typed_extension_protocol_options"] = json!({
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": { "http2_protocol_options": {} },
-            }
-        });
-    }
+    let protocol = if http2 { "http2_protocol_options" } else { "http_protocol_options" };
+    cluster["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            // So that a soak sees in its pauses what is really kept.
+            "common_http_protocol_options": { "idle_timeout": "3s" },
+            "explicit_http_config": { protocol: {} },
+        }
+    });
     cluster
 }
 

@@ -4,7 +4,6 @@ use super::config::{Body, Protocol, Proxy};
 use super::measure::Sample;
 use anyhow::Result;
 use std::fmt::Write;
-use std::path::Path;
 
 /// All repetitions of one cell.
 pub struct Row {
@@ -38,9 +37,9 @@ pub fn add(rows: &mut Vec<Row>, proxy: &Proxy, body: Body, connections: u32, sam
     }
 }
 
-pub fn markdown(rows: &[Row], proxies: &[Proxy], _dir: &Path) -> Result<String> {
+pub fn markdown(rows: &[Row], protocols: &[Protocol], proxies: &[Proxy]) -> Result<String> {
     let mut text = String::new();
-    for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Tcp] {
+    for &protocol in protocols {
         writeln!(text, "\n### {}\n", protocol.title())?;
         writeln!(
             text,

@@ -3,7 +3,6 @@
 
 use super::settings;
 use super::transport::Transport;
-use crate::buffer::Buffer;
 use crate::pick::{self, Ends, Offer, Picked};
 use crate::pool::{Connection, Key};
 use crate::reply::Loss;
@@ -235,7 +234,7 @@ async fn begin(
 ) -> Result<Rc<Carrier>, Loss> {
     let config = &picked.cluster.config;
     let Connection { io, ends, counted, .. } = connection;
-    let transport = Transport::new(Buffer::default(), io);
+    let transport = Transport::of_server(io);
     let handshake = settings::client(&config.http2).handshake::<_, Bytes>(transport);
     let (send, connection) = handshake.await.map_err(|_| Loss::Closed)?;
     worker.shard.inc(picked.cluster.stats.cx_http2_total);

@@ -69,7 +69,7 @@ pub async fn serve(connection: Identified, manager: Arc<ManagerRt>) {
 async fn run(connection: Identified, manager: Arc<ManagerRt>) -> Result<(), ::h2::Error> {
     let options = manager.config.http2.clone();
     let builder = settings::server(&options, manager.limits.head);
-    let transport = Transport::new(connection.prefix, connection.io);
+    let transport = Transport::of_client(connection.prefix, connection.io);
     let handshake = tokio::time::timeout(HANDSHAKE, builder.handshake(transport));
     let Ok(handshake) = handshake.await else { return Ok(()) };
     let mut codec: server::Connection<Transport, Bytes> = handshake?;

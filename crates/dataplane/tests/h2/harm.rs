@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -99,6 +100,41 @@ async fn continuations_without_end() {
     let payload = field.repeat(100);
     assert!(is_cut_off(stream, 50 << 20, |_| frame(CONTINUATION, 0, 1, &payload)).await);
     assert!(memory() < before + (32 << 20), "{} -> {}", before, memory());
+    others_are_fine(&proxy).await;
+}
+
+/// Some peers send many frames that carry nothing; their connections live on.
+#[tokio::test]
+async fn empty_data_between_data_costs_nothing() {
+    let up = upstream(Answer::Echo).await;
+    let proxy = TestProxy::new(&up, true, "");
+    let mut stream = attacker(proxy.address).await;
+    // As `HEAD`, with `:method POST`.
+    let post = [&[0x83], &HEAD[1..]].concat();
+    for n in 0..4u32 {
+        let id = 2 * n + 1;
+        let row = [frame(DATA, 0, id, &[]).repeat(60), frame(DATA, 0, id, b"x")].concat();
+        let request = [
+            frame(HEADERS, END_HEADERS, id, &post),
+            row.repeat(3),
+            frame(DATA, END_STREAM, id, &[]),
+        ];
+        stream.write_all(&request.concat()).await.unwrap();
+        let answered = || {
+            proxy.stat("cluster.up.upstream_rq_total") == u64::from(n) + 1
+                && proxy.stat("http.in.downstream_rq_active") == 0
+        };
+        crate::peers::until(Duration::from_secs(5), answered).await;
+    }
+}
+
+#[tokio::test]
+async fn empty_data_without_end() {
+    let up = upstream(Answer::Echo).await;
+    let proxy = TestProxy::new(&up, true, "");
+    let mut stream = attacker(proxy.address).await;
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, HEAD)).await.unwrap();
+    assert!(is_cut_off(stream, 10 << 20, |_| frame(DATA, 0, 1, &[])).await);
     others_are_fine(&proxy).await;
 }
 

@@ -6,6 +6,7 @@
 mod certificates;
 mod http1;
 mod mesh;
+mod names;
 mod protocol;
 mod robust;
 mod support;

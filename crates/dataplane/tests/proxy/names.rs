@@ -1,0 +1,109 @@
+//! Clusters whose endpoints are names.
+
+use crate::support::{ANY, Peer, cluster, forward, http, manager, route, routes, until, upstream};
+use dataplane::{Options, Proxy, Resolver};
+use ir::{Address, Cluster, Discovery, DnsFamily, Endpoint, EndpointGroup};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A zone with one name.
+#[derive(Clone, Default)]
+struct Zone {
+    answer: Arc<Mutex<Vec<SocketAddr>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Zone {
+    fn set(&self, answer: &[SocketAddr]) {
+        *self.answer.lock().unwrap() = answer.to_vec();
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// An empty answer is an error, as it is of the system.
+    fn resolver(&self) -> Resolver {
+        let zone = self.clone();
+        Resolver::new(move |name, port| {
+            assert_eq!((name, port), ("up.test", 80));
+            zone.asked.fetch_add(1, Ordering::SeqCst);
+            let answer = zone.answer.lock().unwrap().clone();
+            if answer.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(answer) }
+        })
+    }
+}
+
+fn named(refresh: Duration) -> Cluster {
+    let endpoint = Endpoint::at(Address::Name("up.test".into(), 80));
+    let groups = vec![EndpointGroup { endpoints: vec![endpoint], ..Default::default() }];
+    let refresh = Some(refresh);
+    let discovery =
+        Discovery::StrictDns { groups, refresh, respect_ttl: false, family: DnsFamily::All };
+    Cluster { discovery, ..cluster("up", &[]) }
+}
+
+fn run(zone: &Zone, cluster: Cluster) -> (Proxy, SocketAddr) {
+    let options = Options { resolver: zone.resolver(), ..Options::default() };
+    let proxy = Proxy::start(options).unwrap();
+    let table = routes(vec![route("/", forward("up"))]);
+    assert_eq!(proxy.publish(&http(manager(table), vec![cluster])), []);
+    let at = proxy.bound(ANY.parse().unwrap()).unwrap();
+    (proxy, at)
+}
+
+/// An upstream that says its name and ends the connection.
+fn says(name: &'static str) -> SocketAddr {
+    let serve = move |peer: &mut Peer, _| {
+        peer.message();
+        peer.send(&format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{name}"
+        ));
+    };
+    upstream(serve).0
+}
+
+fn get(at: SocketAddr) -> String {
+    let answer = Peer::connect(at).get("/");
+    format!("{} {}", answer.status(), answer.text())
+}
+
+#[test]
+fn requests_follow_the_newest_answer() {
+    let (a, b, zone) = (says("a"), says("b"), Zone::default());
+    zone.set(&[a]);
+    let (_proxy, at) = run(&zone, named(Duration::from_millis(20)));
+    assert_eq!(get(at), "200 a");
+    zone.set(&[a, b]);
+    until("both are asked", || get(at) == "200 b" && get(at) == "200 a");
+    zone.set(&[b]);
+    until("the first is asked no more", || (0..4).all(|_| get(at) == "200 b"));
+    zone.set(&[]);
+    let before = zone.asked();
+    until("a failure", || zone.asked() > before + 2);
+    assert_eq!(get(at), "200 b", "what was known stays");
+}
+
+#[test]
+fn a_name_is_not_looked_up_for_each_connection() {
+    let zone = Zone::default();
+    zone.set(&[says("a")]);
+    let (_proxy, at) = run(&zone, named(Duration::from_secs(3600)));
+    for _ in 0..20 {
+        assert_eq!(get(at), "200 a");
+    }
+    // By the first request, and for the cluster.
+    assert!(zone.asked() <= 2, "{}", zone.asked());
+}
+
+#[test]
+fn a_name_that_never_had_an_answer_has_no_endpoints() {
+    let (a, zone) = (says("a"), Zone::default());
+    let (_proxy, at) = run(&zone, named(Duration::from_millis(20)));
+    until("no endpoint", || get(at) == "503 no healthy upstream");
+    zone.set(&[a]);
+    until("an endpoint", || get(at) == "200 a");
+}
