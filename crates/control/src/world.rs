@@ -33,6 +33,8 @@ pub struct Facts {
     /// The mesh configuration as JSON.
     pub mesh: Value,
     pub injection: inject::Values,
+    /// The kubelet's version by node.
+    pub kubelets: BTreeMap<String, String>,
     /// TLS material by (namespace, name).
     pub secrets: BTreeMap<(String, String), Arc<BTreeMap<String, String>>>,
     /// Every configuration object, for its status.
@@ -200,6 +202,7 @@ impl Loader {
             Kind::Namespace => self.note_namespace(name, object),
             Kind::ConfigMap if namespace == self.namespace => self.note_config_map(name, object),
             Kind::Secret => self.note_secret(namespace, name, object),
+            Kind::Node => self.note_node(name, object),
             _ => registry::Change::Nothing,
         }
     }
@@ -226,6 +229,18 @@ impl Loader {
             }
             _ => return registry::Change::Nothing,
         }
+        registry::Change::Endpoints
+    }
+
+    /// Nodes say how they are every few seconds; only another kubelet is news.
+    fn note_node(&mut self, name: &str, object: &Value) -> registry::Change {
+        let version = &object["status"]["nodeInfo"]["kubeletVersion"];
+        let version = version.as_str().unwrap_or_default();
+        if self.facts.kubelets.get(name).is_some_and(|known| known == version) {
+            return registry::Change::Nothing;
+        }
+        let facts = Arc::make_mut(&mut self.facts);
+        facts.kubelets.insert(name.to_owned(), version.to_owned());
         registry::Change::Endpoints
     }
 
@@ -262,6 +277,7 @@ impl Loader {
         let gone = match kind {
             Kind::Namespace => facts.namespaces.remove(&name).is_some(),
             Kind::Secret => facts.secrets.remove(&(namespace.clone(), name.clone())).is_some(),
+            Kind::Node => facts.kubelets.remove(&name).is_some(),
             _ => false,
         };
         let change = self.store.delete(kind, &namespace, &name);

@@ -12,6 +12,8 @@ pub struct Context<'a> {
     /// The mesh configuration (`mesh` of the ConfigMap `istio`) as JSON.
     pub mesh: &'a Value,
     pub values: &'a Values,
+    /// Every node starts native sidecars in order: what `auto` comes to.
+    pub nodes_run_native: bool,
     /// `default` unless several control planes live side by side.
     pub revision: &'a str,
     /// Who made the pod, where the pod does not say it (a template of a Deployment in a file).
@@ -50,7 +52,8 @@ pub struct Values {
     pub rewrite_probes: bool,
     /// Inject where the namespace says nothing.
     pub namespaces_by_default: bool,
-    pub native_sidecar: bool,
+    /// `None` is `auto`: wherever the nodes can.
+    pub native_sidecar: Option<bool>,
     /// `lateen`, or `envoy` to run Envoy under our agent.
     pub data_plane: String,
     /// Label selectors as in Kubernetes; a match never injects, or always.
@@ -91,7 +94,7 @@ impl Values {
             },
             rewrite_probes: webhook["rewriteAppHTTPProbe"].as_bool().unwrap_or(true),
             namespaces_by_default: webhook["enableNamespacesByDefault"].as_bool().unwrap_or(false),
-            native_sidecar: yes(&v["pilot"]["env"]["ENABLE_NATIVE_SIDECARS"]),
+            native_sidecar: switch(&v["pilot"]["env"]["ENABLE_NATIVE_SIDECARS"]),
             data_plane: or(&global["dataPlane"], "lateen"),
             never: selectors("neverInjectSelector"),
             always: selectors("alwaysInjectSelector"),
@@ -117,8 +120,23 @@ fn number(v: &Value) -> Option<u16> {
     text(v)?.parse().ok()
 }
 
-fn yes(v: &Value) -> bool {
-    *v == Value::Bool(true) || v.as_str() == Some("true")
+fn switch(v: &Value) -> Option<bool> {
+    v.as_bool().or_else(|| v.as_str()?.parse().ok())
+}
+
+/// Whether kubelets of these versions run sidecars among the init containers as released (since 1.33);
+/// without a node nobody knows.
+pub fn nodes_run_native<'a>(kubelets: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut kubelets = kubelets.into_iter().peekable();
+    kubelets.peek().is_some() && kubelets.all(|v| minor(v).is_some_and(|v| v >= (1, 33)))
+}
+
+/// `v1.33.0-rc.1` is (1, 33).
+fn minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let major = parts.next()?.parse().ok()?;
+    let digits = parts.next()?.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((major, digits.parse().ok()?))
 }
 
 /// `hub/image:tag`; an image that is a path already stands for itself.

@@ -14,7 +14,7 @@ mod pod;
 mod probes;
 mod settings;
 
-pub use context::{Context, Owner, Values};
+pub use context::{Context, Owner, Values, nodes_run_native};
 pub use decide::Skip;
 pub use document::{Outcome, inject_document};
 pub use patch::{JsonPatchOp, apply, difference};

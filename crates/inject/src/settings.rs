@@ -58,7 +58,10 @@ pub(crate) fn read(pod: &Value, ctx: &Context) -> Result<Settings, Vec<Finding>>
     let settings = Settings {
         template: reader.template(),
         image: reader.text("sidecar.istio.io/proxyImage", &v.image),
-        native: reader.flag("sidecar.istio.io/nativeSidecar", v.native_sidecar),
+        native: reader.flag(
+            "sidecar.istio.io/nativeSidecar",
+            v.native_sidecar.unwrap_or(ctx.nodes_run_native),
+        ),
         hold: proxy_config["holdApplicationUntilProxyStarts"] == Value::Bool(true),
         capture: reader.capture(ctx, status_port),
         status_port,

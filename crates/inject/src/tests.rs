@@ -1,6 +1,8 @@
 //! What users rely on: who is injected, what the pod then holds, and that doing it twice changes nothing.
 
-use crate::{Context, Decision, Outcome, Skip, Values, apply, inject, inject_document};
+use crate::{
+    Context, Decision, Outcome, Skip, Values, apply, inject, inject_document, nodes_run_native,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -47,6 +49,7 @@ impl World {
             namespace_labels: Some(&self.namespace_labels),
             mesh: &self.mesh,
             values: &self.values,
+            nodes_run_native: false,
             revision: "default",
             owner: None,
         }
@@ -218,6 +221,37 @@ fn an_injected_pod_stays_as_it_is() {
     let world = World::default();
     let pod = world.injected(&productpage());
     assert_eq!(inject(&pod, &world.ctx()), Decision::Skip(Skip::AlreadyInjected));
+}
+
+#[test]
+fn sidecars_are_native_where_every_node_can() {
+    let cases: [(&[&str], bool); 5] = [
+        (&["v1.33.0"], true),
+        (&["v1.34.1+k3s1", "v1.33.0-rc.1", "v2.0"], true),
+        (&["v1.33.0", "v1.32.9"], false),
+        (&["", "v1.33.0"], false),
+        (&[], false),
+    ];
+    for (kubelets, expected) in cases {
+        assert_eq!(nodes_run_native(kubelets.iter().copied()), expected, "{kubelets:?}");
+    }
+    let native = |setting: Value, nodes: bool| {
+        let world = World {
+            values: Values::from_json(
+                &json!({"pilot": {"env": {"ENABLE_NATIVE_SIDECARS": setting}}}),
+            ),
+            ..World::default()
+        };
+        let ctx = Context { nodes_run_native: nodes, ..world.ctx() };
+        let Decision::Patch(ops) = inject(&productpage(), &ctx) else { panic!("not injected") };
+        let pod = apply(&productpage(), &ops).unwrap();
+        names(&pod, "containers") == ["productpage"]
+    };
+    assert!(native(json!("auto"), true));
+    assert!(native(Value::Null, true));
+    assert!(!native(Value::Null, false));
+    assert!(native(json!("true"), false));
+    assert!(!native(json!(false), true));
 }
 
 #[test]

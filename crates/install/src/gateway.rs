@@ -128,6 +128,7 @@ fn with_proxy(bare: Value, values: &Values) -> Value {
         namespace_labels: None,
         mesh: &mesh,
         values: &injection,
+        nodes_run_native: false,
         revision: &values.revision,
         owner: None,
     };

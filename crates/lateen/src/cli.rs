@@ -10,6 +10,7 @@ pub mod print;
 pub mod remote;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,7 +31,7 @@ pub struct Cli {
 #[derive(Args, Clone, Default)]
 pub struct Global {
     /// Kubernetes configuration file; else $KUBECONFIG, the mesh of `lateen up`, or ~/.kube/config
-    #[arg(short = 'c', long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig context to use
     #[arg(long, global = true)]
@@ -93,7 +94,7 @@ pub enum Command {
 
 /// Reads the arguments of this process and answers.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(istio_habits(std::env::args_os().collect()));
     if let Command::Cluster(command) = cli.command {
         return crate::cluster_cli::run(command, &cli.global);
     }
@@ -103,8 +104,23 @@ pub fn main() -> ExitCode {
     };
     match runtime.block_on(answer(cli)) {
         Ok(code) => code,
+        // Whoever reads us (`| head`) has seen enough.
+        Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => fail(&e),
     }
+}
+
+/// `-c` is istioctl's short form of `--kubeconfig`, but kubectl's of `--container`: it is what the
+/// command's own ancestor means by it.
+fn istio_habits(mut args: Vec<OsString>) -> Vec<OsString> {
+    let end = args.iter().position(|a| a == "--").unwrap_or(args.len());
+    let of_pods = args[..end].iter().any(|a| a == "logs" || a == "exec");
+    if !of_pods {
+        for arg in args[..end].iter_mut().filter(|a| *a == "-c") {
+            *arg = "--kubeconfig".into();
+        }
+    }
+    args
 }
 
 async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -131,8 +147,32 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn is_broken_pipe(e: &anyhow::Error) -> bool {
+    let io = e.downcast_ref::<std::io::Error>();
+    io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 /// Errors go to standard error with all their causes; the exit code is 1.
 pub fn fail(e: &anyhow::Error) -> ExitCode {
     eprintln!("{}: {e:#}", print::red("error"));
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_form_c_means_what_the_command_s_ancestor_means() {
+        let parse = |line: &str| {
+            let args = line.split(' ').map(OsString::from).collect();
+            Cli::try_parse_from(istio_habits(args)).map_err(|e| e.to_string())
+        };
+        let cli = parse("lateen proxy-status -c some/file").unwrap();
+        assert_eq!(cli.global.kubeconfig, Some("some/file".into()));
+        let cli = parse("lateen exec deploy/a -c app -- sh -c true").unwrap();
+        assert_eq!(cli.global.kubeconfig, None);
+        assert!(matches!(cli.command, Command::Exec(_)));
+        assert!(parse("lateen logs deploy/a -c istio-proxy").is_ok());
+    }
 }

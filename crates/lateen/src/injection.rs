@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 pub struct Settings {
     mesh: Value,
     values: Values,
+    nodes_run_native: bool,
     namespace: String,
 }
 
@@ -25,13 +26,24 @@ pub async fn settings(global: &Global) -> Result<Settings> {
     };
     let values = serde_json::from_str(injector.body["data"]["values"].as_str().unwrap_or("{}"))?;
     let mesh = serde_yaml_ng::from_str(mesh.body["data"]["mesh"].as_str().unwrap_or("{}"))?;
-    Ok(Settings { mesh, values: Values::from_json(&values), namespace: remote.namespace })
+    let nodes = remote.connection.get("/api/v1/nodes").await;
+    let nodes_run_native = nodes.is_ok_and(|nodes| all_run_native(&nodes.body));
+    let values = Values::from_json(&values);
+    Ok(Settings { mesh, values, nodes_run_native, namespace: remote.namespace })
+}
+
+fn all_run_native(nodes: &Value) -> bool {
+    let nodes = nodes["items"].as_array().into_iter().flatten();
+    inject::nodes_run_native(
+        nodes.map(|n| n["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default()),
+    )
 }
 
 fn defaults(global: &Global) -> Settings {
     Settings {
         mesh: json!({}),
         values: Values::from_json(&json!({})),
+        nodes_run_native: false,
         namespace: global.namespace.clone().unwrap_or_else(|| "default".into()),
     }
 }
@@ -44,6 +56,7 @@ pub fn inject_document(document: Value, settings: &Settings) -> Result<Value> {
         namespace_labels: None,
         mesh: &settings.mesh,
         values: &settings.values,
+        nodes_run_native: settings.nodes_run_native,
         revision: "default",
         owner: None,
     };

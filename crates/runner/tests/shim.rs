@@ -187,6 +187,13 @@ async fn exit_codes_and_leftovers(pod: &mut Pod) {
     while pod.exec("app", script).await.1.trim() != "0" {
         assert!(Instant::now() < deadline, "what a container left running ends with it");
     }
+    // Whoever is told of the end finds the last words in the log.
+    for attempt in 0..20 {
+        pod.shim.start(pod.start("brief", attempt, "echo last; printf words")).await.unwrap();
+        let over = |c: &Container| c.name == "brief" && c.attempt == attempt && c.ended.is_some();
+        pod.until(|all| all.iter().any(over)).await;
+        assert_eq!(pod.log("brief", attempt), "last\nwords\n", "attempt {attempt}");
+    }
     let mut missing = pod.start("typo", 0, "");
     missing.argv = vec!["no-such-program".into()];
     let refused = pod.shim.start(missing).await.unwrap_err().to_string();

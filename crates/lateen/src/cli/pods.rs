@@ -15,7 +15,7 @@ pub struct LogsArgs {
     /// POD, KIND/NAME
     pod: String,
     /// The container
-    #[arg(short = 'C', long)]
+    #[arg(short = 'c', long)]
     container: Option<String>,
     /// Go on as the log grows
     #[arg(short, long)]
@@ -36,7 +36,7 @@ pub struct ExecArgs {
     /// POD, KIND/NAME
     pod: String,
     /// The container
-    #[arg(short = 'C', long)]
+    #[arg(short = 'c', long)]
     container: Option<String>,
     /// Pass standard input on
     #[arg(short = 'i', long)]

@@ -93,13 +93,18 @@ impl Shim {
             match woke {
                 Woke::Accept => self.accept()?,
                 Woke::Caller(id) => self.hear(id),
-                Woke::Output(attempt, stream) => self.copy(attempt, stream),
+                Woke::Output(attempt, stream) => {
+                    self.copy(attempt, stream);
+                }
                 Woke::Nothing => {}
             }
         }
         let mut changed = false;
         while let Some(ended) = reap() {
             changed |= self.ended(ended);
+        }
+        if changed {
+            self.copy_what_is_left();
         }
         for attempt in &mut self.attempts {
             attempt.output.retain(|s| s.name != CLOSED);
@@ -108,6 +113,20 @@ impl Shim {
             self.tell_watchers();
         }
         Ok(())
+    }
+
+    /// Whoever hears of a container's end may read its whole log. A pipe holds so much at most, if
+    /// something that outlives the container goes on writing.
+    fn copy_what_is_left(&mut self) {
+        const MOST_READS: usize = (1 << 20) / READ;
+        for attempt in 0..self.attempts.len() {
+            if self.attempts[attempt].shown.ended.is_none() {
+                continue;
+            }
+            for stream in 0..self.attempts[attempt].output.len() {
+                let _ = (0..MOST_READS).find(|_| !self.copy(attempt, stream));
+            }
+        }
     }
 
     fn wait(&self) -> io::Result<Vec<Woke>> {
@@ -263,23 +282,27 @@ impl Shim {
         found.ok_or_else(|| format!("container {container} does not run"))
     }
 
-    fn copy(&mut self, attempt: usize, stream: usize) {
-        let Some(attempt) = self.attempts.get_mut(attempt) else { return };
-        let Some(stream) = attempt.output.get_mut(stream) else { return };
-        let mut bytes = [0; 16 << 10];
-        let written = match stream.file.read(&mut bytes) {
+    /// Tells whether there may be more.
+    fn copy(&mut self, attempt: usize, stream: usize) -> bool {
+        let Some(attempt) = self.attempts.get_mut(attempt) else { return false };
+        let Some(stream) = attempt.output.get_mut(stream) else { return false };
+        let mut bytes = [0; READ];
+        let (written, more) = match stream.file.read(&mut bytes) {
             Ok(0) => {
                 let name = std::mem::replace(&mut stream.name, CLOSED);
-                attempt.log.finish(name, &mut stream.pending)
+                (attempt.log.finish(name, &mut stream.pending), false)
             }
-            Ok(count) => attempt.log.write(stream.name, &mut stream.pending, &bytes[..count]),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(e) => Err(e),
+            Ok(count) => {
+                (attempt.log.write(stream.name, &mut stream.pending, &bytes[..count]), true)
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => (Ok(()), false),
+            Err(e) => (Err(e), false),
         };
         if let Err(e) = written {
             // A full disk must not stop the container: its output is lost, and said so.
             eprintln!("log of {}: {e}", attempt.start.name);
         }
+        more
     }
 
     /// Notes the end of a child; tells whether a container ended.
@@ -316,6 +339,9 @@ impl Shim {
         }
     }
 }
+
+/// Output is read in pieces of this size.
+const READ: usize = 16 << 10;
 
 /// The name of a stream that has ended.
 const CLOSED: &str = "";
