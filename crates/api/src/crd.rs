@@ -185,6 +185,11 @@ const DEFINITIONS: &[Definition] = &[
     },
 ];
 
+/// Whether an object of this kind without a `spec` is refused.
+pub(crate) fn spec_is_required(kind: &str) -> bool {
+    DEFINITIONS.iter().any(|d| d.kind == kind && d.spec_required)
+}
+
 /// All CustomResourceDefinitions, as objects to apply.
 pub fn crds() -> Vec<Value> {
     DEFINITIONS.iter().map(crd).collect()

@@ -19,8 +19,13 @@ pub fn decode<T: DeserializeOwned>(kind: &str, value: &Value) -> Result<Decoded<
     let mut value = value.clone();
     prune_nulls(&mut value);
     let findings = settle(kind, &mut value);
-    let object = serde_json::from_value(value)
-        .map_err(|e| Box::new(Finding::error("", format!("cannot be read: {e}"))))?;
+    let object = serde_path_to_error::deserialize(value).map_err(|e| {
+        let path = match e.path().to_string() {
+            root if root == "." => String::new(),
+            path => path,
+        };
+        Box::new(Finding::error(path, format!("cannot be read: {}", e.inner())))
+    })?;
     Ok(Decoded { object, findings })
 }
 
@@ -87,7 +92,7 @@ impl Walk {
                 Some(field) => {
                     if field.legacy {
                         let say = "was removed from Istio's API; it keeps its meaning here";
-                        self.findings.push(Finding::warning(&path, say));
+                        self.findings.push(Finding::warning(&path, say).code("IST0002"));
                     }
                     self.value(&field.shape, value, &path);
                 }

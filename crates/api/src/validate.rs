@@ -3,7 +3,10 @@
 mod destination_rule;
 mod gateway;
 mod http_route;
+mod order;
+mod security;
 mod service_entry;
+mod shape;
 mod sidecar;
 mod tls;
 mod virtual_service;
@@ -14,7 +17,7 @@ use crate::{
     DestinationRule, Gateway, Object, ServiceEntry, Sidecar, VirtualService, WorkloadEntry,
     WorkloadGroup,
 };
-use base::Finding;
+use base::{Finding, Level};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -31,9 +34,11 @@ pub fn validate(kind: &str, object: &Value) -> Vec<Finding> {
         _ => {
             let mut object = object.clone();
             prune_nulls(&mut object);
-            let mut findings = settle(kind, &mut object);
-            findings.extend(without_effect(kind));
-            findings
+            let mut report = Report { findings: settle(kind, &mut object) };
+            shape::check(kind, &object, &mut report);
+            security::check(kind, &object, &mut report);
+            report.findings.extend(without_effect(kind));
+            report.findings
         }
     }
 }
@@ -56,17 +61,22 @@ fn check<T>(kind: &str, object: &Value, of: fn(&Object<T>, &mut Report)) -> Vec<
 where
     T: Default + DeserializeOwned,
 {
+    let mut settled = object.clone();
+    prune_nulls(&mut settled);
+    let mut report = Report { findings: settle(kind, &mut settled) };
+    shape::check(kind, &settled, &mut report);
     match decode::<Object<T>>(kind, object) {
-        Err(finding) => vec![*finding],
+        // A wrong type has been named already, and better.
+        Err(_) if report.findings.iter().any(|f| f.level == Level::Error) => {}
+        Err(finding) => report.findings.push(*finding),
         Ok(mut decoded) => {
             if decoded.object.metadata.namespace.is_empty() {
                 decoded.object.metadata.namespace = "default".to_owned();
             }
-            let mut report = Report { findings: decoded.findings };
             of(&decoded.object, &mut report);
-            report.findings
         }
     }
+    report.findings
 }
 
 /// Collects findings by field path.
@@ -81,6 +91,11 @@ impl Report {
 
     fn warning(&mut self, path: &str, message: impl Into<String>) {
         self.findings.push(Finding::warning(path, message));
+    }
+
+    /// Of a field that still works and has a successor.
+    fn deprecated(&mut self, path: &str, message: impl Into<String>) {
+        self.findings.push(Finding::warning(path, message).code("IST0002"));
     }
 
     /// An error unless the condition holds.
@@ -148,5 +163,7 @@ fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(token)
 }
 
+#[cfg(test)]
+mod released;
 #[cfg(test)]
 mod tests;

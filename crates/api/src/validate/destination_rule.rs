@@ -144,7 +144,7 @@ fn outlier_detection(outliers: &OutlierDetection, path: &str, report: &mut Repor
     if outliers.consecutive_errors.is_some() {
         let say = "outlier detection consecutive errors is deprecated, use consecutiveGatewayErrors \
                    or consecutive5xxErrors instead";
-        report.warning(path, say);
+        report.deprecated(&format!("{path}.consecutiveErrors"), say);
     }
     let local = outliers.consecutive_local_origin_failures.unwrap_or(0) > 0;
     if local && !outliers.split_external_local_origin_errors {

@@ -163,7 +163,7 @@ fn mirrors(http: &HttpRoute, path: &str, report: &mut Report) {
     }
     if let Some(percent) = http.mirror_percent {
         let at = format!("{path}.mirrorPercent");
-        report.warning(
+        report.deprecated(
             &at,
             "using deprecated setting \"mirrorPercent\", use \"mirrorPercentage\" instead",
         );
@@ -365,41 +365,5 @@ fn check_retries(retries: &HttpRetry, path: &str, report: &mut Report) {
                 format!("{part:?} is not a valid retryOn policy"),
             );
         }
-    }
-}
-
-/// Rules that can never be reached, and matches that stand twice.
-pub(super) fn check_order(rules: &[HttpRoute], report: &mut Report) {
-    let mut all: Option<usize> = None;
-    let mut seen: Vec<&HttpMatchRequest> = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
-        let path = format!("spec.http[{index}]");
-        if let Some(before) = all {
-            let say = format!("is never reached: spec.http[{before}] matches everything");
-            report.findings.push(base::Finding::warning(&path, say).code("IST0130"));
-            continue;
-        }
-        let duplicate = |m: &HttpMatchRequest| {
-            let unnamed =
-                |m: &HttpMatchRequest| HttpMatchRequest { name: String::new(), ..m.clone() };
-            seen.iter().any(|s| unnamed(s) == unnamed(m))
-        };
-        let repeated = rule.r#match.iter().filter(|m| duplicate(m)).count();
-        if repeated > 0 && repeated == rule.r#match.len() {
-            let say = "is never reached: rules before it have the same matches";
-            report.findings.push(base::Finding::warning(&path, say).code("IST0130"));
-        } else if repeated > 0 {
-            let say = "some of its matches stand in rules before it and have no effect";
-            report.findings.push(base::Finding::warning(&path, say).code("IST0131"));
-        }
-        let empty = HttpMatchRequest::default();
-        let catches = |m: &HttpMatchRequest| {
-            let root = m.uri.as_ref().is_some_and(|u| u.prefix.as_deref() == Some("/"));
-            *m == empty || (root && HttpMatchRequest { uri: None, ..m.clone() } == empty)
-        };
-        if rule.r#match.is_empty() || rule.r#match.iter().any(catches) {
-            all = Some(index);
-        }
-        seen.extend(&rule.r#match);
     }
 }

@@ -30,6 +30,10 @@ pub(super) fn check(object: &Object<Sidecar>, report: &mut Report) {
                        Sidecar resource";
             report.error(path, say);
         }
+        if policy.egress_proxy.is_some() {
+            let say = "an egress gateway is named by a VirtualService, which can route by host";
+            report.deprecated(&format!("{path}.egressProxy"), say);
+        }
         if policy.egress_proxy.is_some() && policy.mode != OutboundMode::AllowAny {
             let say = "sidecar: egress_proxy must be set only with ALLOW_ANY outbound_traffic_policy mode";
             report.error(path, say);

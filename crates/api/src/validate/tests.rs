@@ -128,9 +128,45 @@ fn rules_that_cannot_be_reached_are_warned_of() {
     let object = json!({"metadata": {"name": "a", "namespace": "default"}, "spec": spec});
     let said: Vec<_> =
         validate("VirtualService", &object).into_iter().map(|f| (f.path, f.code)).collect();
-    let expected =
-        [("spec.http[1]", "IST0131"), ("spec.http[2]", "IST0130"), ("spec.http[4]", "IST0130")];
+    let expected = [
+        ("spec.http[1].match[0]", "IST0131"),
+        ("spec.http[2].match[0]", "IST0131"),
+        ("spec.http[2]", "IST0130"),
+        ("spec.http[4]", "IST0130"),
+    ];
     assert_eq!(said, expected.map(|(p, c)| (p.to_owned(), c)));
+}
+
+/// Each case: the matches of the first rule and those of the second, and the codes that are said.
+#[test]
+fn a_match_is_contained_in_one_that_asks_for_less() {
+    let prefix = |p: &str| json!({"uri": {"prefix": p}});
+    let with = |p: &str, method: &str| json!({"uri": {"prefix": p}, "method": {"exact": method}});
+    let table: [(Value, Value, &[&str]); 6] = [
+        (prefix("/a"), prefix("/ab"), &["IST0131"]),
+        (prefix("/a"), with("/ab", "GET"), &["IST0131"]),
+        (with("/a", "GET"), prefix("/ab"), &[]),
+        (with("/a", "GET"), with("/ab", "POST"), &[]),
+        (prefix("/ab"), prefix("/a"), &[]),
+        (prefix("/"), prefix("/a"), &["IST0130"]),
+    ];
+    for (first, second, codes) in table {
+        let rule = |m: &Value| json!({"match": [m], "route": to("a")});
+        let spec = json!({"hosts": ["a"], "http": [rule(&first), rule(&second)]});
+        let object = json!({"metadata": {"name": "a"}, "spec": spec});
+        let said: Vec<_> =
+            validate("VirtualService", &object).into_iter().map(|f| f.code).collect();
+        assert_eq!(said, codes, "{first} {second}");
+    }
+}
+
+#[test]
+fn a_rule_that_delegates_may_give_requests_back() {
+    let spec = json!({"hosts": ["a"], "http": [
+        {"match": [{"uri": {"prefix": "/"}}], "delegate": {"name": "d"}},
+        {"match": [{"uri": {"prefix": "/"}}], "route": to("a")}]});
+    let object = json!({"metadata": {"name": "a"}, "spec": spec});
+    assert_eq!(validate("VirtualService", &object), []);
 }
 
 #[test]
@@ -362,4 +398,74 @@ fn a_policy_that_is_not_enforced_says_so() {
     let object = json!({"metadata": {"name": "a"}, "spec": {"mtls": {"mode": "STRICT"}}});
     let said = validate("PeerAuthentication", &object);
     assert!(said.iter().any(|f| f.level == Level::Warning && f.message.contains("NOT ENFORCED")));
+}
+
+/// Each case: a kind, a spec, and the path that is refused.
+#[test]
+fn wrong_types_and_limits_are_named_by_field() {
+    let port = json!({"host": "a", "port": {"number": "x"}});
+    let table = [
+        ("VirtualService", json!({"hosts": "a"}), "spec.hosts"),
+        (
+            "VirtualService",
+            http(json!({"route": to("a"), "timeout": "soon"})),
+            "spec.http[0].timeout",
+        ),
+        (
+            "VirtualService",
+            http(json!({"route": [{"destination": port}]})),
+            "spec.http[0].route[0].destination.port.number",
+        ),
+        ("ServiceEntry", json!({"hosts": ["a.b"], "location": "MOON"}), "spec.location"),
+        ("WorkloadEntry", json!({"address": "1.2.3.4", "weight": -1}), "spec.weight"),
+        (
+            "Telemetry",
+            json!({"tracing": [{"randomSamplingPercentage": 101}]}),
+            "spec.tracing[0].randomSamplingPercentage",
+        ),
+        ("EnvoyFilter", json!({"targetRefs": [{"name": "a"}]}), "spec.targetRefs[0].kind"),
+    ];
+    for (kind, spec, path) in table {
+        let object = json!({"metadata": {"name": "a"}, "spec": spec});
+        let said = validate(kind, &object);
+        let refused = said.iter().any(|f| f.level == Level::Error && f.path == path);
+        assert!(refused, "{kind} {spec}: {said:?}");
+    }
+}
+
+#[test]
+fn security_kinds() {
+    let rule = |rule: Value| json!({"rules": [rule]});
+    let source = |source: Value| rule(json!({"from": [{"source": source}]}));
+    let when = |when: Value| rule(json!({"when": [when]}));
+    check(
+        "AuthorizationPolicy",
+        &[
+            (rule(json!({})), ""),
+            (json!({}), ""),
+            (json!({"action": "DENY"}), "never applies"),
+            (json!({"action": "ALOW"}), "Unsupported value"),
+            (json!({"action": "CUSTOM", "rules": [{}]}), "name of a provider"),
+            (json!({"provider": {"name": "p"}, "rules": [{}]}), "is for CUSTOM"),
+            (source(json!({})), "must not be empty"),
+            (source(json!({"principals": [""]})), "principals[0]: must not be empty"),
+            (source(json!({"ipBlocks": ["1.2.3.4/99"]})), "ipBlocks[0]"),
+            (source(json!({"serviceAccounts": ["a"], "namespaces": ["b"]})), "Cannot set"),
+            (rule(json!({"to": [{"operation": {"ports": ["0"]}}]})), "ports[0]"),
+            (when(json!({"key": "request.headers[x]", "values": ["a"]})), ""),
+            (when(json!({"key": "request.headers", "values": ["a"]})), "not an attribute"),
+            (when(json!({"key": "source.ip"})), "at least one of values"),
+            (json!({"selector": {"matchLabels": {"a": "*"}}}), "wildcard"),
+        ],
+    );
+    check(
+        "RequestAuthentication",
+        &[
+            (json!({"jwtRules": [{"issuer": "i", "jwksUri": "https://k.example"}]}), ""),
+            (json!({"jwtRules": [{"audiences": ["a"]}]}), "issuer or jwksUri"),
+            (json!({"jwtRules": [{"issuer": "i", "jwksUri": "k.example"}]}), "scheme"),
+            (json!({"jwtRules": [{"issuer": "i", "jwks": "{}"}]}), "JSON Web Key Set"),
+            (json!({"jwtRules": [{"issuer": "i", "presence": "MAYBE"}]}), "Unsupported value"),
+        ],
+    );
 }

@@ -1,6 +1,6 @@
 //! VirtualService.
 
-use super::{Report, http_route, is_cidr, is_label};
+use super::{Report, http_route, is_cidr, is_label, order};
 use crate::{
     Destination, L4MatchAttributes, Object, RouteDestination, TlsMatchAttributes, VirtualService,
 };
@@ -21,7 +21,6 @@ pub(super) fn check(object: &Object<VirtualService>, report: &mut Report) {
     for (index, http) in spec.http.iter().enumerate() {
         http_route::check(http, spec, &format!("spec.http[{index}]"), report);
     }
-    http_route::check_order(&spec.http, report);
     for (index, tls) in spec.tls.iter().enumerate() {
         let path = format!("spec.tls[{index}]");
         report.require(
@@ -43,6 +42,7 @@ pub(super) fn check(object: &Object<VirtualService>, report: &mut Report) {
         report.require(!tcp.route.is_empty(), &path, "TCP route is required");
         l4_destinations(&tcp.route, &path, report);
     }
+    order::check(spec, report);
     report.export_to(&spec.export_to, "spec.exportTo");
 }
 
