@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 64;
 /// A log that is followed is looked at this often.
 const LOOK: Duration = Duration::from_millis(150);
+/// Who attaches is told what was said in so many last seconds.
+const JUST: u64 = 5;
 
 /// Streams a log; `alive` tells whether more may come.
 pub fn stream(
@@ -32,13 +34,14 @@ pub fn stream(
     receive
 }
 
-/// What a container says from now on, by the output that it says it on.
+/// What a container says from now on, by the output that it says it on; and what it has just said,
+/// since `kubectl run -i` attaches to programs that are over sooner than it can ask.
 pub fn follow(
     path: PathBuf,
     alive: impl Fn() -> bool + Send + 'static,
 ) -> mpsc::Receiver<(Channel, Bytes)> {
     let (send, receive) = mpsc::channel(QUEUE);
-    let options = LogOptions { follow: true, tail_lines: Some(0), ..Default::default() };
+    let options = LogOptions { follow: true, since_seconds: Some(JUST), ..Default::default() };
     tokio::task::spawn_blocking(move || {
         let sink = Sink {
             send: &|channel, bytes| send.blocking_send((channel, bytes)).is_ok(),
