@@ -1,14 +1,16 @@
 //! `load`: requests at a fixed rate, whether or not the answers keep up (open loop), and a summary as
 //! JSON. Latency counts from the moment a request was due, so a stall shows in every request that it
-//! delayed. Files: `aim` (what to send and what to expect), `line` (connections), `tally` (results).
+//! delayed. Files: `aim` (what to send and what to expect), `line` (connections), `tally` (results),
+//! `journal` (each result, for whoever judges them by what else happened at the time).
 //!
 //! `lateen-apps load --url http://127.0.0.1:8080/productpage --rate 500 --seconds 10
 //!   [--mode keep-alive|new|h2c|grpc] [--connect HOST:PORT] [--header 'k: v']... [--method M]
 //!   [--body TEXT] [--expect-status 200] [--expect-body TEXT]... [--classify NAME=TEXT]...
-//!   [--count-header NAME] [--count-json /pointer] [--connect-timeout S] [--request-timeout S]
-//!   [--slow S] [--in-flight N] [--connections N] [--timeline MS]`
+//!   [--count-header NAME]... [--count-json /pointer] [--connect-timeout S] [--request-timeout S]
+//!   [--slow S] [--in-flight N] [--connections N] [--timeline MS] [--journal FILE]`
 
 mod aim;
+mod journal;
 mod line;
 mod tally;
 
@@ -22,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::flags::Flags;
 use aim::Aim;
+use journal::Journal;
 use line::Lines;
 use tally::{Outcome, Tally};
 
@@ -53,14 +56,34 @@ pub async fn run(flags: &Flags) -> anyhow::Result<()> {
     let timeline = flags.number("timeline", 0_u64)?;
     let lines = Rc::new(Lines::new(aim.clone(), flags.number("connections", 1_usize)?.max(1)));
     let start = Instant::now();
-    let tally = Rc::new(RefCell::new(Tally::new(start, Duration::from_millis(timeline))));
+    let journal =
+        flags.get("journal").map(|file| Journal::create(file.as_ref(), start)).transpose()?;
+    let tally = Tally::new(start, Duration::from_millis(timeline));
+    let results = Rc::new(RefCell::new(Results { tally, journal }));
     let local = LocalSet::new();
-    local.run_until(send_all(&pace, start, &aim, &lines, &tally)).await?;
-    let tally = tally.borrow();
+    local.run_until(send_all(&pace, start, &aim, &lines, &results)).await?;
+    let mut results = results.borrow_mut();
+    results.journal.as_mut().map(Journal::finish).transpose()?;
+    let tally = &results.tally;
     println!("{:#}", tally.summary());
     match tally.failures() {
         0 => Ok(()),
         failed => Err(anyhow::anyhow!("{failed} of {} requests failed", tally.sent())),
+    }
+}
+
+/// Where the results go.
+struct Results {
+    tally: Tally,
+    journal: Option<Journal>,
+}
+
+impl Results {
+    fn record(&mut self, due: Instant, outcome: Outcome) {
+        if let Some(journal) = &mut self.journal {
+            journal.note(due, &outcome);
+        }
+        self.tally.record(due, outcome);
     }
 }
 
@@ -69,7 +92,7 @@ async fn send_all(
     start: Instant,
     aim: &Rc<Aim>,
     lines: &Rc<Lines>,
-    tally: &Rc<RefCell<Tally>>,
+    results: &Rc<RefCell<Results>>,
 ) -> anyhow::Result<()> {
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -84,13 +107,13 @@ async fn send_all(
         }
         while running.try_join_next().is_some() {}
         if running.len() >= pace.in_flight {
-            tally.borrow_mut().record(due, Outcome::failed("too many unanswered"));
+            results.borrow_mut().record(due, Outcome::failed("too many unanswered"));
             continue;
         }
-        let (aim, lines, tally) = (aim.clone(), lines.clone(), tally.clone());
+        let (aim, lines, results) = (aim.clone(), lines.clone(), results.clone());
         running.spawn_local(async move {
             let outcome = line::request(&aim, &lines, due).await;
-            tally.borrow_mut().record(due, outcome);
+            results.borrow_mut().record(due, outcome);
         });
     }
     // Each has its own deadline, so this ends.

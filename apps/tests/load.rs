@@ -85,6 +85,27 @@ fn headers_host_and_grpc() {
     assert_eq!(summary["reasons"]["grpc-status missing"], 20, "{summary}");
 }
 
+#[test]
+fn a_journal_has_a_line_for_every_request() {
+    let go = Program::start("go-httpbin", &[]);
+    let file = std::env::temp_dir().join(format!("lateen-journal-{}", std::process::id()));
+    let headers = ["--count-header", "content-type", "--count-header", "x-absent"];
+    let args = [&headers[..], &["--seconds", "0.5", "--journal", file.to_str().unwrap()]].concat();
+    load(go.port, "/status/418", &args);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split('\t').collect()).collect();
+    assert_eq!(lines.len(), 100);
+    let mut due: Vec<u64> = lines.iter().map(|l| l[0].parse().unwrap()).collect();
+    due.sort_unstable();
+    assert_eq!(due[99] - due[0], 99 * 5000, "microseconds at 200 a second");
+    for line in &lines {
+        assert!(line[1].parse::<u64>().unwrap() < 5_000_000, "{line:?}");
+        assert_eq!(line[2], "failed");
+        assert!(line[3].starts_with("status 418 ") && line[3].ends_with(" none"), "{line:?}");
+    }
+}
+
 /// A server that stops for a while delays all requests that were due meanwhile, and all of them tell.
 #[test]
 fn a_stall_shows_in_every_request_that_it_delays() {

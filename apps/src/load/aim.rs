@@ -41,7 +41,8 @@ pub struct Expect {
     pub bodies: Vec<String>,
     /// (name, text in the body): the first that fits names the answer.
     pub classes: Vec<(String, String)>,
-    pub header: Option<HeaderName>,
+    /// Their values, together, name the answer.
+    pub headers: Vec<HeaderName>,
     pub pointer: Option<String>,
     pub slow: Option<Duration>,
 }
@@ -89,7 +90,7 @@ impl Expect {
             status: flags.number("expect-status", 200)?,
             bodies: flags.all("expect-body").map(str::to_owned).collect(),
             classes: classes.collect::<anyhow::Result<_>>()?,
-            header: flags.get("count-header").map(str::parse).transpose()?,
+            headers: flags.all("count-header").map(str::parse).collect::<Result<_, _>>()?,
             pointer: flags.get("count-json").map(str::to_owned),
             slow: match flags.has("slow") {
                 true => Some(seconds(flags, "slow", 1.0)?),

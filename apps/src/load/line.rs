@@ -111,8 +111,8 @@ pub async fn request(aim: &Aim, lines: &Lines, due: Instant) -> Outcome {
     let answer = timeout_at(deadline, exchange(aim, lines)).await;
     let took = due.elapsed();
     match answer {
-        Err(_) => Outcome::failed("timeout"),
-        Ok(Err(reason)) => Outcome::failed(reason),
+        Err(_) => Outcome { took, ..Outcome::failed("timeout") },
+        Ok(Err(reason)) => Outcome { took, ..Outcome::failed(reason) },
         Ok(Ok(answer)) => answer.judge(aim, took),
     }
 }
@@ -239,9 +239,11 @@ impl Answer {
     /// What the answer is counted as.
     fn class(&self, aim: &Aim, body: &str) -> Option<String> {
         let expect = &aim.expect;
-        if let Some(name) = &expect.header {
-            let value = self.headers.get(name).and_then(|value| value.to_str().ok());
-            return Some(value.unwrap_or("none").to_owned());
+        if !expect.headers.is_empty() {
+            let value = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
+            let values: Vec<_> =
+                expect.headers.iter().map(|n| value(n).unwrap_or("none")).collect();
+            return Some(values.join(" "));
         }
         if let Some(pointer) = &expect.pointer {
             let value: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
