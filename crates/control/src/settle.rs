@@ -1,11 +1,14 @@
-//! The settling rule: a change that makes a route name what does not exist is held for a while, so
-//! that its other half can arrive; then it takes effect as the objects say. Services and endpoints
-//! are never held: while configuration is, they flow into the configuration that is still served.
+//! The settling rule: a change that makes a route name what does not exist, or that takes a host from
+//! a gateway, is held for a while, so that its other half can arrive; then it takes effect as the
+//! objects say. Services and endpoints are never held: while configuration is, they flow into the
+//! configuration that is still served.
 
-use base::Instant;
-use compile::Missing;
+use base::{Host, Instant};
+use compile::Compiled;
+use ir::Str;
 use registry::Snapshot;
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +19,8 @@ pub(crate) struct Settle {
     settled: Option<Arc<Snapshot>>,
     /// What its routes lacked: known, and not waited for again.
     lacking: HashSet<Lack>,
+    /// What it serves as a gateway.
+    served: Arc<[Str]>,
     /// What newer snapshots lack besides, and since when.
     waiting: HashMap<Lack, Instant>,
     held_since: Option<Instant>,
@@ -25,8 +30,25 @@ pub(crate) struct Settle {
 /// come; but all waiting together ends after this many times the patience with one.
 const CHURN: u32 = 3;
 
-/// A destination that is missing; which route names it does not matter.
-type Lack = (base::Host, Option<String>);
+/// What is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Lack {
+    /// A destination; which route names it does not matter.
+    Destination(Host, Option<String>),
+    /// A rule for what the gateway served: `<route configuration>/<domain>`.
+    Rule(Str),
+}
+
+impl fmt::Display for Lack {
+    /// As people read it: `reviews.default.svc.cluster.local subset v4`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lack::Destination(host, Some(subset)) => write!(f, "{host} subset {subset}"),
+            Lack::Destination(host, None) => write!(f, "{host}"),
+            Lack::Rule(served) => write!(f, "another rule for {served}"),
+        }
+    }
+}
 
 /// What to do with a snapshot.
 #[derive(Debug)]
@@ -34,45 +56,62 @@ pub(crate) enum Verdict {
     /// Serve what was compiled from it.
     Serve,
     /// Serve `instead` (old configuration, new services and endpoints) until this time at most.
-    Hold { instead: Arc<Snapshot>, until: Instant },
+    Hold { instead: Arc<Snapshot>, until: Instant, waits_for: Vec<Lack> },
 }
 
 impl Settle {
-    /// Judges a snapshot by what its compilation found missing.
+    /// Judges a snapshot by what was compiled from it.
     pub fn judge(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        missing: &[Missing],
+        compiled: &Compiled,
         patience: Duration,
         now: Instant,
     ) -> Verdict {
-        let lacking: HashSet<Lack> =
-            missing.iter().map(|m| (m.host.clone(), m.subset.clone())).collect();
-        let Some(settled) = &self.settled else {
-            return self.serve(snapshot, lacking);
+        let lacking: HashSet<Lack> = lacks(compiled).collect();
+        let Some(settled) = self.settled.clone() else {
+            return self.serve(snapshot, compiled, lacking);
         };
-        let fresh: HashSet<&Lack> = lacking.difference(&self.lacking).collect();
+        let mut fresh: HashSet<Lack> = lacking.difference(&self.lacking).cloned().collect();
+        fresh.extend(self.taken_away(compiled));
         self.waiting.retain(|lack, _| fresh.contains(lack));
-        let since: Vec<Instant> =
-            fresh.into_iter().map(|l| *self.waiting.entry(l.clone()).or_insert(now)).collect();
-        let Some(oldest) = since.into_iter().min() else {
-            return self.serve(snapshot, lacking);
+        let since = fresh.iter().map(|l| *self.waiting.entry(l.clone()).or_insert(now));
+        let Some(oldest) = since.min() else {
+            return self.serve(snapshot, compiled, lacking);
         };
         let held_since = *self.held_since.get_or_insert(now);
         let until = oldest.after(patience).min(held_since.after(patience * CHURN));
         if until <= now {
-            return self.serve(snapshot, lacking);
+            return self.serve(snapshot, compiled, lacking);
         }
-        Verdict::Hold { instead: Arc::new(mixed(settled, snapshot)), until }
+        let mut waits_for: Vec<Lack> = fresh.into_iter().collect();
+        waits_for.sort();
+        Verdict::Hold { instead: Arc::new(mixed(&settled, snapshot)), until, waits_for }
     }
 
-    fn serve(&mut self, snapshot: &Arc<Snapshot>, lacking: HashSet<Lack>) -> Verdict {
+    /// What is served and would not be any more.
+    fn taken_away(&self, compiled: &Compiled) -> Vec<Lack> {
+        let stays: HashSet<&Str> = compiled.served.iter().collect();
+        self.served.iter().filter(|s| !stays.contains(s)).cloned().map(Lack::Rule).collect()
+    }
+
+    fn serve(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        compiled: &Compiled,
+        lacking: HashSet<Lack>,
+    ) -> Verdict {
         self.settled = Some(snapshot.clone());
         self.lacking = lacking;
+        self.served = compiled.served.clone();
         self.waiting.clear();
         self.held_since = None;
         Verdict::Serve
     }
+}
+
+fn lacks(compiled: &Compiled) -> impl Iterator<Item = Lack> {
+    compiled.missing.iter().map(|m| Lack::Destination(m.host.clone(), m.subset.clone()))
 }
 
 /// The configuration of `old` over the services and endpoints of `new`.
@@ -92,7 +131,7 @@ mod tests {
     use api::Kind;
     use compile::{Compiler, Proxy};
     use registry::Store;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -100,7 +139,11 @@ mod tests {
         Instant(ms * 1_000_000)
     }
 
+    const SIDECAR: &str = "sidecar~10.0.0.1~p-1.default~default.svc.cluster.local";
+    const GATEWAY: &str = "router~10.0.0.1~gw-1.default~default.svc.cluster.local";
+
     struct Scene {
+        id: &'static str,
         store: Store,
         settle: Settle,
         compiler: Compiler,
@@ -114,21 +157,20 @@ mod tests {
                 "spec": {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "selector": {"app": "reviews"},
                     "ports": [{"name": "http", "port": 9080, "targetPort": 9080}]}});
             store.apply(Kind::Service, &service);
-            Self { store, settle: Settle::default(), compiler: Compiler::new() }
+            Self { id: SIDECAR, store, settle: Settle::default(), compiler: Compiler::new() }
         }
 
         fn judge(&mut self, ms: u64) -> Verdict {
-            let id = "sidecar~10.0.0.1~p-1.default~default.svc.cluster.local";
-            let proxy = Proxy::parse(id, &Value::Null).unwrap();
+            let proxy = Proxy::parse(self.id, &json!({"LABELS": {"app": "gw"}})).unwrap();
             let snapshot = self.store.snapshot();
             let compiled = self.compiler.compile(&snapshot, &proxy);
-            self.settle.judge(&snapshot, &compiled.missing, PATIENCE, at(ms))
+            self.settle.judge(&snapshot, &compiled, PATIENCE, at(ms))
         }
 
         fn route_to(&mut self, subset: &str) {
             let vs = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
                 "metadata": {"name": "reviews", "namespace": "default"},
-                "spec": {"hosts": ["reviews"], "http": [{"route": [
+                "spec": {"hosts": ["reviews"], "gateways": ["mesh", "gw"], "http": [{"route": [
                     {"destination": {"host": "reviews", "subset": subset}}]}]}});
             self.store.apply(Kind::VirtualService, &vs);
         }
@@ -196,6 +238,43 @@ mod tests {
         }
         scene.route_to("v16");
         assert_eq!(held(&scene.judge(16_000)), None);
+    }
+
+    #[test]
+    fn a_rule_in_use_at_a_gateway_may_be_made_anew() {
+        let mut scene = Scene::new();
+        let gateway = json!({"apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+            "metadata": {"name": "gw", "namespace": "default"},
+            "spec": {"selector": {"app": "gw"}, "servers": [
+                {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}});
+        scene.store.apply(Kind::Gateway, &gateway);
+        scene.id = GATEWAY;
+        scene.define("v1");
+        assert_eq!(held(&scene.judge(0)), None);
+        scene.route_to("v1");
+        assert_eq!(held(&scene.judge(100)), None, "a host that is added waits for nothing");
+        let delete = |s: &mut Scene| s.store.delete(Kind::VirtualService, "default", "reviews");
+        delete(&mut scene);
+        let verdict = scene.judge(1000);
+        assert_eq!(held(&verdict), Some(6000));
+        let Verdict::Hold { instead, waits_for, .. } = verdict else { panic!() };
+        assert!(!instead.virtual_services.is_empty(), "what was served is served");
+        assert!(waits_for[0].to_string().starts_with("another rule for http."), "{waits_for:?}");
+        scene.route_to("v1");
+        assert_eq!(held(&scene.judge(1200)), None);
+        delete(&mut scene);
+        assert_eq!(held(&scene.judge(2000)), Some(7000));
+        assert_eq!(held(&scene.judge(7000)), None, "then it is gone");
+    }
+
+    #[test]
+    fn a_rule_that_is_deleted_leaves_sidecars_the_service_itself() {
+        let mut scene = Scene::new();
+        scene.define("v1");
+        scene.route_to("v1");
+        scene.judge(0);
+        scene.store.delete(Kind::VirtualService, "default", "reviews");
+        assert_eq!(held(&scene.judge(1000)), None);
     }
 
     #[test]

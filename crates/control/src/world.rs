@@ -77,7 +77,7 @@ pub(crate) async fn run(
                 let world = loader.world();
                 count(&metrics, &world);
                 publish.send_replace(Some(world));
-                debounce.published();
+                debounce.published(env.now());
                 continue;
             }
             next = changes.recv() => next,

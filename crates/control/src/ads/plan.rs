@@ -54,10 +54,10 @@ impl Planner {
         let Inner { compiler, encoded } = &mut *inner;
         let mut compiled = compiler.compile(&world.snapshot, proxy);
         let (mut held_until, mut waits_for) = (None, Vec::new());
-        match settle.judge(&world.snapshot, &compiled.missing, patience, now) {
+        match settle.judge(&world.snapshot, &compiled, patience, now) {
             Verdict::Serve => {}
-            Verdict::Hold { instead, until } => {
-                waits_for = compiled.missing.iter().map(lack).collect();
+            Verdict::Hold { instead, until, waits_for: lacks } => {
+                waits_for = lacks.iter().map(ToString::to_string).collect();
                 held_until = Some(until);
                 compiled = compiler.compile(&instead, proxy);
             }
@@ -70,14 +70,6 @@ impl Planner {
         }
         let findings = compiled.findings;
         Planned { resources: Arc::new(resources), findings, held_until, waits_for }
-    }
-}
-
-/// As people read it: `reviews.default.svc.cluster.local subset v4`.
-fn lack(missing: &compile::Missing) -> String {
-    match &missing.subset {
-        Some(subset) => format!("{} subset {subset}", missing.host),
-        None => missing.host.to_string(),
     }
 }
 
