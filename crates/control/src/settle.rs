@@ -267,6 +267,32 @@ mod tests {
         assert_eq!(held(&scene.judge(7000)), None, "then it is gone");
     }
 
+    /// As `kubectl delete` and `apply` bring it, however fast they follow one another.
+    #[test]
+    fn what_is_deleted_and_made_anew_is_served_as_if_it_had_never_gone() {
+        let mut scene = Scene::new();
+        scene.define("v1");
+        scene.route_to("v1");
+        let routes = |s: &mut Scene| {
+            let proxy = Proxy::parse(SIDECAR, &serde_json::Value::Null).unwrap();
+            let c = s.compiler.compile(&s.store.snapshot(), &proxy);
+            format!("{:?}", c.config.routes)
+        };
+        scene.judge(0);
+        let before = routes(&mut scene);
+        for round in 1..5 {
+            scene.store.delete(Kind::VirtualService, "default", "reviews");
+            scene.judge(round * 1000);
+            scene.store.delete(Kind::DestinationRule, "default", "reviews");
+            assert_eq!(held(&scene.judge(round * 1000 + 15)), None);
+            scene.route_to("v1");
+            assert!(held(&scene.judge(round * 1000 + 30)).is_some());
+            scene.define("v1");
+            assert_eq!(held(&scene.judge(round * 1000 + 45)), None);
+            assert_eq!(routes(&mut scene), before);
+        }
+    }
+
     #[test]
     fn a_rule_that_is_deleted_leaves_sidecars_the_service_itself() {
         let mut scene = Scene::new();

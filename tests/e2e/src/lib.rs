@@ -1,8 +1,11 @@
 //! A mesh for tests: brought up in a state directory of its own, talked to with kubectl and curl as a
 //! user would, and taken down again whatever happens.
 
+pub mod api;
+pub mod flips;
 pub mod load;
 pub mod machine;
+pub mod script;
 
 use serde_json::Value;
 use std::io::Write;

@@ -1,149 +1,135 @@
-//! Open-loop load over keep-alive connections, with the time and the body of every answer, so that a
-//! test can say afterwards which answers were wrong when they came.
+//! Open-loop load by `lateen-apps load`, from the host or from inside a pod, with a journal of every
+//! request, so that a test can say afterwards which answers were wrong when they came.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use crate::{Mesh, eventually};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
 
-/// What became of one request; times are counted from when it should have been sent.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    pub scheduled: Instant,
-    pub took: Duration,
-    /// The status and the body, or what went wrong.
-    pub result: Result<(u16, String), String>,
+/// Microseconds since 1970: the one clock that host and pods have in common.
+pub type Moment = u64;
+
+pub fn now() -> Moment {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_micros()).expect("before the year 500000")
 }
 
-#[derive(Clone)]
-pub struct Target {
-    /// `address:port`
-    pub address: String,
-    pub host: String,
-    pub path: String,
-    /// A new connection for every request.
-    pub reconnect: bool,
+/// What became of one request; times are counted from when it was due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub due: Moment,
+    pub took: Duration,
+    /// What the answer was counted as, or why it is none.
+    pub result: Result<String, String>,
+}
+
+impl Outcome {
+    pub fn end(&self) -> Moment {
+        self.due + u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What to send.
+#[derive(Clone, Debug)]
+pub struct Aim {
+    /// For people, and for the journal's file.
+    pub name: &'static str,
+    /// `keep-alive`, `new`, `h2c` or `grpc`.
+    pub mode: &'static str,
+    pub url: String,
+    /// Where to connect, if not to what the URL names.
+    pub connect: Option<String>,
+    pub rate: u32,
+    /// Response headers that name an answer.
+    pub headers: &'static [&'static str],
 }
 
 /// Load that runs until it is stopped.
 pub struct Load {
-    stop: Arc<AtomicBool>,
-    outcomes: Arc<Mutex<Vec<Outcome>>>,
-    threads: Vec<JoinHandle<()>>,
+    journal: String,
+    process: Process,
+}
+
+enum Process {
+    Host(Child),
+    Pod { pod: String, container: String, pid: String },
+}
+
+/// Nothing runs longer, whoever forgets to stop it.
+const LONGEST: &str = "600";
+
+impl Aim {
+    fn arguments(&self, journal: &str) -> Vec<String> {
+        let rate = self.rate.to_string();
+        let url = self.url.as_str();
+        let mut list = vec!["load", "--url", url, "--mode", self.mode, "--rate", &rate];
+        list.extend(["--seconds", LONGEST, "--connections", "4", "--journal", journal]);
+        list.extend(self.headers.iter().flat_map(|h| ["--count-header", h]));
+        list.extend(self.connect.iter().flat_map(|c| ["--connect", c]));
+        list.into_iter().map(str::to_owned).collect()
+    }
 }
 
 impl Load {
-    /// `rate` requests a second, spread over `connections`.
-    pub fn start(target: &Target, rate: u32, connections: u32) -> Load {
-        let stop = Arc::new(AtomicBool::new(false));
-        let outcomes = Arc::new(Mutex::new(Vec::new()));
-        let next = Arc::new(AtomicUsize::new(0));
-        let begin = Instant::now();
-        let threads = (0..connections)
-            .map(|_| {
-                let (stop, outcomes, next, target) =
-                    (stop.clone(), outcomes.clone(), next.clone(), target.clone());
-                std::thread::spawn(move || {
-                    let mut connection = None;
-                    while !stop.load(Ordering::Relaxed) {
-                        let number = next.fetch_add(1, Ordering::Relaxed) as u32;
-                        let scheduled = begin + Duration::from_secs(1) * number / rate;
-                        std::thread::sleep(scheduled.saturating_duration_since(Instant::now()));
-                        let result = request(&mut connection, &target);
-                        if result.is_err() || target.reconnect {
-                            connection = None;
-                        }
-                        let outcome = Outcome { scheduled, took: scheduled.elapsed(), result };
-                        outcomes.lock().expect("no thread panics while holding it").push(outcome);
+    /// From the machine that the mesh runs on.
+    pub fn from_host(mesh: &Mesh, aim: &Aim) -> Load {
+        let journal = mesh.state().join(format!("{}.journal", aim.name)).display().to_string();
+        let child = Command::new(mesh.program("lateen-apps"))
+            .args(aim.arguments(&journal))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Load { journal, process: Process::Host(child.expect("lateen-apps starts")) }
+    }
+
+    /// From a container, in which it runs beside the container's own program.
+    pub fn from_pod(mesh: &Mesh, pod: &str, container: &str, aim: &Aim) -> Load {
+        let journal = format!("/tmp/{}.journal", aim.name);
+        let arguments = aim.arguments(&journal).join(" ");
+        let script = format!(
+            "/lateen/programs/lateen-apps {arguments} >/tmp/{0}.out 2>&1 </dev/null & echo $!",
+            aim.name
+        );
+        let pid = mesh.exec(pod, container, &["sh", "-c", &script]).trim().to_owned();
+        let (pod, container) = (pod.to_owned(), container.to_owned());
+        Load { journal, process: Process::Pod { pod, container, pid } }
+    }
+
+    /// Ends it when all requests that are under way have ended.
+    pub fn stop(self, mesh: &Mesh) -> Vec<Outcome> {
+        let text = match self.process {
+            Process::Host(mut child) => {
+                let pid = child.id().to_string();
+                let killed = Command::new("kill").arg(&pid).status().expect("kill");
+                assert!(killed.success(), "the load has ended by itself");
+                child.wait().expect("a child of ours");
+                std::fs::read_to_string(&self.journal).expect("the load wrote its journal")
+            }
+            Process::Pod { pod, container, pid } => {
+                mesh.exec(&pod, &container, &["kill", &pid]);
+                eventually("the load ends", Duration::from_secs(20), || {
+                    let script = format!("kill -0 {pid} 2>/dev/null && echo runs || echo ended");
+                    match mesh.exec(&pod, &container, &["sh", "-c", &script]).trim() {
+                        "ended" => Ok(()),
+                        other => Err(other.to_owned()),
                     }
-                })
-            })
-            .collect();
-        Load { stop, outcomes, threads }
-    }
-
-    pub fn stop(self) -> Vec<Outcome> {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().expect("a load thread ended well");
-        }
-        std::mem::take(&mut *self.outcomes.lock().expect("all threads have ended"))
+                });
+                mesh.exec(&pod, &container, &["cat", &self.journal])
+            }
+        };
+        text.lines().map(read).collect()
     }
 }
 
-fn request(
-    connection: &mut Option<BufReader<TcpStream>>,
-    target: &Target,
-) -> Result<(u16, String), String> {
-    let text = |e: std::io::Error| e.to_string();
-    if connection.is_none() {
-        let stream = TcpStream::connect(&target.address).map_err(text)?;
-        stream.set_nodelay(true).map_err(text)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(text)?;
-        *connection = Some(BufReader::new(stream));
-    }
-    let Some(reader) = connection else { return Err("no connection".into()) };
-    let close = if target.reconnect { "Connection: close\r\n" } else { "" };
-    let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n{close}\r\n", target.path, target.host);
-    reader.get_mut().write_all(head.as_bytes()).map_err(text)?;
-    let answer = read_answer(reader).map_err(text)?;
-    if answer.2 {
-        *connection = None;
-    }
-    Ok((answer.0, answer.1))
-}
-
-/// Status, body, and whether the server closes the connection after it.
-fn read_answer(reader: &mut impl BufRead) -> std::io::Result<(u16, String, bool)> {
-    let bad = |what: &str| std::io::Error::other(what.to_owned());
-    let (mut status, mut length, mut chunked, mut close) = (0, 0, false, false);
-    for number in 0.. {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(bad("the connection was closed before an answer"));
-        }
-        let line = line.trim_end().to_ascii_lowercase();
-        if number == 0 {
-            status = line
-                .split(' ')
-                .nth(1)
-                .and_then(|s| s.parse().ok())
-                .ok_or_else(|| bad("no status line"))?;
-        } else if line.is_empty() {
-            break;
-        } else if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().map_err(|_| bad("bad content-length"))?;
-        } else if line.starts_with("transfer-encoding:") {
-            chunked = line.contains("chunked");
-        } else if line.starts_with("connection:") {
-            close = line.contains("close");
-        }
-    }
-    let body = if chunked { read_chunks(reader)? } else { read_bytes(reader, length)? };
-    Ok((status, String::from_utf8_lossy(&body).into_owned(), close))
-}
-
-fn read_bytes(reader: &mut impl BufRead, length: usize) -> std::io::Result<Vec<u8>> {
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(body)
-}
-
-fn read_chunks(reader: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let size = usize::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
-        let mut chunk = read_bytes(reader, size + 2)?;
-        if size == 0 {
-            return Ok(body);
-        }
-        chunk.truncate(size);
-        body.append(&mut chunk);
-    }
+/// A line of the journal.
+fn read(line: &str) -> Outcome {
+    let fields: Vec<&str> = line.splitn(4, '\t').collect();
+    let &[due, took, word, text] = &fields[..] else { panic!("no line of a journal: {line:?}") };
+    let number = |field: &str| field.parse().unwrap_or_else(|e| panic!("{line:?}: {e}"));
+    let result = match word {
+        "ok" => Ok(text.to_owned()),
+        _ => Err(text.to_owned()),
+    };
+    Outcome { due: number(due), took: Duration::from_micros(number(took)), result }
 }
 
 #[cfg(test)]
@@ -151,12 +137,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_framings_are_read() {
-        let mut plain = &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"[..];
-        assert_eq!(read_answer(&mut plain).unwrap(), (200, "hi".into(), false));
-        let mut chunked =
-            &b"HTTP/1.1 503 X\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"[..];
-        assert_eq!(read_answer(&mut chunked).unwrap(), (503, "hi".into(), true));
-        assert!(read_answer(&mut &b""[..]).is_err());
+    fn a_journal_is_read() {
+        let good = read("1000\t250\tok\t7 echo-v1-x");
+        assert_eq!((good.due, good.end()), (1000, 1250));
+        assert_eq!(good.result, Ok("7 echo-v1-x".into()));
+        assert_eq!(read("1\t2\tfailed\tstatus 503 none").result, Err("status 503 none".into()));
     }
 }
