@@ -9,7 +9,7 @@ use e2e::flips::{EFFECT, History, Mark, Report, Span, State, judge};
 use e2e::load::{Aim, Load, Outcome, now};
 use e2e::script::{Flip, HEADER, Order, Script, Write};
 use e2e::{Mesh, eventually};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -59,19 +59,14 @@ spec:
   servers: [{ port: { number: 80, name: http, protocol: HTTP }, hosts: ["echo.example"] }]
 "#;
 
-/// Each has the machine to itself.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
 #[test]
 fn no_request_fails_while_configuration_flips() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(mesh) = Mesh::up("flips", &[]) else { return };
     flips(&mesh, Order::Adversarial);
 }
 
 #[test]
 fn nor_with_real_envoy_if_changes_come_in_order() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(mesh) = Mesh::up("flips-envoy", &["--data-plane", "envoy"]) else { return };
     flips(&mesh, Order::MakeBeforeBreak);
 }
