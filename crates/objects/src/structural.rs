@@ -1,5 +1,7 @@
 //! A CRD's structural schema at work: defaults and validation. (Unknown fields are found and
-//! pruned by the shape, see `strict`.) CEL rules (`x-kubernetes-validations`) are not evaluated.
+//! pruned by the shape, see `strict`; rules in CEL are in `rules`.)
+
+pub mod rules;
 
 use regex::Regex;
 use serde_json::{Map, Value};

@@ -26,8 +26,8 @@ const RESTLESS: [&str; 6] =
 const MOST_FILES: usize = 200_000;
 
 impl Machine {
-    /// As it is now; `own` are more places to look at.
-    pub fn now(own: &[&Path]) -> Machine {
+    /// As it is now; `own` is one more place to look at.
+    pub fn now(own: &Path) -> Machine {
         let nft = Command::new("nft").args(["list", "ruleset"]).output().ok();
         let mut parameters = BTreeSet::new();
         for tree in ["/proc/sys/net", "/proc/sys/kernel", "/proc/sys/user"] {
@@ -36,7 +36,11 @@ impl Machine {
         let restless = |path: &Path| path.iter().any(|part| RESTLESS.iter().any(|r| part == *r));
         parameters.retain(|path| !restless(path));
         let mut files = BTreeSet::new();
-        PLACES.iter().map(Path::new).chain(own.iter().copied()).for_each(|p| walk(p, &mut files));
+        PLACES.iter().map(Path::new).chain([own]).for_each(|place| walk(place, &mut files));
+        if std::env::var_os("CI").is_some() {
+            // Elsewhere others may be at work beside us.
+            files.extend(names("/tmp").into_iter().map(|name| Path::new("/tmp").join(name)));
+        }
         Machine {
             links: names("/sys/class/net"),
             rules: nft.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()),
@@ -58,7 +62,7 @@ impl Machine {
             |(path, text): &(&PathBuf, &String)| before.parameters.get(*path) != Some(*text);
         let changed: Vec<_> = self.parameters.iter().filter(changed).collect();
         assert!(changed.is_empty(), "kernel parameters: {changed:?}");
-        let new: Vec<_> = self.files.difference(&before.files).collect();
+        let new: Vec<_> = self.files.difference(&before.files).take(20).collect();
         assert!(new.is_empty(), "files that are left: {new:?}");
     }
 }

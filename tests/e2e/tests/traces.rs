@@ -72,12 +72,7 @@ impl Place {
     }
 
     fn machine(&self) -> Machine {
-        let mut own = vec![self.directory.as_path()];
-        if std::env::var_os("LATEEN_REQUIRE_PEERS").is_some() {
-            // Elsewhere others may be at work beside us.
-            own.push(Path::new("/tmp"));
-        }
-        Machine::now(&own)
+        Machine::now(&self.directory)
     }
 
     /// A command as this user types it, who has set nothing.

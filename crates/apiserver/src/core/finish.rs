@@ -35,7 +35,7 @@ impl Core {
         self.mutate(caller, target, operation, old.as_deref(), &mut new).await?;
         strict::prune(&target.kind.storage().shape, &mut new);
         self.complete(target, old.as_deref(), &mut new);
-        self.validate(target, old.as_deref(), &new)?;
+        self.validate(caller, target, old.as_deref(), &new)?;
         crate::auth::escalation::check(self, &caller.user, target, &new)?;
         self.validating_webhooks(caller, target, operation, old.as_deref(), &new).await?;
         self.record(caller, target, old.as_deref(), recorded.as_ref(), &mut new);
@@ -169,13 +169,25 @@ impl Core {
         }
     }
 
-    fn validate(&self, target: &Target, old: Option<&Value>, new: &Value) -> Result<(), ApiError> {
+    fn validate(
+        &self,
+        caller: &Caller,
+        target: &Target,
+        old: Option<&Value>,
+        new: &Value,
+    ) -> Result<(), ApiError> {
         let kind = &target.kind;
         let mut causes = objects::validate::object(kind, old, new);
         if kind.custom
             && let Some(schema) = &kind.storage().schema
         {
             causes.extend(objects::structural::validate(schema, new));
+            // Rules are about values that have the schema's shape.
+            if causes.is_empty() {
+                let judgement = objects::structural::rules::judge(schema, old, new);
+                judgement.unjudged.into_iter().for_each(|why| caller.warn(why));
+                causes = judgement.causes;
+            }
         }
         if causes.is_empty() {
             return Ok(());

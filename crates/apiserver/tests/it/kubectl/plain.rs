@@ -272,7 +272,8 @@ spec:
     storage: true
     subresources: {scale: {specReplicasPath: .spec.sails, statusReplicasPath: .status.sails}}
     additionalPrinterColumns: [{name: Sails, type: integer, jsonPath: .spec.sails}]
-    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {sails: {type: integer, description: How many sails.}}}}}}
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {sails: {type: integer, description: How many sails.}},
+      x-kubernetes-validations: [{rule: self.sails < 100, message: too many sails}]}}}}
 ";
     walk("crd", |k| {
         k.run_with_input(&["apply", "-f", "-"], CRD);
@@ -294,6 +295,8 @@ spec:
         k.same(k.json_path(&["boat", "b"], "{.spec.sails}"), "5");
         let said = k.try_with_input(&["apply", "-f", "-"], &boat.replace('2', "many"));
         k.contains(&said.err, "spec.sails");
+        let said = k.try_with_input(&["apply", "-f", "-"], &boat.replace('2', "200"));
+        k.contains(&said.err, "too many sails");
         k.run(&["delete", "crd", "boats.sea.example"]);
         k.holds(!k.attempt(&["get", "boats"]).ok, "the kind is still there");
     })
