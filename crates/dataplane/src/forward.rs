@@ -63,8 +63,8 @@ pub enum Ending {
     Broken,
     /// The client is gone.
     Gone,
-    /// From here on bytes go both ways.
-    Tunnel(Box<Client>),
+    /// From here on bytes go both ways; it ends when none have for so long.
+    Tunnel(Box<Client>, Option<Duration>),
 }
 
 /// Bytes of a request body that are kept only in case that a spare connection turns out to be closed.

@@ -3,6 +3,7 @@
 pub mod controller_loop;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use runner::cluster::ClusterOptions;
@@ -14,7 +15,20 @@ pub fn run(dir: &Path, api_url: String) -> anyhow::Result<()> {
     let options = ClusterOptions { state: dir.to_owned(), shim_command, api_url };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("starting")?;
+    runtime.spawn(settle());
     Ok(runtime.block_on(runner::cluster::run(options, controller_loop::run))?)
+}
+
+/// Starting touches much of the program and of memory once. Returns when that is given back.
+pub async fn settle() {
+    // More is needed once while the first pods start.
+    for wait in [3, 10, 30] {
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        net::memory::give_back();
+        if let Err(error) = net::memory::forget_startup() {
+            tracing::debug!(%error, "the pages that starting needed stay");
+        }
+    }
 }
 
 /// Daemons write their log to standard error, which their parent leads into a file.

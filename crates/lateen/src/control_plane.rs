@@ -1,7 +1,7 @@
 //! `lateen control-plane`: what runs in the pod `istiod`. Takes the flags of Istio's manifests and
 //! heeds those that mean something here.
 
-use crate::cluster::log_to_stderr;
+use crate::cluster::{log_to_stderr, settle};
 use anyhow::Context;
 use control::Options;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +18,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     runtime.context("starting")?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+        tokio::spawn(settle());
         let stop = async move {
             tokio::select! {
                 _ = terminate.recv() => {}

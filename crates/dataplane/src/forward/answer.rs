@@ -54,7 +54,7 @@ impl Effort<'_, '_> {
         record.stream.details = "via_upstream".into();
         if tunnel {
             return match answer.upstream {
-                Upstream::Http1(client) => Ending::Tunnel(Box::new(client)),
+                Upstream::Http1(client) => Ending::Tunnel(Box::new(client), self.idle_timeout()),
                 Upstream::Http2(_) => Ending::Broken,
             };
         }

@@ -224,8 +224,8 @@ impl Server {
             }
             Ending::Broken => Next::Abort,
             Ending::Reply(reply) => down.reply(*reply, &manager, &mut record).await,
-            Ending::Tunnel(client) => {
-                tunnel(&mut down, *client, &self.worker, &mut record).await;
+            Ending::Tunnel(client, idle) => {
+                tunnel(&mut down, *client, idle, &self.worker, &mut record).await;
                 Next::Close
             }
         };
@@ -294,6 +294,7 @@ enum Stop {
 async fn tunnel(
     down: &mut Down<'_>,
     client: super::Client,
+    idle: Option<Duration>,
     worker: &Rc<Worker>,
     record: &mut Record,
 ) {
@@ -308,9 +309,13 @@ async fn tunnel(
         from_client,
         &connection.io,
         answer,
-        tcp::Bounds::default(),
+        tcp::Bounds { idle, until: None },
     )
     .await;
+    if moved.idle {
+        record.stream.flags.set(Flag::StreamIdleTimeout);
+        record.stream.details = "stream_idle_timeout".into();
+    }
     record.stream.bytes_received = moved.forth;
     record.stream.bytes_sent = moved.back;
 }

@@ -49,7 +49,7 @@ pub async fn run(shared: &Rc<Shared>, head: &http::request::Parts, mut down: Dow
             // If it cannot be sent, the client is gone.
             let _ = reply(&mut down, *local, &manager, &mut record).await;
         }
-        Ending::Tunnel(_) => down.reset(Reason::INTERNAL_ERROR),
+        Ending::Tunnel(..) => down.reset(Reason::INTERNAL_ERROR),
     }
 }
 

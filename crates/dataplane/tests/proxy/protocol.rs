@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use ir::{HttpManager, Upgrade};
+use std::time::{Duration, Instant};
 
 fn with(change: impl FnOnce(&mut HttpManager), upstream: std::net::SocketAddr) -> ir::Config {
     let mut m = manager(routes(vec![route("/", forward("up"))]));
@@ -158,6 +159,30 @@ fn upgrades_become_tunnels_where_they_are_allowed() {
 
     let (_proxy, at) = run(&simple(upstream));
     assert_eq!(Peer::connect(at).ask(ask).status(), 403);
+}
+
+#[test]
+fn a_tunnel_on_which_nothing_moves_is_ended() {
+    let (upstream, _) = upstream(|peer, _| {
+        peer.head();
+        peer.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        assert_eq!(peer.rest(), b"ping");
+    });
+    let websocket = Upgrade { kind: "websocket".into(), enabled: true };
+    let idle = Duration::from_millis(200);
+    let (_proxy, at) = run(&with(
+        |m| (m.upgrades, m.stream_idle_timeout) = (vec![websocket], Some(idle)),
+        upstream,
+    ));
+    let mut client = Peer::connect(at);
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert!(client.head().unwrap().starts_with("HTTP/1.1 101 "));
+    let began = Instant::now();
+    client.send("ping");
+    assert_eq!(client.rest(), b"");
+    assert!(began.elapsed() >= idle, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -152,12 +152,12 @@ impl<'a> At<'a> {
 
     pub fn strs(&self, name: &str) -> Vec<Str> {
         let text = |v: &Val| if let Val::Str(s) = v { Some(s.clone()) } else { None };
-        self.items(name).iter().filter_map(text).collect()
+        exact(self.items(name).iter().filter_map(text))
     }
 
     pub fn u32s(&self, name: &str) -> Vec<u32> {
         let number = |v: &Val| if let Val::Uint(u) = v { u32::try_from(*u).ok() } else { None };
-        self.items(name).iter().filter_map(number).collect()
+        exact(self.items(name).iter().filter_map(number))
     }
 
     /// The value of an enumeration under a table of those that are supported.
@@ -184,7 +184,7 @@ impl<'a> At<'a> {
             Val::Msg(m) => Some(f(&At { msg: m, path: path.index(i) })),
             _ => None,
         };
-        self.items(name).iter().enumerate().filter_map(read).collect()
+        exact(self.items(name).iter().enumerate().filter_map(read))
     }
 
     /// What an `Any` field holds.
@@ -194,6 +194,13 @@ impl<'a> At<'a> {
             _ => None,
         }
     }
+}
+
+/// A list without room for more: most lists of a configuration are short, and are kept for long.
+fn exact<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list: Vec<T> = items.collect();
+    list.shrink_to_fit();
+    list
 }
 
 fn typed<'b>(any: &'b Any, path: Path<'b>) -> Typed<'b> {

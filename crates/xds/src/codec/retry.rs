@@ -6,6 +6,7 @@ use super::unsupported;
 use crate::message::{Msg, Val};
 use crate::schema::*;
 use ir::{Backoff, RetryPolicy, Str};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 pub(super) fn write_retry(r: &RetryPolicy) -> Msg {
@@ -38,13 +39,10 @@ pub(super) fn write_retry(r: &RetryPolicy) -> Msg {
 }
 
 pub(super) fn read_retry(at: &At) -> RetryPolicy {
-    let on: Vec<Str> = at
-        .str("retry_on")
-        .split(',')
-        .map(str::trim)
-        .filter(|s| !s.is_empty())
-        .map(Str::from)
-        .collect();
+    let said = at.str("retry_on");
+    let mut on: Vec<Str> =
+        said.split(',').map(str::trim).filter(|s| !s.is_empty()).map(shared).collect();
+    on.shrink_to_fit();
     let predicates = at.each("retry_host_predicate", is_previous_hosts);
     RetryPolicy {
         on,
@@ -61,6 +59,24 @@ pub(super) fn read_retry(at: &At) -> RetryPolicy {
         host_selection_max_attempts: at.i64("host_selection_retry_max_attempts"),
         previous_priorities: at.msg("retry_priority").and_then(|p| read_priority(&p)),
     }
+}
+
+/// The conditions that the routes of a mesh have by default are kept once, not for each route.
+fn shared(condition: &str) -> Str {
+    static USUAL: LazyLock<[Str; 7]> = LazyLock::new(|| {
+        [
+            "connect-failure",
+            "refused-stream",
+            "unavailable",
+            "cancelled",
+            "retriable-status-codes",
+            "reset-before-request",
+            "503",
+        ]
+        .map(Str::from)
+    });
+    let usual = USUAL.iter().find(|usual| ***usual == *condition);
+    usual.cloned().unwrap_or_else(|| condition.into())
 }
 
 fn is_previous_hosts(at: &At) -> bool {
