@@ -7,7 +7,7 @@
 //!   [--mode keep-alive|new|h2c|grpc] [--connect HOST:PORT] [--header 'k: v']... [--method M]
 //!   [--body TEXT] [--expect-status 200] [--expect-body TEXT]... [--classify NAME=TEXT]...
 //!   [--count-header NAME]... [--count-json /pointer] [--connect-timeout S] [--request-timeout S]
-//!   [--slow S] [--in-flight N] [--connections N] [--timeline MS] [--journal FILE]`
+//!   [--slow S] [--in-flight N [--closed]] [--connections N] [--timeline MS] [--journal FILE]`
 
 mod aim;
 mod journal;
@@ -33,6 +33,8 @@ struct Pace {
     rate: f64,
     total: u64,
     in_flight: usize,
+    /// With that many unanswered the next one waits, and is due when it is sent.
+    closed: bool,
 }
 
 impl Pace {
@@ -42,7 +44,8 @@ impl Pace {
         let sane = rate > 0.0 && rate <= 1e6 && seconds > 0.0 && seconds <= 86_400.0;
         anyhow::ensure!(sane, "--rate must be within 0 and 1000000, --seconds within 0 and 86400");
         let in_flight = flags.number("in-flight", 4096)?;
-        Ok(Pace { rate, total: (rate * seconds).round() as u64, in_flight })
+        let total = (rate * seconds).round() as u64;
+        Ok(Pace { rate, total, in_flight, closed: flags.has("closed") })
     }
 
     fn due(&self, start: Instant, index: u64) -> Instant {
@@ -98,7 +101,7 @@ async fn send_all(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut running = tokio::task::JoinSet::new();
     for index in 0..pace.total {
-        let due = pace.due(start, index);
+        let mut due = pace.due(start, index);
         tokio::select! {
             biased;
             _ = stop.recv() => break,
@@ -106,6 +109,12 @@ async fn send_all(
             () = tokio::time::sleep_until(due) => {}
         }
         while running.try_join_next().is_some() {}
+        if pace.closed {
+            if running.len() >= pace.in_flight {
+                running.join_next().await;
+            }
+            due = Instant::now();
+        }
         if running.len() >= pace.in_flight {
             results.borrow_mut().record(due, Outcome::failed("too many unanswered"));
             continue;

@@ -52,6 +52,15 @@ fn what_is_not_as_expected_fails_by_its_reason() {
     assert_eq!(reason("/delay/2", &["--request-timeout", "0.2"]), "timeout");
 }
 
+/// A server that is slower than the rate is waited for, and nothing counts as late.
+#[test]
+fn a_closed_loop_waits_for_answers() {
+    let httpbin = Program::start("httpbin", &[]);
+    let args = ["--seconds", "0.25", "--in-flight", "5", "--closed", "--slow", "700ms"];
+    let summary = load(httpbin.port, "/delay/0.1", &args);
+    assert_eq!(summary["ok"], 50, "{summary}");
+}
+
 #[test]
 fn a_closed_port_and_a_silent_server_are_failures() {
     let summary = load(free_port(), "/", &["--seconds", "0.1"]);

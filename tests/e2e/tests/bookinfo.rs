@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Pages a second; each is four requests more inside the mesh.
+/// Pages a second at most; each is four requests more inside the mesh.
 const RATE: usize = 400;
+/// Pages on their way at a time: a machine that is slower has less to do at once.
+const AT_ONCE: &str = "8";
 
 /// A release whose samples are walked through, in a namespace of its own.
 struct Release {
@@ -31,11 +33,11 @@ fn the_tutorial_works_as_written() {
     let Some(mesh) = Mesh::up("bookinfo", &[]) else { return };
     let Some(samples) = released_samples() else {
         let own = Release { name: "own", by_hand: false };
-        return Walk::begin(&mesh, &own, workspace().join("samples")).to_the_end();
+        return Walk::begin(&mesh, &own, workspace().join("samples")).finish();
     };
     for release in RELEASES {
         let started = Instant::now();
-        Walk::begin(&mesh, release, samples.join(release.name)).to_the_end();
+        Walk::begin(&mesh, release, samples.join(release.name)).finish();
         println!("{}: {} s", release.name, started.elapsed().as_secs());
     }
 }
@@ -66,7 +68,7 @@ impl<'a> Walk<'a> {
         walk
     }
 
-    fn to_the_end(self) {
+    fn finish(self) {
         self.pods_have_sidecars();
         self.all_go_to_v1();
         self.jason_sees_black_stars();
@@ -202,6 +204,7 @@ impl<'a> Walk<'a> {
         let seconds = (requests as f64 / RATE as f64).to_string();
         let mut load = self.mesh.load();
         load.args(["--url", &url, "--rate", &RATE.to_string(), "--seconds", &seconds]);
+        load.args(["--closed", "--in-flight", AT_ONCE]);
         load.args(["--expect-body", "<title>Simple Bookstore App</title>"]);
         for class in ["unavailable=unavailable", "v1=reviews-v1", "v2=reviews-v2", "v3=reviews-v3"]
         {
