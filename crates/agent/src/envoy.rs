@@ -2,6 +2,7 @@
 //! through our relay, readiness is asked of its admin port; the rest of the agent is the same.
 
 use crate::Node;
+use crate::node::Role;
 use crate::relay;
 use crate::run::{DataPlane, Setting, scrape_from};
 use crate::status::{Readiness, Scrape};
@@ -34,6 +35,9 @@ pub fn arguments(bootstrap: &Path, concurrency: Option<u32>, level: &str) -> Vec
     let mut arguments = vec!["-c".to_owned(), file, "-l".to_owned(), level.to_owned()];
     // A pod has one Envoy, and its root is read-only: no shared memory.
     arguments.extend(["--disable-hot-restart", "--drain-time-s", "45"].map(str::to_owned));
+    // By default Envoy asks only some of its clients to go, more of them as the drain time passes;
+    // the agent waits for a ninth of it, and whoever was not asked by then would be cut off.
+    arguments.extend(["--drain-strategy", "immediate"].map(str::to_owned));
     arguments.extend(["--concurrency".to_owned(), concurrency.unwrap_or(2).to_string()]);
     arguments
 }
@@ -111,6 +115,8 @@ fn metrics_listener() -> Value {
 /// Envoy as a child process.
 pub(crate) struct Envoy {
     child: Arc<Mutex<Option<u32>>>,
+    /// What is drained.
+    drain: &'static str,
 }
 
 /// Writes the bootstrap, starts the relay and Envoy, and keeps an eye on both.
@@ -156,7 +162,12 @@ pub(crate) async fn start(setting: &Setting) -> Result<Envoy, String> {
         quit.send_replace(true);
     });
     tokio::spawn(watch_readiness(setting.readiness.clone()));
-    Ok(Envoy { child: id })
+    let drain = match setting.role {
+        Role::Router => "/drain_listeners?graceful",
+        // What the application itself calls while it ends is served to its end.
+        Role::Sidecar => "/drain_listeners?inboundonly&graceful",
+    };
+    Ok(Envoy { child: id, drain })
 }
 
 /// Envoy is ready when it says so; it is asked until then.
@@ -189,8 +200,8 @@ impl DataPlane for Envoy {
     }
 
     fn drain(&self) {
-        tokio::spawn(async {
-            let path = "/drain_listeners?inboundonly&graceful";
+        let path = self.drain;
+        tokio::spawn(async move {
             let _ = crate::command::get("127.0.0.1:15000", "POST", path).await;
         });
     }

@@ -30,6 +30,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// All that the parts of an agent need to know.
 #[derive(Clone)]
 pub(crate) struct Setting {
+    pub role: Role,
     pub node: Node,
     pub authority: Authority,
     pub identity: Identity,
@@ -132,6 +133,7 @@ fn setting(role: Role, flags: &Flags) -> Result<Setting, String> {
     };
     let concurrency = flags.get(&["concurrency"]).and_then(|c| c.parse().ok());
     Ok(Setting {
+        role,
         concurrency: concurrency.filter(|c| *c > 0),
         log_level: flags.get(&["proxyLogLevel"]).unwrap_or("warning").to_owned(),
         node,

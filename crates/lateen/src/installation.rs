@@ -8,6 +8,7 @@ use crate::cli::remote::Remote;
 use crate::cluster_cli::Progress;
 use anyhow::{Result, bail};
 use install::{Profile, Values};
+use k8s::connection::ConnectError;
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,16 +32,20 @@ pub async fn install(
     let mut remote = Remote::open(&global).await?;
     // Nobody but this machine reaches the embedded cluster, so stock Envoy may come without TLS.
     let mut values = Values { plaintext_discovery: true, ..Values::default() };
-    if let Some(data_plane) = data_plane {
-        values.data_plane = data_plane.to_owned();
+    let injection = find(&remote, INJECTION).await?;
+    let named = data_plane.map(str::to_owned);
+    if let Some(data_plane) = named.or_else(|| injection.as_ref().and_then(data_plane_of)) {
+        values.data_plane = data_plane;
     }
     // The gateway is applied last, so all else is there when it is.
-    let gateway = remote.connection.get(&deployment("istio-ingressgateway")).await;
-    let installed = gateway.is_ok_and(|g| image_of(&g.body) == Some(&values.image("proxyv2")));
+    let gateway = find(&remote, &deployment("istio-ingressgateway")).await?;
+    let installed = gateway.is_some_and(|g| image_of(&g) == Some(&values.image("proxyv2")));
     if !installed || data_plane.is_some() {
         progress.say("installing the mesh");
         for object in install::manifests(Profile::Default, &values) {
-            if !(is_mesh_configuration(&object) && exists(&remote, MESH_CONFIGURATION).await) {
+            if !(is_mesh_configuration(&object)
+                && find(&remote, MESH_CONFIGURATION).await?.is_some())
+            {
                 manifest::apply_object(&mut remote, &object).await?;
             }
         }
@@ -53,13 +58,32 @@ pub async fn install(
 }
 
 const MESH_CONFIGURATION: &str = "/api/v1/namespaces/istio-system/configmaps/istio";
+const INJECTION: &str = "/api/v1/namespaces/istio-system/configmaps/istio-sidecar-injector";
 
 fn is_mesh_configuration(object: &Value) -> bool {
     object["kind"] == "ConfigMap" && object["metadata"]["name"] == "istio"
 }
 
-async fn exists(remote: &Remote, path: &str) -> bool {
-    remote.connection.get(path).await.is_ok()
+/// The object, if there is one. The cluster process may have been killed a moment ago: no answer does
+/// not mean that nothing is installed.
+async fn find(remote: &Remote, path: &str) -> Result<Option<Value>> {
+    let begun = Instant::now();
+    loop {
+        match remote.connection.get(path).await {
+            Ok(reply) => return Ok(Some(reply.body)),
+            Err(ConnectError::Status { code: 404, .. }) => return Ok(None),
+            Err(ConnectError::Unreachable(_)) if begun.elapsed() < PATIENCE => {}
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The data plane that is installed, which stays if no other is named.
+fn data_plane_of(injection: &Value) -> Option<String> {
+    let values = injection["data"]["values"].as_str()?;
+    let values: Value = serde_yaml_ng::from_str(values).ok()?;
+    values["global"]["dataPlane"].as_str().map(str::to_owned)
 }
 
 fn deployment(name: &str) -> String {
@@ -74,8 +98,8 @@ async fn ready(remote: &Remote, name: &str) -> Result<()> {
     let path = deployment(name);
     let begun = Instant::now();
     loop {
-        let deployment = remote.connection.get(&path).await?.body;
-        if is_available(&deployment) {
+        let deployment = find(remote, &path).await?;
+        if deployment.as_ref().is_some_and(is_available) {
             return Ok(());
         }
         if begun.elapsed() > PATIENCE {
@@ -104,6 +128,17 @@ fn is_available(deployment: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_data_plane_that_is_installed_is_read_from_what_was_installed() {
+        let values = Values { data_plane: "envoy".into(), ..Values::default() };
+        let all = install::manifests(Profile::Default, &values);
+        let injection = all.iter().find(|o| {
+            o["kind"] == "ConfigMap" && o["metadata"]["name"] == "istio-sidecar-injector"
+        });
+        assert_eq!(injection.and_then(data_plane_of).as_deref(), Some("envoy"));
+        assert_eq!(data_plane_of(&json!({})), None);
+    }
 
     #[test]
     fn an_old_status_does_not_make_a_new_deployment_ready() {

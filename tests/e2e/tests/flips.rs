@@ -353,7 +353,9 @@ fn kill_control_plane(mesh: &Mesh) -> Span {
     // The shell must not find itself.
     let script = "for p in /proc/[0-9]*; do case $(tr '\\0' ' ' <$p/cmdline) in *'for p in'*) ;; \
                   *control-plane*) kill -9 ${p#/proc/};; esac; done";
-    mesh.kubectl(&["-n", "istio-system", "exec", "deploy/istiod", "--", "sh", "-c", script]);
+    // The shell goes down with its container, or not; the count of restarts tells what it did.
+    let exec = ["-n", "istio-system", "exec", "deploy/istiod", "--", "sh", "-c", script];
+    mesh.kubectl_command().args(exec).output().expect("kubectl starts");
     let killed = now();
     eventually("the control plane starts again", Duration::from_secs(20), || match restarts() {
         Some(n) if n > before => Ok(()),
