@@ -98,24 +98,10 @@ impl Session {
     /// Replaces what the client is to hold.
     pub fn set_desired(&mut self, desired: Arc<Desired>) {
         self.desired = desired;
-        self.look_again();
-    }
-
-    fn look_again(&mut self) {
         for (kind, watch) in &mut self.watches {
             watch.recognize(*kind, &self.desired);
         }
         self.plan = None;
-    }
-
-    /// Replaces one resource, or takes it away: the fast path of endpoints.
-    pub fn patch(&mut self, key: ResourceKey, encoded: Option<Encoded>) {
-        let desired = Arc::make_mut(&mut self.desired);
-        match encoded {
-            Some(encoded) => desired.insert(key, encoded),
-            None => desired.remove(&key),
-        };
-        self.look_again();
     }
 
     pub fn receive(&mut self, request: Request) -> Option<Event> {

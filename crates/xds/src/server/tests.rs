@@ -75,6 +75,13 @@ fn drain(session: &mut Session) -> Vec<String> {
     log
 }
 
+/// Adds to what the client is to hold, or replaces it.
+fn put(session: &mut Session, key: ResourceKey, encoded: Encoded) {
+    let mut desired = Desired::clone(&session.desired);
+    desired.insert(key, encoded);
+    session.set_desired(Arc::new(desired));
+}
+
 fn connected(desired: Arc<Desired>) -> Session {
     let mut session = Session::new(Dialect::Delta);
     session.set_desired(desired);
@@ -162,9 +169,9 @@ fn a_changed_cluster_is_followed_by_its_endpoints() {
 fn endpoints_alone_pass_by_everything_else() {
     let mut session = connected(world(&[("a", 1)], 1, &["a"]));
     drain(&mut session);
-    session.patch(key(Kind::Endpoints, "a"), Some(encoded(9, &[])));
+    put(&mut session, key(Kind::Endpoints, "a"), encoded(9, &[]));
     assert_eq!(drain(&mut session), ["Endpoints +a"]);
-    session.patch(key(Kind::Endpoints, "x"), Some(encoded(9, &[])));
+    put(&mut session, key(Kind::Endpoints, "x"), encoded(9, &[]));
     assert_eq!(drain(&mut session), [""; 0], "nobody asked for x");
 }
 
@@ -186,7 +193,7 @@ fn what_is_not_there_is_said_once_and_sent_when_it_comes() {
     drain(&mut session);
     session.receive(ask(Kind::Route, &["later"]));
     assert_eq!(drain(&mut session), ["Route -later"]);
-    session.patch(route("later"), Some(encoded(1, &[])));
+    put(&mut session, route("later"), encoded(1, &[]));
     assert_eq!(drain(&mut session), ["Route +later"]);
 }
 
@@ -203,7 +210,7 @@ fn asking_again_is_answered_again_and_unsubscribing_ends_it() {
         holds: HashMap::new(),
     };
     session.receive(bye);
-    session.patch(key(Kind::Endpoints, "a"), Some(encoded(5, &[])));
+    put(&mut session, key(Kind::Endpoints, "a"), encoded(5, &[]));
     assert_eq!(drain(&mut session), [""; 0]);
 }
 
