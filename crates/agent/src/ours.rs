@@ -2,11 +2,12 @@
 //! metrics port prints.
 
 use crate::discovery::{self, News};
+use crate::node::Role;
 use crate::run::{DataPlane, Setting, listen};
 use crate::status::{Readiness, Scrape};
 use base::Level;
 use dataplane::admin::{self, Process, State};
-use dataplane::{Options, Proxy};
+use dataplane::{Drain, Options, Proxy};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ struct Ours {
     readiness: watch::Sender<Readiness>,
     quit: watch::Sender<bool>,
     log_level: String,
+    /// What ends before the process does.
+    drain: Drain,
 }
 
 pub(crate) struct Handle(Arc<Ours>);
@@ -52,6 +55,10 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
         readiness: setting.readiness.clone(),
         quit: setting.quit.clone(),
         log_level: setting.log_level.clone(),
+        drain: match setting.role {
+            Role::Sidecar => Drain::Inbound,
+            Role::Router => Drain::All,
+        },
     });
     let admin_socket = TcpListener::bind(("127.0.0.1", ADMIN_PORT)).await;
     let admin_socket = admin_socket.map_err(|e| format!("port {ADMIN_PORT}: {e}"))?;
@@ -117,7 +124,7 @@ impl DataPlane for Handle {
     }
 
     fn drain(&self) {
-        self.0.proxy.drain();
+        self.0.proxy.drain(self.0.drain);
     }
 
     fn is_busy(&self) -> bool {
@@ -175,7 +182,7 @@ impl Process for Ours {
 
     fn drain(&self) {
         self.readiness.send_replace(Readiness::Draining);
-        self.proxy.drain();
+        self.proxy.drain(Drain::All);
     }
 
     fn quit(&self) {

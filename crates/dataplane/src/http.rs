@@ -50,9 +50,10 @@ async fn sniff(connection: &mut Identified) -> Option<Http> {
         if connection.prefix.is_empty() {
             // The buffer is taken only when something has come.
             let (io, worker) = (&connection.io, &connection.worker);
+            let direction = connection.origin.direction;
             let readable = poll_fn(|cx| match io.poll_readable(cx) {
                 Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
-                Poll::Pending if worker.draining.get() => Poll::Ready(false),
+                Poll::Pending if worker.is_draining(direction) => Poll::Ready(false),
                 Poll::Pending => Poll::Pending,
             });
             if !readable.await {

@@ -10,7 +10,7 @@ use crate::runtime::{ChainRt, ListenerRt, ManagerRt, Place};
 use crate::view::View;
 use crate::worker::Worker;
 use base::Env;
-use ir::Str;
+use ir::{Direction, Str};
 use policy::chain::{Seen, choose};
 use policy::format::{Ends, Shown};
 use policy::{Flag, Info, Stream};
@@ -42,6 +42,7 @@ pub struct Identified {
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub listener: Str,
+    pub direction: Direction,
     pub place: Place,
     pub chain: Str,
     /// Where the connection was meant for before it was redirected.
@@ -95,6 +96,7 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
         },
         origin: Origin {
             listener: listener.config.name.clone(),
+            direction: listener.config.direction,
             place,
             chain: config.name.clone(),
             original: accepted.original,

@@ -43,4 +43,4 @@ pub use istio::Node;
 pub use proxy::{Options, Proxy};
 pub use resolve::Resolver;
 pub use runtime::Runtime;
-pub use worker::Limits;
+pub use worker::{Drain, Limits};

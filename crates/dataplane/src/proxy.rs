@@ -5,7 +5,7 @@ use crate::accept::accept;
 use crate::istio::Node;
 use crate::resolve::Resolver;
 use crate::runtime::Runtime;
-use crate::worker::{Limits, Shared, Worker};
+use crate::worker::{Drain, Limits, Shared, Worker};
 use base::Finding;
 use ir::{Address, Str};
 use net::{BindError, ListenOptions};
@@ -72,7 +72,7 @@ struct Handle {
 enum Command {
     Listen { address: SocketAddr, listener: Str, socket: TcpListener },
     Unlisten(SocketAddr),
-    Drain,
+    Drain(Drain),
     Stop,
 }
 
@@ -212,8 +212,8 @@ impl Proxy {
     }
 
     /// No new connections; those that are open end after the request they are at.
-    pub fn drain(&self) {
-        self.tell(|| Command::Drain);
+    pub fn drain(&self, drain: Drain) {
+        self.tell(|| Command::Drain(drain));
     }
 
     /// Ends all workers, whatever they are doing.
@@ -260,9 +260,15 @@ impl Handle {
     }
 }
 
+/// Accepts until it is dropped.
+struct Accepting {
+    listener: Str,
+    _stop: oneshot::Sender<()>,
+}
+
 /// The life of a worker.
 async fn work(worker: Rc<Worker>, mut commands: UnboundedReceiver<Command>) {
-    let mut accepting: HashMap<SocketAddr, oneshot::Sender<()>> = HashMap::new();
+    let mut accepting: HashMap<SocketAddr, Accepting> = HashMap::new();
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -278,16 +284,21 @@ async fn work(worker: Rc<Worker>, mut commands: UnboundedReceiver<Command>) {
                 match tokio::net::TcpListener::from_std(socket) {
                     Ok(socket) => {
                         let (stop, stopped) = oneshot::channel();
-                        accepting.insert(address, stop);
-                        tokio::task::spawn_local(accept(worker.clone(), listener, socket, stopped));
+                        let name = listener.clone();
+                        accepting.insert(address, Accepting { listener, _stop: stop });
+                        tokio::task::spawn_local(accept(worker.clone(), name, socket, stopped));
                     }
                     Err(e) => tracing::error!("cannot accept on {address}: {e}"),
                 }
             }
             Some(Command::Unlisten(address)) => drop(accepting.remove(&address)),
-            Some(Command::Drain) => {
-                accepting.clear();
-                worker.drain();
+            Some(Command::Drain(drain)) => {
+                let listeners = worker.view().runtime.clone();
+                accepting.retain(|_, accepting| {
+                    let listener = listeners.listeners.get(&accepting.listener);
+                    !listener.is_none_or(|l| drain.concerns(l.config.direction))
+                });
+                worker.drain(drain);
             }
             Some(Command::Stop) | None => return,
         }

@@ -9,6 +9,7 @@ use crate::resolve::Resolver;
 use crate::runtime::Runtime;
 use crate::view::View;
 use arc_swap::ArcSwap;
+use ir::Direction;
 use policy::log::Sink;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -67,6 +68,20 @@ impl Default for Limits {
     }
 }
 
+/// What draining ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    All,
+    /// What the application itself calls goes on: it may have work to finish.
+    Inbound,
+}
+
+impl Drain {
+    pub(crate) fn concerns(self, direction: Direction) -> bool {
+        self == Drain::All || direction != Direction::Outbound
+    }
+}
+
 #[derive(Debug)]
 pub struct Worker {
     pub env: SystemEnv,
@@ -76,7 +91,7 @@ pub struct Worker {
     pub kept: Rc<Account>,
     pub shard: Shard,
     pub shared: Shared,
-    pub draining: Cell<bool>,
+    draining: Cell<Option<Drain>>,
     pub istio: Memory,
     view: RefCell<Rc<View>>,
     logs: RefCell<HashMap<Sink, Option<Rc<LogBuffer>>>>,
@@ -102,7 +117,7 @@ impl Worker {
             stock: Stock::default(),
             kept: Rc::default(),
             shard: shared.registry.shard(),
-            draining: Cell::new(false),
+            draining: Cell::new(None),
             istio: Memory::new(shared.node.as_deref()),
             view: RefCell::new(Rc::new(empty)),
             logs: RefCell::default(),
@@ -180,9 +195,14 @@ impl Worker {
         connections.wakers.len() - connections.free.len()
     }
 
+    /// A connection that came in this direction is to end.
+    pub fn is_draining(&self, direction: Direction) -> bool {
+        self.draining.get().is_some_and(|drain| drain.concerns(direction))
+    }
+
     /// Idle connections close now, others after their request.
-    pub fn drain(&self) {
-        self.draining.set(true);
+    pub fn drain(&self, drain: Drain) {
+        self.draining.set(Some(drain));
         for waker in self.connections.borrow().wakers.iter().flatten() {
             waker.wake_by_ref();
         }

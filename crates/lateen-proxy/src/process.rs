@@ -1,8 +1,8 @@
 //! The running process, as the admin port sees it.
 
 use crate::run::level;
-use dataplane::Proxy;
 use dataplane::admin::{Process, State};
+use dataplane::{Drain, Proxy};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,7 @@ impl Running {
 
     pub fn drain_now(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.proxy.drain();
+        self.proxy.drain(Drain::All);
     }
 
     /// What the control plane says.

@@ -123,11 +123,12 @@ impl Server {
         let oldest = common.max_connection_duration.map(|d| self.began + d);
         let deadline = [idle, oldest].into_iter().flatten().min();
         let (worker, io, alarm) = (&self.worker, &self.io, &mut self.alarm);
+        let direction = self.connection.direction;
         let readable = poll_fn(|cx| {
             if let Poll::Ready(readable) = io.poll_readable(cx) {
                 return Poll::Ready(readable.is_ok());
             }
-            if worker.draining.get() || alarm.poll(cx, deadline).is_ready() {
+            if worker.is_draining(direction) || alarm.poll(cx, deadline).is_ready() {
                 return Poll::Ready(false);
             }
             Poll::Pending
@@ -198,7 +199,7 @@ impl Server {
             ),
             version: record.heads.request.version,
             head_only: record.heads.request.method() == b"HEAD",
-            close: !framing.keep_alive || self.worker.draining.get(),
+            close: !framing.keep_alive || self.worker.is_draining(self.connection.direction),
         };
         down.reader.begin(framing.body);
         let most = manager.config.common.max_requests_per_connection;

@@ -185,7 +185,7 @@ impl Life {
             // A connection with open streams is looked at again when it could be idle at the earliest.
             let since = if shared.open.get() == 0 { shared.idle_since.get() } else { now };
             let deadline = [self.idle.map(|d| since + d), self.oldest].into_iter().flatten().min();
-            if !shared.worker.draining.get() && !used_up {
+            if !shared.worker.is_draining(shared.origin.direction) && !used_up {
                 if self.alarm.poll(cx, deadline).is_pending() {
                     return Poll::Pending;
                 }

@@ -1,7 +1,7 @@
 //! The proxy under test, its clients and its upstreams.
 
 use bytes::Bytes;
-use dataplane::{Options, Proxy};
+use dataplane::{Drain, Options, Proxy};
 use h2::client::SendRequest;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -37,7 +37,7 @@ impl TestProxy {
     }
 
     pub fn drain(&self) {
-        self.proxy.drain();
+        self.proxy.drain(Drain::All);
     }
 }
 

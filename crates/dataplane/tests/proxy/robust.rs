@@ -1,6 +1,7 @@
 //! What a client sees when an upstream misbehaves: a clear answer, a retry, or nothing at all.
 
 use crate::support::*;
+use dataplane::Drain;
 use ir::{Config, Forward, RetryPolicy, RouteSource};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -314,6 +315,22 @@ fn fixed(text: &'static str) -> (SocketAddr, Arc<std::sync::atomic::AtomicUsize>
     })
 }
 
+/// An application that finishes its work when it is told to end still calls others.
+#[test]
+fn draining_what_comes_in_leaves_what_goes_out() {
+    let (upstream, _) = echo();
+    let mut config = simple(upstream);
+    Arc::make_mut(&mut config.listeners[0]).direction = ir::Direction::Outbound;
+    let (proxy, at) = run(&config);
+    let mut open = Peer::connect(at);
+    open.get("/");
+    proxy.drain(Drain::Inbound);
+    open.get("/");
+    Peer::connect(at).get("/");
+    proxy.drain(Drain::All);
+    assert_eq!(open.rest(), b"");
+}
+
 #[test]
 fn draining_lets_requests_finish_and_closes_the_rest() {
     let (upstream, _) = echo();
@@ -323,7 +340,7 @@ fn draining_lets_requests_finish_and_closes_the_rest() {
     let mut busy = Peer::connect(at);
     busy.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nha");
     until("both connections", || proxy.open_connections() == 2);
-    proxy.drain();
+    proxy.drain(Drain::All);
     assert_eq!(idle.rest(), b"");
     busy.send("lf");
     assert_eq!(busy.message().unwrap().status(), 200);
