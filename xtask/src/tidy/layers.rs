@@ -24,6 +24,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "install",
             "controllers",
             "analyze",
+            "explain",
         ],
     ),
     (2, &["net", "tls", "ca", "k8s", "telemetry"]),
