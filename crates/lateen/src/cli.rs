@@ -1,6 +1,7 @@
 //! The command line: what is typed, and which file answers it. Under the name `istioctl` it is the
 //! same program.
 
+pub mod analyze;
 pub mod jsonpath;
 pub mod manifest;
 pub mod mesh;
@@ -8,6 +9,8 @@ pub mod objects;
 pub mod pods;
 pub mod print;
 pub mod remote;
+pub mod sources;
+pub mod validate;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -75,6 +78,11 @@ pub enum Command {
     /// The configuration that one proxy runs
     #[command(visible_alias = "pc")]
     ProxyConfig(mesh::ProxyConfigArgs),
+    /// What would go wrong: look for mistakes in a cluster, in files, or in a cluster with files applied
+    Analyze(analyze::AnalyzeArgs),
+    /// What admission would say of the objects in files
+    #[command(visible_alias = "v")]
+    Validate(validate::ValidateArgs),
     /// Add the sidecar to workloads in manifests
     KubeInject(manifest::KubeInjectArgs),
     /// Print the CustomResourceDefinitions of the mesh's kinds
@@ -137,6 +145,8 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ProxyStatus(args) => mesh::proxy_status(&global, args).await?,
         Command::ProxyConfig(args) => mesh::proxy_config(&global, args).await?,
         Command::Version(args) => mesh::version(&global, args).await?,
+        Command::Analyze(args) => return analyze::run(&global, args).await,
+        Command::Validate(args) => return validate::run(&global, args),
         Command::Crds => manifest::crds()?,
         Command::Demo => crate::demo::run(&global).await?,
         Command::Completion { shell } => {
