@@ -107,9 +107,19 @@ impl Ours {
             changes
         });
         if changed && *self.readiness.borrow() == Readiness::Ready {
-            if let Err(error) = net::memory::forget_startup() {
-                tracing::debug!(%error, "the pages that starting needed stay");
-            }
+            tokio::spawn(settle());
+        }
+    }
+}
+
+/// Gives back what starting took: at once, and when the first probes and requests are through, which
+/// touch much of the program once.
+async fn settle() {
+    for wait in [0, 10, 30] {
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        net::memory::give_back();
+        if let Err(error) = net::memory::forget_startup() {
+            tracing::debug!(%error, "the pages that starting needed stay");
         }
     }
 }
