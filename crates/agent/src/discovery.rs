@@ -51,7 +51,7 @@ pub enum News {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum StreamError {
+pub(crate) enum StreamError {
     #[error("{0}")]
     Identity(#[from] IdentityError),
     #[error("cannot connect: {0}")]
@@ -297,7 +297,7 @@ fn send(requests: &Requests, messages: Vec<Outgoing>) -> Result<(), StreamError>
 }
 
 /// Not compressed, then the length.
-fn frame(request: &impl Message) -> Bytes {
+pub(crate) fn frame(request: &impl Message) -> Bytes {
     let length = request.encoded_len();
     let mut framed = Vec::with_capacity(length + 5);
     framed.push(0);
@@ -307,7 +307,7 @@ fn frame(request: &impl Message) -> Bytes {
 }
 
 /// The next whole message in the buffer.
-fn message(buffer: &mut BytesMut) -> Result<Option<Bytes>, StreamError> {
+pub(crate) fn message(buffer: &mut BytesMut) -> Result<Option<Bytes>, StreamError> {
     let Some(head) = buffer.get(1..5) else { return Ok(None) };
     let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
     if length > MAX_MESSAGE {

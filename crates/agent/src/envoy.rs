@@ -5,6 +5,7 @@ use crate::Node;
 use crate::node::Role;
 use crate::relay;
 use crate::run::{DataPlane, Setting, scrape_from};
+use crate::secrets::Secrets;
 use crate::status::{Readiness, Scrape};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ pub fn bootstrap(node: &Node, relay: &Path, mark: Option<u32>) -> Value {
                 "set_node_on_first_message_only": true,
                 "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]}},
         "static_resources": {
-            "clusters": [discovery(relay), metrics_cluster()],
+            "clusters": [discovery("xds-grpc", relay), discovery(ir::AGENT_CLUSTER, relay), metrics_cluster()],
             "listeners": [metrics_listener()]}});
     if let Some(mark) = mark {
         // SOL_SOCKET, SO_MARK, before the connection is made.
@@ -78,15 +79,15 @@ fn endpoint(name: &str, address: &Value) -> Value {
         {"endpoint": {"address": address}}]}]})
 }
 
-fn discovery(relay: &Path) -> Value {
+fn discovery(name: &str, relay: &Path) -> Value {
     let http2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
     json!({
-        "name": "xds-grpc", "type": "STATIC", "connect_timeout": "1s",
+        "name": name, "type": "STATIC", "connect_timeout": "1s",
         "typed_extension_protocol_options": {http2: {
             "@type": format!("type.googleapis.com/{http2}"),
             "explicit_http_config": {"http2_protocol_options": {
                 "connection_keepalive": {"interval": "30s", "timeout": "10s"}}}}},
-        "load_assignment": endpoint("xds-grpc", &json!({"pipe": {"path": relay}}))})
+        "load_assignment": endpoint(name, &json!({"pipe": {"path": relay}}))})
 }
 
 fn metrics_cluster() -> Value {
@@ -131,9 +132,9 @@ pub(crate) async fn start(setting: &Setting) -> Result<Envoy, String> {
     let bootstrap = bootstrap(&setting.node, &relay, setting.dial.mark);
     std::fs::write(&file, bootstrap.to_string()).map_err(|e| format!("{}: {e}", file.display()))?;
     let (authority, quit) = (setting.authority.clone(), setting.quit.clone());
-    let socket = relay.clone();
+    let (socket, secrets) = (relay.clone(), Secrets::new(setting.identity.clone()));
     tokio::spawn(async move {
-        if let Err(error) = relay::serve(authority, &socket).await {
+        if let Err(error) = relay::serve(authority, secrets, &socket).await {
             tracing::error!(%error, "the discovery relay ended");
             quit.send_replace(true);
         }

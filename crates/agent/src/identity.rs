@@ -9,7 +9,8 @@ use proto::ca::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateRes
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tls::{Credential, CredentialSource, Expect, Trust, TrustSource};
+use tls::{Credential, Expect, Trust, TrustSource};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 /// Where certificates come from.
@@ -23,11 +24,44 @@ pub struct Authority {
     pub dial: Dial,
 }
 
-/// The workload's certificate and the roots it trusts, replaced as they are renewed.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    pub credential: CredentialSource,
-    pub trust: TrustSource,
+/// What the authority has given last; nothing at first. Kept in memory only.
+#[derive(Clone, Debug)]
+pub struct Identity(watch::Sender<Option<Arc<Issued>>>);
+
+/// The workload's certificate with its key and the roots it trusts, all PEM.
+pub struct Issued {
+    pub chain: String,
+    pub key: String,
+    pub roots: String,
+    pub credential: Credential,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is nobody's to see.
+        f.debug_struct("Issued").field("facts", &self.credential.facts).finish_non_exhaustive()
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self(watch::Sender::new(None))
+    }
+}
+
+impl Identity {
+    pub fn current(&self) -> Option<Arc<Issued>> {
+        self.0.borrow().clone()
+    }
+
+    pub fn replace(&self, issued: Issued) {
+        self.0.send_replace(Some(Arc::new(issued)));
+    }
+
+    /// Tells of every renewal.
+    pub fn follow(&self) -> watch::Receiver<Option<Arc<Issued>>> {
+        self.0.subscribe()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +96,7 @@ impl Authority {
     }
 
     /// Asks for a certificate once.
-    pub async fn issue(&self) -> Result<(Credential, Trust), IdentityError> {
+    pub async fn issue(&self) -> Result<Issued, IdentityError> {
         let (csr, key) = tls::request(&self.identity)?;
         let request = IstioCertificateRequest {
             csr,
@@ -79,7 +113,10 @@ impl Authority {
             .map_err(|_| FetchError::Body(format!("no answer within {TIMEOUT:?}")))??;
         let answer = IstioCertificateResponse::decode(answer)?;
         let roots = answer.cert_chain.last().cloned().unwrap_or_default();
-        Ok((Credential::from_pem(&answer.cert_chain.concat(), &key)?, Trust::from_pem(&roots)?))
+        let chain = answer.cert_chain.concat();
+        let credential = Credential::from_pem(&chain, &key)?;
+        Trust::from_pem(&roots)?;
+        Ok(Issued { chain, key, roots, credential })
     }
 
     pub async fn connect(
@@ -101,12 +138,12 @@ impl Authority {
         let mut failures = 0u32;
         loop {
             let pause = match self.issue().await {
-                Ok((credential, trust)) => {
+                Ok(issued) => {
                     failures = 0;
-                    identity.trust.replace(trust);
-                    identity.credential.replace(credential.clone());
-                    told(&credential);
-                    until_renewal(&credential, wall(), jitter())
+                    told(&issued.credential);
+                    let pause = until_renewal(&issued.credential, wall(), jitter());
+                    identity.replace(issued);
+                    pause
                 }
                 Err(error) => {
                     failures += 1;

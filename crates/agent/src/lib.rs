@@ -13,11 +13,13 @@ mod node;
 mod ours;
 mod relay;
 mod run;
+mod sds;
+mod secrets;
 mod status;
 
 pub use command::command;
 pub use dial::Dial;
 pub use discovery::{ControlPlane, News, Source, follow_source};
-pub use identity::{Authority, Identity, IdentityError};
+pub use identity::{Authority, Identity, IdentityError, Issued};
 pub use node::{Node, Role, Sources};
 pub use status::{Application, Probes, Readiness, Scrape, Status};

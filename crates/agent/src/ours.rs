@@ -4,11 +4,13 @@
 use crate::discovery::{self, News};
 use crate::node::Role;
 use crate::run::{DataPlane, Setting, listen};
+use crate::secrets::Secrets;
 use crate::status::{Readiness, Scrape};
 use base::Level;
 use dataplane::admin::{self, Process, State};
 use dataplane::{Drain, Options, Proxy};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use telemetry::Registry;
@@ -23,7 +25,11 @@ const DEFAULT_WORKERS: usize = 2;
 /// The running data plane, as the admin port sees it.
 struct Ours {
     proxy: Proxy,
-    config: Mutex<Arc<ir::Config>>,
+    /// What the control plane said, and what runs: that with our own secrets.
+    config: Mutex<(ir::Config, Arc<ir::Config>)>,
+    secrets: Secrets,
+    /// All that the control plane refers to has come.
+    complete: AtomicBool,
     node: Value,
     began: Instant,
     readiness: watch::Sender<Readiness>,
@@ -50,6 +56,8 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
     let ours = Arc::new(Ours {
         proxy,
         config: Mutex::default(),
+        secrets: Secrets::new(setting.identity.clone()),
+        complete: AtomicBool::new(false),
         node: json!({"id": node.id, "cluster": node.cluster, "metadata": node.metadata}),
         began: Instant::now(),
         readiness: setting.readiness.clone(),
@@ -71,6 +79,7 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
         metadata: node.metadata.clone(),
         ..Default::default()
     };
+    tokio::spawn(Ours::renew(ours.clone()));
     let heeding = ours.clone();
     let authority = setting.authority.clone();
     tokio::spawn(discovery::follow(authority, node, move |news| heeding.heed(news)));
@@ -80,20 +89,54 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
 impl Ours {
     fn heed(&self, news: News) {
         match news {
-            News::Config(config) => self.publish(config),
-            News::Complete => self.wait_or_ready(Readiness::Ready),
+            News::Config(config) => self.publish(Some(config)),
+            News::Complete => {
+                self.complete.store(true, Ordering::Relaxed);
+                self.ready_if_complete();
+            }
             News::Waiting(what) => self.wait_or_ready(Readiness::Waiting(what)),
         }
     }
 
-    fn publish(&self, config: ir::Config) {
+    /// Publishes anew when a secret of ours has changed.
+    async fn renew(self: Arc<Self>) {
+        let mut follower = self.secrets.follow();
+        loop {
+            follower.changed().await;
+            self.publish(None);
+            self.ready_if_complete();
+        }
+    }
+
+    fn ready_if_complete(&self) {
+        if !self.complete.load(Ordering::Relaxed) {
+            return;
+        }
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+        self.wait_or_ready(match self.secrets.missing(&config) {
+            None => Readiness::Ready,
+            Some(name) => Readiness::Waiting(format!("secret {name}")),
+        });
+    }
+
+    /// What the control plane says, or has said, with our own secrets.
+    fn publish(&self, news: Option<ir::Config>) {
+        let mut held = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let unchanged = news.is_none();
+        if let Some(config) = news {
+            held.0 = config;
+        }
+        let config = self.secrets.complete(&held.0, &held.1);
+        if unchanged && config.secrets == held.1.secrets {
+            return;
+        }
         for finding in self.proxy.publish(&config) {
             match finding.level {
                 Level::Error => tracing::error!(%finding, "configuration"),
                 _ => tracing::debug!(%finding, "configuration"),
             }
         }
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        held.1 = Arc::new(config);
         net::memory::give_back();
     }
 
@@ -172,7 +215,7 @@ impl Process for Ours {
     }
 
     fn config(&self) -> Arc<ir::Config> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     fn is_static(&self, _: ir::Kind, _: &str) -> bool {

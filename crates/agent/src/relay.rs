@@ -1,10 +1,12 @@
 //! Discovery for a data plane that is not ours: a Unix socket on which it speaks plain HTTP/2, and the
-//! control plane beyond, over TLS with the pod's token as it is at that moment.
+//! control plane beyond, over TLS with the pod's token as it is at that moment. The pod's own secrets
+//! are answered here.
 
 use crate::identity::{Authority, IdentityError};
+use crate::sds::{self, Body};
+use crate::secrets::Secrets;
 use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -12,8 +14,6 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixListener;
-
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// How often an idle stream is checked: the control plane may vanish without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ enum RelayError {
 }
 
 /// Listens on `socket` and relays until the task is dropped.
-pub async fn serve(authority: Authority, socket: &Path) -> std::io::Result<()> {
+pub async fn serve(authority: Authority, secrets: Secrets, socket: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(socket) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -37,11 +37,16 @@ pub async fn serve(authority: Authority, socket: &Path) -> std::io::Result<()> {
     let listener = UnixListener::bind(socket)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        let authority = authority.clone();
+        let (authority, secrets) = (authority.clone(), secrets.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let authority = authority.clone();
-                async move { Ok::<_, Infallible>(answer(&authority, request).await) }
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (authority, secrets) = (authority.clone(), secrets.clone());
+                async move {
+                    Ok::<_, Infallible>(match request.uri().path() {
+                        sds::PATH => sds::answer(secrets, request),
+                        _ => answer(&authority, request).await,
+                    })
+                }
             });
             let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service);

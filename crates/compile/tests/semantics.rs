@@ -415,7 +415,10 @@ fn a_gateway_merges_servers_and_redirects_to_https() {
     let secure = listener(&c, "0.0.0.0_8443");
     assert!(secure.filters.tls_inspector.is_some());
     let tls = secure.chains[0].tls.as_ref().expect("a certificate");
-    assert_eq!(tls.common.certificates, [ir::CertificateSource::Sds("kubernetes://a-cert".into())]);
+    assert_eq!(
+        tls.common.certificates,
+        [ir::CertificateSource::Sds(ir::SecretRef::of_control_plane("kubernetes://a-cert"))]
+    );
     assert_eq!(secure.chains[0].matches.server_names, ["a.example.com".into()]);
     assert_eq!(secure.chains[1].matches.server_names, ["p.example.com".into()]);
     let productpage = "outbound|9080||productpage.default.svc.cluster.local";

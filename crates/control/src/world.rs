@@ -246,7 +246,7 @@ impl Loader {
 
     /// Only what can be a server's certificate is kept.
     fn note_secret(&mut self, namespace: &str, name: &str, object: &Value) -> registry::Change {
-        const KEYS: [&str; 6] = ["tls.crt", "tls.key", "ca.crt", "cert", "key", "cacert"];
+        const KEYS: [&str; 7] = ["tls.crt", "tls.key", "ca.crt", "ca.crl", "cert", "key", "cacert"];
         let data = &object["data"];
         let kept: BTreeMap<String, String> = KEYS
             .into_iter()

@@ -36,9 +36,40 @@ pub struct TlsCommon {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum CertificateSource {
-    /// The name of a secret that comes by SDS.
-    Sds(Str),
+    Sds(SecretRef),
     Inline(Certificate),
+}
+
+/// A secret that comes by SDS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretRef {
+    pub name: Str,
+    pub from: SecretSource,
+}
+
+/// Who has a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SecretSource {
+    /// The bootstrap itself (`static_resources.secrets`).
+    Static,
+    /// The control plane, on the stream of everything else.
+    Ads,
+    /// Whoever is behind this cluster.
+    Cluster(Str),
+}
+
+/// The cluster under which a data plane reaches its agent.
+pub const AGENT_CLUSTER: &str = "sds-grpc";
+
+impl SecretRef {
+    pub fn of_control_plane(name: impl Into<Str>) -> Self {
+        Self { name: name.into(), from: SecretSource::Ads }
+    }
+
+    /// The workload's own, and those in files of the pod.
+    pub fn of_agent(name: impl Into<Str>) -> Self {
+        Self { name: name.into(), from: SecretSource::Cluster(AGENT_CLUSTER.into()) }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +88,7 @@ pub enum DataSource {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Validation {
     /// Roots by SDS; the rest of the fields still apply.
-    pub roots_sds: Option<Str>,
+    pub roots_sds: Option<SecretRef>,
     pub roots: Option<DataSource>,
     pub crl: Option<DataSource>,
     pub sans: Vec<SanMatch>,

@@ -14,4 +14,4 @@ pub mod server;
 pub mod support;
 
 pub use codec::{Refusal, decode, encode, kind_of, to_json, type_url_of};
-pub use references::{endpoints_of, references};
+pub use references::{endpoints_of, references, secrets_elsewhere};

@@ -1,9 +1,9 @@
 //! What a resource refers to: a configuration is complete when everything that is referred to is there.
 
 use ir::{
-    Action, CertificateSource, Cluster, Destination, Discovery, FilterChain, Forward, HttpManager,
-    Kind, Listener, Resource, ResourceKey, RouteConfig, RouteSource, Str, TcpDestination, Terminal,
-    TlsCommon, TracingProvider,
+    Action, CertificateSource, Cluster, Config, Destination, Discovery, FilterChain, Forward,
+    HttpManager, Kind, Listener, Resource, ResourceKey, RouteConfig, RouteSource, SecretRef,
+    SecretSource, Str, TcpDestination, Terminal, TlsCommon, TracingProvider,
 };
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ pub fn references(resource: &Resource) -> Vec<ResourceKey> {
         Resource::Route(r) => found.routes(r),
         Resource::Endpoints(_) | Resource::Secret(_) => {}
     }
-    found.0.into_iter().collect()
+    found.keys.into_iter().collect()
 }
 
 /// The name under which a cluster's endpoints are discovered.
@@ -28,13 +28,24 @@ pub fn endpoints_of(cluster: &Cluster) -> Option<Str> {
     }
 }
 
+/// The secrets that a configuration names and its own stream does not bring.
+pub fn secrets_elsewhere(config: &Config) -> BTreeSet<SecretRef> {
+    let mut found = Found::default();
+    config.clusters.iter().for_each(|c| found.cluster(c));
+    config.listeners.iter().for_each(|l| found.listener(l));
+    found.elsewhere
+}
+
 #[derive(Default)]
-struct Found(BTreeSet<ResourceKey>);
+struct Found {
+    keys: BTreeSet<ResourceKey>,
+    elsewhere: BTreeSet<SecretRef>,
+}
 
 impl Found {
     fn add(&mut self, kind: Kind, name: &Str) {
         if !name.is_empty() {
-            self.0.insert(ResourceKey { kind, name: name.clone() });
+            self.keys.insert(ResourceKey { kind, name: name.clone() });
         }
     }
 
@@ -50,12 +61,22 @@ impl Found {
 
     fn tls(&mut self, tls: &TlsCommon) {
         for certificate in &tls.certificates {
-            if let CertificateSource::Sds(name) = certificate {
-                self.add(Kind::Secret, name);
+            if let CertificateSource::Sds(secret) = certificate {
+                self.secret(secret);
             }
         }
-        if let Some(name) = tls.validation.as_ref().and_then(|v| v.roots_sds.as_ref()) {
-            self.add(Kind::Secret, name);
+        if let Some(secret) = tls.validation.as_ref().and_then(|v| v.roots_sds.as_ref()) {
+            self.secret(secret);
+        }
+    }
+
+    /// Those of a cluster come by another stream.
+    fn secret(&mut self, secret: &SecretRef) {
+        match &secret.from {
+            SecretSource::Static | SecretSource::Ads => self.add(Kind::Secret, &secret.name),
+            SecretSource::Cluster(_) => {
+                self.elsewhere.insert(secret.clone());
+            }
         }
     }
 

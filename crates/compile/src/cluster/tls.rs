@@ -4,8 +4,8 @@ use super::Policy;
 use api::{ClientTlsMode, ClientTlsSettings};
 use base::Finding;
 use ir::{
-    CertificateSource, Cluster, SanKind, SanMatch, Str, StringMatch, TlsCommon, UpstreamProtocol,
-    UpstreamTls, Validation,
+    CertificateSource, Cluster, SanKind, SanMatch, SecretRef, Str, StringMatch, TlsCommon,
+    UpstreamProtocol, UpstreamTls, Validation,
 };
 use registry::Service;
 
@@ -54,15 +54,17 @@ fn context(
     })
 }
 
-fn client_certificate(tls: &ClientTlsSettings) -> Result<Str, Box<Finding>> {
+fn client_certificate(tls: &ClientTlsSettings) -> Result<SecretRef, Box<Finding>> {
     if !tls.credential_name.is_empty() {
-        return Ok(format!("kubernetes://{}", tls.credential_name).into());
+        let name = format!("kubernetes://{}", tls.credential_name);
+        return Ok(SecretRef::of_control_plane(name));
     }
     if tls.client_certificate.is_empty() || tls.private_key.is_empty() {
         let say = "mode MUTUAL needs clientCertificate and privateKey, or credentialName";
         return Err(Box::new(Finding::error("spec.trafficPolicy.tls", say)));
     }
-    Ok(format!("file-cert:{}~{}", tls.client_certificate, tls.private_key).into())
+    let name = format!("file-cert:{}~{}", tls.client_certificate, tls.private_key);
+    Ok(SecretRef::of_agent(name))
 }
 
 fn validation(tls: &ClientTlsSettings) -> Validation {
@@ -72,11 +74,13 @@ fn validation(tls: &ClientTlsSettings) -> Validation {
     if tls.insecure_skip_verify == Some(true) {
         validation.accept_untrusted = true;
     } else if !tls.credential_name.is_empty() {
-        validation.roots_sds = Some(format!("kubernetes://{}-cacert", tls.credential_name).into());
+        let name = format!("kubernetes://{}-cacert", tls.credential_name);
+        validation.roots_sds = Some(SecretRef::of_control_plane(name));
     } else if tls.ca_certificates.is_empty() {
         validation.system_roots = true;
     } else {
-        validation.roots_sds = Some(format!("file-root:{}", tls.ca_certificates).into());
+        let name = format!("file-root:{}", tls.ca_certificates);
+        validation.roots_sds = Some(SecretRef::of_agent(name));
     }
     validation
 }

@@ -4,8 +4,8 @@ use super::servers::Bound;
 use api::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use base::Finding;
 use ir::{
-    CertificateSource, DownstreamTls, SanKind, SanMatch, Str, StringMatch, TlsCommon, TlsVersion,
-    Validation,
+    CertificateSource, DownstreamTls, SanKind, SanMatch, SecretRef, StringMatch, TlsCommon,
+    TlsVersion, Validation,
 };
 
 /// An error means that the server must not listen: without its certificate it has nothing to offer.
@@ -45,16 +45,16 @@ pub(super) fn context(bound: &Bound, http: bool) -> Result<DownstreamTls, Box<Fi
 }
 
 /// Names of the secrets.
-fn certificates(tls: &ServerTlsSettings) -> Vec<Str> {
+fn certificates(tls: &ServerTlsSettings) -> Vec<SecretRef> {
     if !tls.credential_name.is_empty() {
         return vec![kubernetes(&tls.credential_name)];
     }
     if !tls.credential_names.is_empty() {
         return tls.credential_names.iter().map(|n| kubernetes(n)).collect();
     }
-    let file = |cert: &str, key: &str| -> Option<Str> {
+    let file = |cert: &str, key: &str| {
         let written = !cert.is_empty() && !key.is_empty();
-        written.then(|| format!("file-cert:{cert}~{key}").into())
+        written.then(|| SecretRef::of_agent(format!("file-cert:{cert}~{key}")))
     };
     if !tls.tls_certificates.is_empty() {
         let all = tls.tls_certificates.iter();
@@ -64,18 +64,19 @@ fn certificates(tls: &ServerTlsSettings) -> Vec<Str> {
 }
 
 /// `kubernetes://name`, unless the name says already where the credential is.
-fn kubernetes(name: &str) -> Str {
-    if name.contains("://") { name.into() } else { format!("kubernetes://{name}").into() }
+fn kubernetes(name: &str) -> SecretRef {
+    let whole = if name.contains("://") { name.to_owned() } else { format!("kubernetes://{name}") };
+    SecretRef::of_control_plane(whole)
 }
 
 /// How clients' certificates are checked. Without roots nobody could pass.
 fn validation(tls: &ServerTlsSettings, path: &str) -> Result<Validation, Box<Finding>> {
-    let roots: Str = if !tls.ca_cert_credential_name.is_empty() {
+    let roots = if !tls.ca_cert_credential_name.is_empty() {
         kubernetes(&tls.ca_cert_credential_name)
     } else if !tls.credential_name.is_empty() {
-        format!("{}-cacert", kubernetes(&tls.credential_name)).into()
+        SecretRef::of_control_plane(format!("{}-cacert", kubernetes(&tls.credential_name).name))
     } else if !tls.ca_certificates.is_empty() {
-        format!("file-root:{}", tls.ca_certificates).into()
+        SecretRef::of_agent(format!("file-root:{}", tls.ca_certificates))
     } else {
         let say = "MUTUAL needs credentialName or caCertificates to check clients with";
         return Err(Box::new(Finding::error(path, say)));

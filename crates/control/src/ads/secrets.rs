@@ -23,7 +23,8 @@ fn resources(name: &str, data: &BTreeMap<String, String>) -> Vec<Resource> {
         found.push(secret(format!("kubernetes://{name}"), value));
     }
     if let Some(roots) = either(["ca.crt", "cacert"]) {
-        let validation = Validation { roots: Some(roots), ..Validation::default() };
+        let crl = data.get("ca.crl").map(|v| inline(v));
+        let validation = Validation { roots: Some(roots), crl, ..Validation::default() };
         let bare = name.strip_suffix("-cacert").unwrap_or(name);
         found.push(secret(
             format!("kubernetes://{bare}-cacert"),

@@ -1,7 +1,8 @@
 //! Secrets, read once: certificates with their keys, roots, revocations.
 
 use ir::{
-    Certificate, CertificateSource, DataSource, Secret, SecretValue, Str, TlsCommon, Validation,
+    Certificate, CertificateSource, DataSource, Secret, SecretRef, SecretValue, Str, TlsCommon,
+    Validation,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -55,11 +56,11 @@ impl Secrets {
     /// The secrets that a context names, in order.
     pub fn of(&self, common: &TlsCommon) -> Vec<Option<Arc<Material>>> {
         let certificates = common.certificates.iter().filter_map(|c| match c {
-            CertificateSource::Sds(name) => Some(name),
+            CertificateSource::Sds(secret) => Some(secret),
             CertificateSource::Inline(_) => None,
         });
         let roots = common.validation.as_ref().and_then(|v| v.roots_sds.as_ref());
-        certificates.chain(roots).map(|name| self.0.get(name).cloned()).collect()
+        certificates.chain(roots).map(|secret| self.0.get(&secret.name).cloned()).collect()
     }
 
     fn value(&self, name: &Str) -> Result<&Value, String> {
@@ -70,9 +71,9 @@ impl Secrets {
     pub fn credential(&self, source: &CertificateSource) -> Result<Credential, String> {
         match source {
             CertificateSource::Inline(certificate) => read_credential(certificate),
-            CertificateSource::Sds(name) => match self.value(name)? {
+            CertificateSource::Sds(secret) => match self.value(&secret.name)? {
                 Value::Credential(credential) => Ok(credential.clone()),
-                Value::Peers(_) => Err(format!("secret {name} holds no certificate")),
+                Value::Peers(_) => Err(format!("secret {} holds no certificate", secret.name)),
             },
         }
     }
@@ -80,7 +81,7 @@ impl Secrets {
     /// The rules of a context, joined with those that come by SDS.
     pub fn peers(&self, validation: &Validation) -> Result<Peers, String> {
         let mut peers = read_peers(validation)?;
-        let Some(name) = &validation.roots_sds else { return Ok(peers) };
+        let Some(SecretRef { name, .. }) = &validation.roots_sds else { return Ok(peers) };
         let Value::Peers(more) = self.value(name)? else {
             return Err(format!("secret {name} holds no roots"));
         };

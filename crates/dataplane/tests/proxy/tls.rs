@@ -153,7 +153,8 @@ fn chains_are_chosen_by_the_name_that_is_asked_for() {
 fn a_chain_waits_for_its_secret_and_takes_the_next_without_a_break() {
     let (first, second) = (Authority::new("first"), Authority::new("second"));
     let mut server = DownstreamTls::default();
-    server.common.certificates = vec![CertificateSource::Sds("mine".into())];
+    server.common.certificates =
+        vec![CertificateSource::Sds(ir::SecretRef::of_control_plane("mine"))];
     let mut config = config_with(server, echo().0);
     let proxy = Proxy::start(dataplane::Options::default()).unwrap();
     let said = proxy.publish(&config);

@@ -220,8 +220,10 @@ fn without_its_secret_a_cluster_refuses_and_with_the_next_it_goes_on() {
     let ca = Authority::new("ca");
     let (_second, at) = server(serving(&ca.leaf(&["a.example"])));
     let mut tls = trusting(&ca);
-    tls.common.validation =
-        Some(Validation { roots_sds: Some("roots".into()), ..Validation::default() });
+    tls.common.validation = Some(Validation {
+        roots_sds: Some(ir::SecretRef::of_control_plane("roots")),
+        ..Validation::default()
+    });
     let mut config = client(at, tls);
     let log = Log::of(&mut config, "secret");
     let proxy = Proxy::start(Options::default()).unwrap();

@@ -5,7 +5,6 @@
 //! away already. How long something may be waited for, or kept, is bounded; after that the newest word
 //! counts, and what lacks is reported.
 
-use crate::codec::source::comes_from_control_plane;
 use crate::references::references;
 use base::Instant;
 use ir::{Config, Kind, Resource, ResourceKey, Str};
@@ -106,7 +105,7 @@ impl Assembler {
         let users = self.accepted.values().chain(self.running.values());
         users
             .flat_map(|i| i.needs.iter())
-            .filter(|k| k.kind == kind && !self.is_local(k))
+            .filter(|k| k.kind == kind)
             .filter(|k| !self.accepted.get(k).is_some_and(|i| i.fixed))
             .map(|k| k.name.clone())
             .collect()
@@ -123,11 +122,6 @@ impl Assembler {
     pub(super) fn dynamic(&self, kind: Kind) -> impl Iterator<Item = ResourceKey> {
         let told = self.accepted.iter().filter(move |(k, i)| k.kind == kind && !i.fixed);
         told.map(|(k, _)| k.clone())
-    }
-
-    /// The agent has it: no stream brings it.
-    fn is_local(&self, key: &ResourceKey) -> bool {
-        key.kind == Kind::Secret && !comes_from_control_plane(&key.name)
     }
 
     /// Decides anew what runs.
@@ -173,9 +167,7 @@ impl Assembler {
     fn is_there(&self, need: &ResourceKey, next: &BTreeMap<ResourceKey, Item>) -> bool {
         match need.kind {
             Kind::Endpoints | Kind::Secret => {
-                self.is_local(need)
-                    || self.accepted.contains_key(need)
-                    || self.absent.contains(need)
+                self.accepted.contains_key(need) || self.absent.contains(need)
             }
             _ => next.contains_key(need) || self.may_keep(need),
         }
@@ -261,7 +253,7 @@ impl Assembler {
             .accepted
             .iter()
             .flat_map(|(user, item)| item.needs.iter().map(move |needs| (user, needs)))
-            .filter(|(_, needs)| !self.accepted.contains_key(needs) && !self.is_local(needs))
+            .filter(|(_, needs)| !self.accepted.contains_key(needs))
             .map(|(user, needs)| Missing { user: user.clone(), needs: needs.clone() })
             .collect();
         list.sort();

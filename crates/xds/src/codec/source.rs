@@ -4,14 +4,13 @@
 use super::at::At;
 use crate::message::{Msg, Val};
 use crate::schema::*;
+use ir::{SecretRef, SecretSource};
 use std::time::Duration;
 
 /// `ApiVersion.V3`.
 const V3: i32 = 2;
 /// `ApiConfigSource.ApiType.GRPC`.
 const GRPC: i32 = 2;
-/// The cluster under which real Envoy reaches its agent.
-const AGENT_CLUSTER: &str = "sds-grpc";
 
 /// From the same ADS stream, waited for without end: what is absent comes or the control plane
 /// says that there is none.
@@ -22,20 +21,40 @@ pub(super) fn ads() -> Msg {
         .set("resource_api_version", V3)
 }
 
-/// A reference to a secret: those of Kubernetes come by ADS, the workload's own from the agent.
-pub(super) fn secret(name: &ir::Str) -> Msg {
-    let source = if comes_from_control_plane(name) { ads() } else { agent() };
-    Msg::new(&SDS_SECRET_CONFIG).set("name", name).set("sds_config", source)
+pub(super) fn write_secret_ref(secret: &SecretRef) -> Msg {
+    let source = match &secret.from {
+        SecretSource::Static => None,
+        SecretSource::Ads => Some(ads()),
+        SecretSource::Cluster(name) => Some(stream_to(name)),
+    };
+    Msg::new(&SDS_SECRET_CONFIG).set("name", &secret.name).set_opt("sds_config", source)
 }
 
-/// Credentials of gateways are Kubernetes secrets; all other names are the agent's.
-pub(crate) fn comes_from_control_plane(secret: &str) -> bool {
-    secret.starts_with("kubernetes")
+pub(super) fn read_secret_ref(at: &At) -> SecretRef {
+    let name = at.str("name");
+    if name.is_empty() {
+        at.error_in("name", "is missing");
+    }
+    let from = match at.msg("sds_config") {
+        None => SecretSource::Static,
+        Some(source) if source.has("ads") => {
+            source.pick("resource_api_version", &[(0, ()), (V3, ())]);
+            SecretSource::Ads
+        }
+        Some(source) => match read_stream(&source, "api_config_source") {
+            Some((cluster, _)) => SecretSource::Cluster(cluster),
+            None => {
+                source.error("is not supplied; use ads or api_config_source");
+                SecretSource::Ads
+            }
+        },
+    };
+    SecretRef { name, from }
 }
 
-fn agent() -> Msg {
+fn stream_to(cluster: &ir::Str) -> Msg {
     let service = Msg::new(&GRPC_SERVICE)
-        .set("envoy_grpc", Msg::new(&ENVOY_GRPC).set("cluster_name", AGENT_CLUSTER));
+        .set("envoy_grpc", Msg::new(&ENVOY_GRPC).set("cluster_name", cluster));
     let api = Msg::new(&API_CONFIG_SOURCE)
         .set("api_type", GRPC)
         .set("transport_api_version", V3)

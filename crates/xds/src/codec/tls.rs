@@ -63,7 +63,7 @@ fn write_common(c: &TlsCommon) -> Msg {
     for certificate in &c.certificates {
         match certificate {
             CertificateSource::Inline(c) => inline.push(Val::Msg(write_certificate(c))),
-            CertificateSource::Sds(name) => sds.push(Val::Msg(source::secret(name))),
+            CertificateSource::Sds(secret) => sds.push(Val::Msg(source::write_secret_ref(secret))),
         }
     }
     let msg = Msg::new(&COMMON_TLS)
@@ -79,7 +79,7 @@ fn write_common(c: &TlsCommon) -> Msg {
                 "combined_validation_context",
                 Msg::new(&COMBINED_VALIDATION)
                     .set("default_validation_context", write_validation(v))
-                    .set("validation_context_sds_secret_config", source::secret(roots)),
+                    .set("validation_context_sds_secret_config", source::write_secret_ref(roots)),
             ),
         },
     }
@@ -99,7 +99,7 @@ fn read_common_in(at: &At) -> TlsCommon {
     common.certificates =
         at.each("tls_certificates", |c| CertificateSource::Inline(read_certificate(c)));
     let by_name = at.each("tls_certificate_sds_secret_configs", |s| {
-        CertificateSource::Sds(read_secret_name(s))
+        CertificateSource::Sds(source::read_secret_ref(s))
     });
     common.certificates.extend(by_name);
     common.validation = read_validation_choice(&at);
@@ -111,24 +111,19 @@ fn read_validation_choice(at: &At) -> Option<Validation> {
         return Some(read_validation(&v));
     }
     if let Some(s) = at.msg("validation_context_sds_secret_config") {
-        return Some(Validation { roots_sds: Some(read_secret_name(&s)), ..Validation::default() });
+        return Some(Validation {
+            roots_sds: Some(source::read_secret_ref(&s)),
+            ..Validation::default()
+        });
     }
     let both = at.msg("combined_validation_context")?;
     let mut validation =
         both.msg("default_validation_context").map(|v| read_validation(&v)).unwrap_or_default();
     match both.msg("validation_context_sds_secret_config") {
-        Some(s) => validation.roots_sds = Some(read_secret_name(&s)),
+        Some(s) => validation.roots_sds = Some(source::read_secret_ref(&s)),
         None => both.error_in("validation_context_sds_secret_config", "is missing"),
     }
     Some(validation)
-}
-
-fn read_secret_name(at: &At) -> ir::Str {
-    let name = at.str("name");
-    if name.is_empty() {
-        at.error_in("name", "is missing");
-    }
-    name
 }
 
 fn write_certificate(c: &Certificate) -> Msg {

@@ -102,9 +102,7 @@ pub static CONFIG_SOURCE: Message = Message::plain(
     "envoy.config.core.v3.ConfigSource",
     &[
         no(1, "path").choice(1),
-        fine(2, "api_config_source", "a secret is found by its name; nothing else may come so")
-            .of(msg(&API_CONFIG_SOURCE))
-            .choice(1),
+        yes(2, "api_config_source", msg(&API_CONFIG_SOURCE)).choice(1),
         yes(3, "ads", msg(&AGGREGATED_CONFIG_SOURCE)).choice(1),
         fine(4, "initial_fetch_timeout", "how long to wait is the proxy's decision").of(DURATION),
         no(5, "self").choice(1),

@@ -97,15 +97,7 @@ pub static TLS_CERTIFICATE: Message = Message::plain(
 
 pub static SDS_SECRET_CONFIG: Message = Message::plain(
     "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig",
-    &[
-        yes(1, "name", STRING),
-        fine(
-            2,
-            "sds_config",
-            "a secret is found by its name: the agent's own, or the control plane's",
-        )
-        .of(msg(&CONFIG_SOURCE)),
-    ],
+    &[yes(1, "name", STRING), yes(2, "sds_config", msg(&CONFIG_SOURCE))],
 );
 
 pub static VALIDATION_CONTEXT: Message = Message::plain(

@@ -209,19 +209,25 @@ impl Gen {
         }
     }
 
-    fn secret_name(&self) -> Str {
-        self.one_of(&["default", "ROOTCA", "kubernetes://credential"]).into()
+    fn secret_ref(&self) -> SecretRef {
+        let name = self.one_of(&["default", "ROOTCA", "kubernetes://credential"]).into();
+        let from = match self.one_of(&[0, 1, 2]) {
+            0 => SecretSource::Static,
+            1 => SecretSource::Ads,
+            _ => SecretSource::Cluster("sds-grpc".into()),
+        };
+        SecretRef { name, from }
     }
 
     fn tls_common(&self) -> TlsCommon {
         let versions = [TlsVersion::Auto, TlsVersion::V1_2, TlsVersion::V1_3, TlsVersion::V1_0];
         let mut certificates = self.some_of(|| CertificateSource::Inline(self.certificate()));
-        certificates.extend(self.some_of(|| CertificateSource::Sds(self.secret_name())));
+        certificates.extend(self.some_of(|| CertificateSource::Sds(self.secret_ref())));
         TlsCommon {
             alpn: self.some_of(|| self.word()),
             certificates,
             validation: self.opt(|| Validation {
-                roots_sds: self.opt(|| self.secret_name()),
+                roots_sds: self.opt(|| self.secret_ref()),
                 ..self.validation()
             }),
             min_version: self.one_of(&versions),
