@@ -43,13 +43,7 @@ pub struct Global {
     #[arg(short, long, global = true)]
     pub namespace: Option<String>,
     /// Namespace of the control plane
-    #[arg(
-        short = 'i',
-        long,
-        global = true,
-        default_value = "istio-system",
-        value_name = "NAMESPACE"
-    )]
+    #[arg(long, global = true, default_value = "istio-system", value_name = "NAMESPACE")]
     pub istio_namespace: String,
     /// State directory of `lateen up`
     #[arg(long, global = true, env = "LATEEN_STATE", value_name = "DIR")]
@@ -118,14 +112,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// `-c` is istioctl's short form of `--kubeconfig`, but kubectl's of `--container`: it is what the
-/// command's own ancestor means by it.
+/// `-c` and `-i` are istioctl's short forms of `--kubeconfig` and `--istio-namespace`, but kubectl's
+/// of `--container` and `--stdin`: they are what the command's own ancestor means by them.
 fn istio_habits(mut args: Vec<OsString>) -> Vec<OsString> {
     let end = args.iter().position(|a| a == "--").unwrap_or(args.len());
     let of_pods = args[..end].iter().any(|a| a == "logs" || a == "exec");
     if !of_pods {
-        for arg in args[..end].iter_mut().filter(|a| *a == "-c") {
-            *arg = "--kubeconfig".into();
+        for arg in &mut args[..end] {
+            match arg.to_str() {
+                Some("-c") => *arg = "--kubeconfig".into(),
+                Some("-i") => *arg = "--istio-namespace".into(),
+                _ => {}
+            }
         }
     }
     args
@@ -173,15 +171,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_short_form_c_means_what_the_command_s_ancestor_means() {
+    fn a_short_form_means_what_the_ancestor_of_the_command_means() {
         let parse = |line: &str| {
             let args = line.split(' ').map(OsString::from).collect();
             Cli::try_parse_from(istio_habits(args)).map_err(|e| e.to_string())
         };
-        let cli = parse("lateen proxy-status -c some/file").unwrap();
+        let cli = parse("lateen proxy-status -c some/file -i mesh").unwrap();
         assert_eq!(cli.global.kubeconfig, Some("some/file".into()));
-        let cli = parse("lateen exec deploy/a -c app -- sh -c true").unwrap();
+        assert_eq!(cli.global.istio_namespace, "mesh");
+        let cli = parse("lateen exec -i deploy/a -c app -- sh -c true").unwrap();
         assert_eq!(cli.global.kubeconfig, None);
+        assert_eq!(cli.global.istio_namespace, "istio-system");
         assert!(matches!(cli.command, Command::Exec(_)));
         assert!(parse("lateen logs deploy/a -c istio-proxy").is_ok());
     }

@@ -147,7 +147,7 @@ impl<'a> Trial<'a> {
         let Some(index) = self.state_of(outcome) else {
             return Some(self.tell(outcome, &format!("no state answers so: {text}")));
         };
-        let Some(next) = self.history.states.get(index + 1) else { return None };
+        let next = self.history.states.get(index + 1)?;
         let late = outcome.due.saturating_sub(next.acknowledged);
         let excused: u64 =
             self.outages.iter().map(|s| common(*s, (next.acknowledged, outcome.due))).sum();

@@ -303,18 +303,19 @@ fn trouble(mesh: &Mesh, duration: Duration) -> (Vec<Span>, Vec<Span>) {
                 match trouble {
                     Trouble::Restart(name) => {
                         let span = restart(mesh, name);
-                        restarts.lock().unwrap().push(span);
+                        restarts.lock().expect("a panic ends the scope").push(span);
                     }
                     Trouble::KillControlPlane => {
                         let span = kill_control_plane(mesh);
-                        kills.lock().unwrap().push(span);
+                        kills.lock().expect("a panic ends the scope").push(span);
                     }
                     Trouble::KillCluster => kill_cluster(mesh),
                 }
             });
         }
     });
-    (restarts.into_inner().unwrap(), kills.into_inner().unwrap())
+    let spans = |all: Mutex<Vec<Span>>| all.into_inner().expect("a panic ends the scope");
+    (spans(restarts), spans(kills))
 }
 
 /// Until the old pods have gone, too.
