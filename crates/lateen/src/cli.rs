@@ -2,6 +2,7 @@
 //! same program.
 
 pub mod analyze;
+pub mod explain;
 pub mod jsonpath;
 pub mod manifest;
 pub mod mesh;
@@ -74,6 +75,8 @@ pub enum Command {
     ProxyConfig(mesh::ProxyConfigArgs),
     /// What would go wrong: look for mistakes in a cluster, in files, or in a cluster with files applied
     Analyze(analyze::AnalyzeArgs),
+    /// Where a request of a workload goes, and which line sends it there
+    Explain(explain::ExplainArgs),
     /// What admission would say of the objects in files
     #[command(visible_alias = "v")]
     Validate(validate::ValidateArgs),
@@ -144,6 +147,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ProxyConfig(args) => mesh::proxy_config(&global, args).await?,
         Command::Version(args) => mesh::version(&global, args).await?,
         Command::Analyze(args) => return analyze::run(&global, args).await,
+        Command::Explain(args) => explain::run(&global, args).await?,
         Command::Validate(args) => return validate::run(&global, args),
         Command::Crds => manifest::crds()?,
         Command::Demo => crate::demo::run(&global).await?,

@@ -1,15 +1,13 @@
 //! `analyze`: what would go wrong with the configuration of a cluster, of files, or of a cluster with
 //! the files applied. What is said comes from crate `analyze`; here it is fetched, read and printed.
 
-use super::remote::Remote;
 use super::sources::{self, Places, Source};
 use super::{Global, print};
-use analyze::{Analyzer, Entry, Filter, Settings, Suppression, World, catalogue::Message, kinds};
+use analyze::{Analyzer, Entry, Filter, Settings, Suppression, World, catalogue::Message};
 use anyhow::{Context, Result, bail};
 use base::{Finding, Level};
 use clap::{ArgAction, Args, ValueEnum};
-use k8s::connection::ConnectError;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,7 +104,7 @@ pub async fn run(global: &Global, args: AnalyzeArgs) -> Result<ExitCode> {
     let analyzers = chosen(&args.analyzer)?;
     let files = sources::gather(&args.files, args.recursive)?;
     let (mut objects, namespace) = match args.use_kube {
-        true => from_cluster(global, &args).await?,
+        true => of_cluster(global, &args).await?,
         false => {
             let namespace = global.namespace.clone().unwrap_or_else(|| "default".into());
             (analyze::installed(&global.istio_namespace), namespace)
@@ -166,48 +164,13 @@ fn mesh_config(args: &AnalyzeArgs) -> Result<Option<String>> {
     Ok(Some(text.with_context(|| format!("cannot read {}", file.display()))?))
 }
 
-/// Every object of a kind that analyzers read, and the namespace that was asked for.
-async fn from_cluster(global: &Global, args: &AnalyzeArgs) -> Result<(Vec<Value>, String)> {
-    let fetched = async {
-        let mut remote = Remote::open(global).await?;
-        let mut objects = Vec::new();
-        let offered = remote.kinds().await?.to_vec();
-        for kind in kinds::ALL {
-            let same =
-                |k: &&k8s::connection::KindInfo| k.kind == kind.name && k.group == kind.group;
-            let Some(info) = offered.iter().find(same) else { continue };
-            match remote.connection.get(&info.path(None)).await {
-                Ok(mut reply) => {
-                    let items = reply.body["items"].as_array_mut().into_iter().flatten();
-                    objects.extend(items.map(|i| typed(i.take(), &info.api_version(), kind.name)));
-                }
-                Err(ConnectError::Status { code: 403, .. }) => {
-                    eprintln!(
-                        "Warning: {} may not be read; what depends on them is not known",
-                        info.plural
-                    );
-                }
-                Err(e) => return Err(anyhow::Error::new(e).context(info.plural.clone())),
-            }
-        }
-        anyhow::Ok((objects, remote.namespace))
-    };
-    let patience = args.timeout;
-    let (objects, namespace) = tokio::time::timeout(patience, fetched)
-        .await
-        .with_context(|| format!("the cluster did not answer within {} s", patience.as_secs()))??;
+async fn of_cluster(global: &Global, args: &AnalyzeArgs) -> Result<(Vec<Value>, String)> {
+    let (objects, namespace) = sources::of_cluster(global, args.timeout).await?;
     let exists = |o: &Value| o["kind"] == "Namespace" && o["metadata"]["name"] == *namespace;
     if !args.all_namespaces && !objects.iter().any(exists) {
         bail!("namespace {namespace:?} not found");
     }
     Ok((objects, namespace))
-}
-
-/// Items of a list do not say what they are.
-fn typed(mut item: Value, version: &str, kind: &str) -> Value {
-    item["apiVersion"] = json!(version);
-    item["kind"] = json!(kind);
-    item
 }
 
 fn target(args: &AnalyzeArgs, namespace: &str) -> String {

@@ -1,11 +1,16 @@
 //! Files that objects are read from, with the lines that they stand on.
 
-use analyze::{Document, Lines, Place};
+use super::Global;
+use super::remote::Remote;
+use analyze::{Document, Lines, Place, kinds};
 use anyhow::{Context, Result};
 use base::ObjectRef;
+use k8s::connection::{ConnectError, KindInfo};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One file, or standard input.
 pub struct Source {
@@ -71,8 +76,8 @@ fn read(file: &Path) -> Result<Source> {
 }
 
 /// What an object is called; what names no namespace belongs to `namespace`.
-pub fn reference(object: &serde_json::Value, namespace: &str) -> ObjectRef {
-    let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
+pub fn reference(object: &Value, namespace: &str) -> ObjectRef {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
     let kind = text(&object["kind"]);
     let version = object["apiVersion"].as_str().unwrap_or_default();
     let cluster_wide = analyze::kinds::KindName::of(version, &kind).is_some_and(|k| !k.namespaced);
@@ -102,4 +107,41 @@ impl Places {
         let (file, lines) = self.0.get(object)?;
         Some(Place { file: file.clone(), line: lines.of(path) })
     }
+}
+
+/// Every object in the cluster of a kind that analyzers read, and the namespace that was asked for.
+pub async fn of_cluster(global: &Global, patience: Duration) -> Result<(Vec<Value>, String)> {
+    let fetched = async {
+        let mut remote = Remote::open(global).await?;
+        let mut objects = Vec::new();
+        let offered = remote.kinds().await?.to_vec();
+        for kind in kinds::ALL {
+            let same = |k: &&KindInfo| k.kind == kind.name && k.group == kind.group;
+            let Some(info) = offered.iter().find(same) else { continue };
+            match remote.connection.get(&info.path(None)).await {
+                Ok(mut reply) => {
+                    let items = reply.body["items"].as_array_mut().into_iter().flatten();
+                    objects.extend(items.map(|i| typed(i.take(), &info.api_version(), kind.name)));
+                }
+                Err(ConnectError::Status { code: 403, .. }) => {
+                    eprintln!(
+                        "Warning: {} may not be read; what depends on them is not known",
+                        info.plural
+                    );
+                }
+                Err(e) => return Err(anyhow::Error::new(e).context(info.plural.clone())),
+            }
+        }
+        anyhow::Ok((objects, remote.namespace))
+    };
+    tokio::time::timeout(patience, fetched)
+        .await
+        .with_context(|| format!("the cluster did not answer within {} s", patience.as_secs()))?
+}
+
+/// Items of a list do not say what they are.
+fn typed(mut item: Value, version: &str, kind: &str) -> Value {
+    item["apiVersion"] = json!(version);
+    item["kind"] = json!(kind);
+    item
 }
