@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -81,11 +82,26 @@ impl Drop for Proxy {
     }
 }
 
-/// Ports that were free a moment ago.
+/// Ports that nobody listens on. They lie below those that the kernel gives to outgoing connections,
+/// one of which could take a port before the proxy that it is meant for.
 pub fn free_ports(n: usize) -> io::Result<Vec<u16>> {
-    let held: Vec<_> =
-        (0..n).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    held.iter().map(|l| Ok(l.local_addr()?.port())).collect()
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut ports = Vec::new();
+    for _ in 0..COUNT {
+        if ports.len() == n {
+            return Ok(ports);
+        }
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Several test programs run at a time; each begins somewhere else.
+        let offset = std::process::id().wrapping_mul(97).wrapping_add(step) % COUNT;
+        let port = u16::try_from(FIRST + offset).map_err(io::Error::other)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            ports.push(port);
+        }
+    }
+    Err(io::Error::other("no free ports"))
 }
 
 /// Envoy from `ENVOY`, or from the virtual environment that `cargo xtask setup` makes.
