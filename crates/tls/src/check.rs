@@ -2,17 +2,15 @@
 //! alternative names and fingerprints. The first rule that does not hold refuses the peer.
 
 use crate::chain::{self, ChainError, Role};
-use crate::{NameRule, Names, Revoked, Trust, provider};
+use crate::possession::proof_of_possession;
+use crate::{NameRule, Names, Revoked, Trust};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
-};
-use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{CertificateError, DistinguishedName, OtherError};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use std::sync::Arc;
-use webpki::RawPublicKeyEntity;
 
 /// What a peer's certificate must be.
 #[derive(Clone, Debug, Default)]
@@ -153,27 +151,7 @@ impl ServerCertVerifier for PeerCheck {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature(message, cert, dss, false)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature(message, cert, dss, true)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    proof_of_possession!();
 }
 
 impl ClientCertVerifier for PeerCheck {
@@ -195,55 +173,5 @@ impl ClientCertVerifier for PeerCheck {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature(message, cert, dss, false)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        signature(message, cert, dss, true)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// The peer has the certificate's private key. Only the public key is read of the certificate, so
-/// that its version does not matter.
-fn signature(
-    message: &[u8],
-    cert: &CertificateDer<'_>,
-    dss: &DigitallySignedStruct,
-    tls13: bool,
-) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let refused = || rustls::Error::InvalidCertificate(CertificateError::BadSignature);
-    let (_, parsed) = x509_parser::parse_x509_certificate(cert)
-        .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
-    let spki = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
-    let provider = provider();
-    let supported = &provider.signature_verification_algorithms;
-    if tls13 {
-        return rustls::crypto::verify_tls13_signature_with_raw_key(message, &spki, dss, supported);
-    }
-    let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| refused())?;
-    let of_scheme = supported.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme);
-    let algorithms = of_scheme.map(|(_, list)| *list).unwrap_or_default();
-    let holds = |a: &&dyn rustls_pki_types::SignatureVerificationAlgorithm| {
-        key.verify_signature(*a, message, dss.signature()).is_ok()
-    };
-    if algorithms.iter().any(holds) {
-        Ok(HandshakeSignatureValid::assertion())
-    } else {
-        Err(refused())
-    }
+    proof_of_possession!();
 }

@@ -9,6 +9,7 @@ mod config;
 mod context;
 mod names;
 mod parameters;
+mod possession;
 mod request;
 mod source;
 mod verify;

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tls::{Expect, TlsError, TrustSource};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -21,7 +20,7 @@ pub async fn get(stream: TcpStream, get: &HttpGet) -> Result<(), String> {
     let request = request(get, &peer.to_string());
     let code = match get.scheme.as_deref() {
         Some("HTTPS") => {
-            let config = TLS.clone().map_err(|e| e.to_string())?;
+            let config = TLS.as_ref().map_err(ToString::to_string)?.clone();
             let tls = TlsConnector::from(config).connect(ServerName::from(peer.ip()), stream).await;
             exchange(&mut tls.map_err(|e| format!("TLS handshake with {peer}: {e}"))?, &request)
                 .await?
@@ -73,56 +72,9 @@ where
     code.ok_or_else(|| "the answer is not HTTP".to_owned())
 }
 
-static TLS: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
-    let provider = tls::provider();
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-});
-
 /// A probe asks whether a program is well, and trusts whatever certificate it shows.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
+static TLS: LazyLock<Result<Arc<ClientConfig>, TlsError>> =
+    LazyLock::new(|| tls::client_config(TrustSource::default(), Expect::Nothing, None, &[]));
 
 #[cfg(test)]
 mod tests;
