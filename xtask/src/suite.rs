@@ -104,12 +104,12 @@ fn missing_peers(required: bool) -> Result<Counts> {
     Ok(Counts { skipped: missing.len() as u64, ..Counts::default() })
 }
 
-/// Builds the programs as the demo does; end-to-end tests run these.
+/// Builds the programs of the demo; end-to-end tests run these too. Cargo shows how far it is: the first
+/// build takes minutes, and whoever waits for it wants to see that something happens.
 pub fn build_programs() -> Result<PathBuf> {
-    println!("test: building the programs");
+    println!("building the programs (some minutes the first time)");
     shell::run(&mut shell::cargo(&[
         "build",
-        "--quiet",
         "--profile",
         "demo",
         "-p",
