@@ -15,12 +15,13 @@ pub enum App {
     WebSocket,
     Echo,
     ExtAuthz,
+    Https,
     Load,
     Postgres,
     Mariadb,
 }
 
-const NAMES: [(&str, App); 19] = [
+const NAMES: [(&str, App); 21] = [
     ("productpage", App::Productpage),
     ("details", App::Details),
     ("reviews", App::Reviews(1)),
@@ -36,6 +37,8 @@ const NAMES: [(&str, App); 19] = [
     ("tornado-websocket-example", App::WebSocket),
     ("fortio", App::Echo),
     ("ext-authz", App::ExtAuthz),
+    ("https", App::Https),
+    ("nginxhttps", App::Https),
     ("load", App::Load),
     ("postgres", App::Postgres),
     ("mariadb", App::Mariadb),
@@ -92,6 +95,7 @@ mod tests {
             ("docker.io/kennethreitz/httpbin", Some(App::Httpbin(Flavour::Python))),
             ("examples-helloworld-v2:1.0", Some(App::Helloworld(2))),
             ("registry.istio.io/release/tcp-echo-server:1.3", Some(App::TcpEcho)),
+            ("ymqytw/nginxhttps:1.5", Some(App::Https)),
             ("nothing-of-ours", None),
         ];
         for (name, expected) in table {

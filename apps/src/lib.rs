@@ -13,8 +13,8 @@ mod ext_authz;
 mod flags;
 mod helloworld;
 mod httpbin;
+mod https;
 mod load;
-
 mod tcp_echo;
 mod trace;
 mod web;
@@ -64,6 +64,7 @@ async fn run(app: App, args: &[String]) -> anyhow::Result<()> {
         App::WebSocket => websocket::run(&flags).await,
         App::Echo => echo::run(&flags).await,
         App::ExtAuthz => ext_authz::run(&flags).await,
+        App::Https => https::run(&flags).await,
         App::Load => load::run(&flags).await,
         // These become other programs, and return only if they cannot.
         App::Postgres => Err(database::postgres(args)),

@@ -274,6 +274,30 @@ fn connection<F, R>(
     });
 }
 
+/// Serves whole requests of one connection, whatever carries it, until it ends.
+pub async fn serve_connection<I, F, R>(io: I, peer: IpAddr, handler: F) -> anyhow::Result<()>
+where
+    I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+    F: Fn(Call) -> R + 'static,
+    R: Future<Output = Reply> + 'static,
+{
+    let handler = Rc::new(handler);
+    let service = hyper::service::service_fn(move |request| {
+        let handler = handler.clone();
+        async move {
+            Ok::<_, Infallible>(match whole(request, peer).await {
+                Ok(call) => handler(call).await,
+                Err(reply) => reply,
+            })
+        }
+    });
+    let mut builder = hyper_util::server::conn::auto::Builder::new(LocalExecutor);
+    builder.http1().timer(TokioTimer::new());
+    builder.http2().timer(TokioTimer::new());
+    let served = builder.serve_connection(TokioIo::new(io), service).await;
+    served.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
 #[derive(Clone)]
 struct LocalExecutor;
 

@@ -148,6 +148,8 @@ fn known(name: &str) -> Option<Image> {
         }
         "ext-authz" => application("ext-authz", &["ext-authz", "extauthz"]),
         "helloworld" => application("helloworld", &["helloworld"]),
+        "https" => application("https", &["https"]),
+        "nginxhttps" => nginx_with_tls(),
         "curl" | "curl-ssl" => host(&["curl"]),
         "busybox" | "alpine" | "sleep" | "debian" | "ubuntu" | "bash" | "netshoot" => host(&["sh"]),
         "postgres" => database("postgres", &["postgres"], "postgres"),
@@ -181,6 +183,15 @@ fn application(app: &str, commands: &[&str]) -> Image {
     let words = image.commands.get(app).cloned().unwrap_or_default();
     image.commands.extend(commands.iter().map(|c| ((*c).to_owned(), words.clone())));
     image
+}
+
+/// The sample's own script starts its server with the configuration that is mounted.
+fn nginx_with_tls() -> Image {
+    let mut image = application("https", &["https"]);
+    let mut words = image.commands.get("https").cloned().unwrap_or_default();
+    words.extend(["--nginx", "/etc/nginx"].map(str::to_owned));
+    image.commands.insert("auto-reload-nginx.sh".to_owned(), words);
+    Image { entrypoint: vec!["/home/auto-reload-nginx.sh".to_owned()], ..image }
 }
 
 /// The host's own server, behind a program of ours that does what the image's entry point does.
@@ -284,6 +295,12 @@ mod tests {
                 &["/usr/local/bin/pilot-agent", "istio-iptables"],
                 &[],
                 "/lateen/programs/lateen-proxy istio-iptables",
+            ),
+            (
+                "ymqytw/nginxhttps:1.5",
+                &["/home/auto-reload-nginx.sh"],
+                &[],
+                "/lateen/programs/lateen-apps https --nginx /etc/nginx",
             ),
         ];
         for (image, command, args, expected) in table {
