@@ -23,6 +23,18 @@ pub(crate) const INGRESS: Gateway = Gateway {
     ports: &[("status-port", 15021, 15021), ("http2", 80, 8080), ("https", 443, 8443)],
 };
 
+/// With the ports that the tutorials about TCP and about several clusters go through.
+pub(crate) const INGRESS_OF_DEMO: Gateway = Gateway {
+    ports: &[
+        ("status-port", 15021, 15021),
+        ("http2", 80, 8080),
+        ("https", 443, 8443),
+        ("tcp", 31400, 31400),
+        ("tls", 15443, 15443),
+    ],
+    ..INGRESS
+};
+
 pub(crate) const EGRESS: Gateway = Gateway {
     name: "istio-egressgateway",
     istio: "egressgateway",

@@ -23,12 +23,12 @@ pub fn manifests(profile: Profile, values: &Values) -> Vec<Value> {
     all.extend(mesh::config_maps(values));
     all.extend(control_plane::objects(values));
     all.extend(webhooks::objects(values));
-    if matches!(profile, Profile::Default | Profile::Demo) {
-        all.extend(gateway::objects(&gateway::INGRESS, values));
-    }
-    if profile == Profile::Demo {
-        all.extend(gateway::objects(&gateway::EGRESS, values));
-    }
+    let gateways: &[gateway::Gateway] = match profile {
+        Profile::Empty | Profile::Minimal => &[],
+        Profile::Default => &[gateway::INGRESS],
+        Profile::Demo => &[gateway::EGRESS, gateway::INGRESS_OF_DEMO],
+    };
+    all.extend(gateways.iter().flat_map(|gateway| gateway::objects(gateway, values)));
     all
 }
 

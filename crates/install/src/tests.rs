@@ -75,6 +75,20 @@ fn services_select_the_pods_of_their_deployments_and_ports_exist() {
     assert_eq!(gateway["metadata"]["labels"]["sidecar.istio.io/inject"], "false");
 }
 
+/// Ports 31400 and 15443 are what tutorials about TCP and about server names go through.
+#[test]
+fn the_demo_has_ways_in_for_tcp_and_a_way_out() {
+    let ports = |profile: Profile, name: &str| {
+        let all = all(profile);
+        let ports = find(&all, "Service", name)["spec"]["ports"].clone();
+        let number = |p: &Value| p["port"].as_u64().unwrap();
+        ports.as_array().unwrap().iter().map(number).collect::<Vec<_>>()
+    };
+    assert_eq!(ports(Profile::Default, "istio-ingressgateway"), [15021, 80, 443]);
+    assert_eq!(ports(Profile::Demo, "istio-ingressgateway"), [15021, 80, 443, 31400, 15443]);
+    assert_eq!(ports(Profile::Demo, "istio-egressgateway"), [80, 443]);
+}
+
 #[test]
 fn values_reach_mesh_and_injection() {
     let mut values = Values { trust_domain: "td1".into(), ..Values::default() };

@@ -15,6 +15,18 @@ pub enum Profile {
     Demo,
 }
 
+impl Profile {
+    /// As users name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Empty => "empty",
+            Profile::Minimal => "minimal",
+            Profile::Default => "default",
+            Profile::Demo => "demo",
+        }
+    }
+}
+
 impl std::str::FromStr for Profile {
     type Err = String;
 

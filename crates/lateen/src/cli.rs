@@ -92,7 +92,11 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Bring up the mesh with Bookinfo, and leave it running
-    Demo,
+    Demo {
+        /// Which parts of the mesh are installed, as with `lateen up`
+        #[arg(long)]
+        profile: Option<install::Profile>,
+    },
     #[command(flatten)]
     Cluster(crate::cluster_cli::ClusterCommand),
 }
@@ -150,7 +154,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(&global, args).await?,
         Command::Validate(args) => return validate::run(&global, args),
         Command::Crds => manifest::crds()?,
-        Command::Demo => crate::demo::run(&global).await?,
+        Command::Demo { profile } => crate::demo::run(&global, profile).await?,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "lateen", &mut std::io::stdout());
         }

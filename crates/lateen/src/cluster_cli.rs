@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Subcommand;
 
 use crate::cli::Global;
+use crate::installation::Wanted;
 use crate::{holder, state, up};
 
 #[derive(Subcommand)]
@@ -18,6 +19,10 @@ pub enum ClusterCommand {
         /// What runs in sidecars and gateways; else what is installed, or ours
         #[arg(long, value_parser = ["lateen", "envoy"])]
         data_plane: Option<String>,
+        /// Which parts of the mesh: `demo` has an egress gateway, and more ports at the ingress
+        /// gateway; what another profile has installed stays
+        #[arg(long)]
+        profile: Option<install::Profile>,
         /// The cluster alone, without the mesh
         #[arg(long)]
         bare: bool,
@@ -83,8 +88,9 @@ pub fn run(command: ClusterCommand, global: &Global) -> ExitCode {
 fn answer(command: ClusterCommand, global: &Global) -> anyhow::Result<ExitCode> {
     let dir = state::directory(global.state.as_deref());
     match command {
-        ClusterCommand::Up { data_plane, bare } => {
-            up::up(&dir, !bare, data_plane.as_deref())?;
+        ClusterCommand::Up { data_plane, profile, bare } => {
+            let wanted = Wanted { data_plane, profile };
+            up::up(&dir, (!bare).then_some(&wanted))?;
         }
         ClusterCommand::Down { purge } => up::down(&dir, purge)?,
         ClusterCommand::Status { output } => return up::status(&dir, output.as_deref()),

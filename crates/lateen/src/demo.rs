@@ -6,6 +6,7 @@ use crate::cli::manifest;
 use crate::cli::remote::Remote;
 use crate::state;
 use anyhow::{Context, Result, bail};
+use install::Profile;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,9 +21,9 @@ const MANIFESTS: [&str; 3] = [
 const SAMPLES: &str = "samples/bookinfo/networking";
 const PATIENCE: Duration = Duration::from_secs(120);
 
-pub async fn run(global: &Global) -> Result<()> {
+pub async fn run(global: &Global, profile: Option<Profile>) -> Result<()> {
     let dir = state::directory(global.state.as_deref());
-    bring_up(&dir)?;
+    bring_up(&dir, profile)?;
     let kubeconfig = dir.join("kubeconfig");
     let global = Global {
         kubeconfig: Some(kubeconfig.clone()),
@@ -44,9 +45,14 @@ pub async fn run(global: &Global) -> Result<()> {
 }
 
 /// The command that a user would type; it prints its own progress.
-fn bring_up(dir: &Path) -> Result<()> {
+fn bring_up(dir: &Path, profile: Option<Profile>) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let status = Command::new(program).arg("up").arg("--state").arg(dir).status()?;
+    let mut up = Command::new(program);
+    up.arg("up").arg("--state").arg(dir);
+    if let Some(profile) = profile {
+        up.arg("--profile").arg(profile.name());
+    }
+    let status = up.status()?;
     if !status.success() {
         bail!("the mesh could not be brought up");
     }

@@ -1,4 +1,4 @@
-//! The mesh on the embedded cluster: `lateen up` applies the manifests of the default profile and waits
+//! The mesh on the embedded cluster: `lateen up` applies the manifests of a profile (`default` where none is named) and waits
 //! until control plane and gateway are ready. What is installed in this version already is left alone,
 //! and the mesh configuration, which users edit, is never written over.
 
@@ -17,13 +17,16 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What the user asks for; what is not named is as it is installed, or as it comes.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    pub data_plane: Option<String>,
+    pub profile: Option<Profile>,
+}
+
 /// Installs the mesh into the cluster of this kubeconfig, unless it is there; a data plane that is named
 /// replaces the one that is installed.
-pub async fn install(
-    kubeconfig: &Path,
-    data_plane: Option<&str>,
-    progress: &Progress,
-) -> Result<()> {
+pub async fn install(kubeconfig: &Path, wanted: &Wanted, progress: &Progress) -> Result<()> {
     let global = Global {
         kubeconfig: Some(kubeconfig.to_owned()),
         istio_namespace: "istio-system".into(),
@@ -33,28 +36,52 @@ pub async fn install(
     // Nobody but this machine reaches the embedded cluster, so stock Envoy may come without TLS.
     let mut values = Values { plaintext_discovery: true, ..Values::default() };
     let injection = find(&remote, INJECTION).await?;
-    let named = data_plane.map(str::to_owned);
+    let named = wanted.data_plane.clone();
     if let Some(data_plane) = named.or_else(|| injection.as_ref().and_then(data_plane_of)) {
         values.data_plane = data_plane;
     }
-    // The gateway is applied last, so all else is there when it is.
-    let gateway = find(&remote, &deployment("istio-ingressgateway")).await?;
-    let installed = gateway.is_some_and(|g| image_of(&g) == Some(&values.image("proxyv2")));
-    if !installed || data_plane.is_some() {
+    let profile = match wanted.profile {
+        Some(profile) => profile,
+        None => installed_profile(&remote).await?.unwrap_or(Profile::Default),
+    };
+    let manifests = install::manifests(profile, &values);
+    if wanted.data_plane.is_some() || !is_installed(&remote, &manifests).await? {
         progress.say("installing the mesh");
-        for object in install::manifests(Profile::Default, &values) {
-            if !(is_mesh_configuration(&object)
+        for object in &manifests {
+            if !(is_mesh_configuration(object)
                 && find(&remote, MESH_CONFIGURATION).await?.is_some())
             {
-                manifest::apply_object(&mut remote, &object).await?;
+                manifest::apply_object(&mut remote, object).await?;
             }
         }
     }
-    for name in ["istiod", "istio-ingressgateway"] {
+    for name in deployments(&manifests) {
         progress.say(&format!("waiting for {name}"));
         ready(&remote, name).await?;
     }
     Ok(())
+}
+
+/// Only one of them has an egress gateway.
+async fn installed_profile(remote: &Remote) -> Result<Option<Profile>> {
+    let egress = find(remote, &deployment("istio-egressgateway")).await?;
+    Ok(egress.map(|_| Profile::Demo))
+}
+
+fn deployments(manifests: &[Value]) -> impl Iterator<Item = &str> {
+    let all = manifests.iter().filter(|o| o["kind"] == "Deployment");
+    all.filter_map(|o| o["metadata"]["name"].as_str())
+}
+
+/// What comes last of a profile is there in this version, and so is all before it.
+async fn is_installed(remote: &Remote, manifests: &[Value]) -> Result<bool> {
+    let Some(last) = manifests.iter().rfind(|o| o["kind"] == "Deployment") else {
+        return Ok(false);
+    };
+    let name = last["metadata"]["name"].as_str().unwrap_or_default();
+    let there = find(remote, &deployment(name)).await?;
+    let ports = |d: &Value| d["spec"]["template"]["spec"]["containers"][0]["ports"].clone();
+    Ok(there.is_some_and(|d| image_of(&d) == image_of(last) && ports(&d) == ports(last)))
 }
 
 const MESH_CONFIGURATION: &str = "/api/v1/namespaces/istio-system/configmaps/istio";

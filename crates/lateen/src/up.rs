@@ -9,15 +9,15 @@ use anyhow::{Context, bail};
 use runner::holder::State;
 
 use crate::cluster_cli::Progress;
-use crate::installation;
+use crate::installation::{self, Wanted};
 
 /// Brings the cluster up, unless it is, installs the mesh if it is wanted and not there, and says where
 /// it is.
-pub fn up(dir: &Path, mesh: bool, data_plane: Option<&str>) -> anyhow::Result<()> {
+pub fn up(dir: &Path, mesh: Option<&Wanted>) -> anyhow::Result<()> {
     let mut state = wait(start(dir))??;
-    if mesh {
+    if let Some(wanted) = mesh {
         let progress = Progress::start();
-        wait(installation::install(&state.kubeconfig, data_plane, &progress))??;
+        wait(installation::install(&state.kubeconfig, wanted, &progress))??;
         // The gateway's way in is known only now.
         state = wait(runner::up::status(dir))?.unwrap_or(state);
     }
