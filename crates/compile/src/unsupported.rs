@@ -32,8 +32,6 @@ pub(crate) fn in_rule(rule: &Rule) -> Vec<Finding> {
 fn in_policy(policy: &TrafficPolicy, path: &str, out: &mut Vec<Finding>) {
     load_balancer(policy.load_balancer.as_ref(), path, out);
     outliers(policy.outlier_detection.as_ref(), path, out);
-    let crl = policy.tls.as_ref().is_some_and(|t| !t.ca_crl.is_empty());
-    warn(crl, format!("{path}.tls.caCrl"), out);
     for (index, port) in policy.port_level_settings.iter().enumerate() {
         let path = format!("{path}.portLevelSettings[{index}]");
         load_balancer(port.load_balancer.as_ref(), &path, out);
@@ -83,8 +81,6 @@ pub(crate) fn in_gateway(spec: &Gateway) -> Vec<Finding> {
         let path = format!("spec.servers[{index}]");
         let endpoint = !server.default_endpoint.is_empty();
         warn(endpoint, format!("{path}.defaultEndpoint"), &mut out);
-        let crl = server.tls.as_ref().is_some_and(|t| !t.ca_crl.is_empty());
-        warn(crl, format!("{path}.tls.caCrl"), &mut out);
     }
     out
 }

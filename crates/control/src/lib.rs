@@ -3,6 +3,7 @@
 //! behind them, `webhook` what the cluster's API asks, `status` what users read on their objects.
 
 mod ads;
+mod credentials;
 mod debounce;
 mod debug;
 mod discovery;

@@ -2,6 +2,7 @@
 //! out, when the debounce says so. Beside the registry stand the facts that injection and the
 //! distribution of roots need.
 
+use crate::credentials::Material;
 use crate::debounce::Debounce;
 use crate::env::SystemEnv;
 use crate::metrics::Metrics;
@@ -36,7 +37,7 @@ pub struct Facts {
     /// The kubelet's version by node.
     pub kubelets: BTreeMap<String, String>,
     /// TLS material by (namespace, name).
-    pub secrets: BTreeMap<(String, String), Arc<BTreeMap<String, String>>>,
+    pub secrets: BTreeMap<(String, String), Arc<Material>>,
     /// Every configuration object, for its status.
     pub objects: BTreeMap<ObjectRef, Age>,
 }
@@ -244,24 +245,21 @@ impl Loader {
         registry::Change::Endpoints
     }
 
-    /// Only what can be a server's certificate is kept.
+    /// Only what has to do with TLS is kept.
     fn note_secret(&mut self, namespace: &str, name: &str, object: &Value) -> registry::Change {
-        const KEYS: [&str; 7] = ["tls.crt", "tls.key", "ca.crt", "ca.crl", "cert", "key", "cacert"];
-        let data = &object["data"];
-        let kept: BTreeMap<String, String> = KEYS
-            .into_iter()
-            .filter_map(|key| Some((key.to_owned(), decode(data[key].as_str()?)?)))
-            .collect();
         let key = (namespace.to_owned(), name.to_owned());
         let known = self.facts.secrets.get(&key);
-        if known.map(|k| &**k).unwrap_or(&BTreeMap::new()) == &kept {
+        if known.is_some_and(|known| known.is_of(object)) {
+            return registry::Change::Nothing;
+        }
+        let read = Material::read(object);
+        if known.is_none() && read.is_none() {
             return registry::Change::Nothing;
         }
         let secrets = &mut Arc::make_mut(&mut self.facts).secrets;
-        if kept.is_empty() {
-            secrets.remove(&key);
-        } else {
-            secrets.insert(key, Arc::new(kept));
+        match read {
+            Some(material) => drop(secrets.insert(key, Arc::new(material))),
+            None => drop(secrets.remove(&key)),
         }
         registry::Change::Endpoints
     }
@@ -296,10 +294,4 @@ impl Facts {
 fn strings(value: &Value) -> BTreeMap<String, String> {
     let fields = value.as_object().into_iter().flatten();
     fields.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
-}
-
-fn decode(base64: &str) -> Option<String> {
-    use base64::Engine;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(base64).ok()?;
-    String::from_utf8(bytes).ok()
 }

@@ -4,8 +4,8 @@ use super::Policy;
 use api::{ClientTlsMode, ClientTlsSettings};
 use base::Finding;
 use ir::{
-    CertificateSource, Cluster, SanKind, SanMatch, SecretRef, Str, StringMatch, TlsCommon,
-    UpstreamProtocol, UpstreamTls, Validation,
+    CertificateSource, Cluster, DataSource, SanKind, SanMatch, SecretRef, Str, StringMatch,
+    TlsCommon, UpstreamProtocol, UpstreamTls, Validation,
 };
 use registry::Service;
 
@@ -70,7 +70,11 @@ fn client_certificate(tls: &ClientTlsSettings) -> Result<SecretRef, Box<Finding>
 fn validation(tls: &ClientTlsSettings) -> Validation {
     let sans = tls.subject_alt_names.iter();
     let sans = sans.map(|s| SanMatch { kind: SanKind::Any, value: StringMatch::exact(s.as_str()) });
-    let mut validation = Validation { sans: sans.collect(), ..Validation::default() };
+    let mut validation = Validation {
+        sans: sans.collect(),
+        crl: (!tls.ca_crl.is_empty()).then(|| DataSource::File(tls.ca_crl.as_str().into())),
+        ..Validation::default()
+    };
     if tls.insecure_skip_verify == Some(true) {
         validation.accept_untrusted = true;
     } else if !tls.credential_name.is_empty() {

@@ -4,8 +4,8 @@ use super::servers::Bound;
 use api::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use base::Finding;
 use ir::{
-    CertificateSource, DownstreamTls, SanKind, SanMatch, SecretRef, StringMatch, TlsCommon,
-    TlsVersion, Validation,
+    CertificateSource, DataSource, DownstreamTls, SanKind, SanMatch, SecretRef, StringMatch,
+    TlsCommon, TlsVersion, Validation,
 };
 
 /// An error means that the server must not listen: without its certificate it has nothing to offer.
@@ -71,10 +71,17 @@ fn kubernetes(name: &str) -> SecretRef {
 
 /// How clients' certificates are checked. Without roots nobody could pass.
 fn validation(tls: &ServerTlsSettings, path: &str) -> Result<Validation, Box<Finding>> {
+    let of_secret = |name: &str| {
+        let name = name.strip_suffix("-cacert").unwrap_or(name);
+        SecretRef::of_control_plane(format!("{}-cacert", kubernetes(name).name))
+    };
+    let first = tls.credential_names.first();
     let roots = if !tls.ca_cert_credential_name.is_empty() {
-        kubernetes(&tls.ca_cert_credential_name)
+        of_secret(&tls.ca_cert_credential_name)
     } else if !tls.credential_name.is_empty() {
-        SecretRef::of_control_plane(format!("{}-cacert", kubernetes(&tls.credential_name).name))
+        of_secret(&tls.credential_name)
+    } else if let Some(name) = first {
+        of_secret(name)
     } else if !tls.ca_certificates.is_empty() {
         SecretRef::of_agent(format!("file-root:{}", tls.ca_certificates))
     } else {
@@ -85,12 +92,18 @@ fn validation(tls: &ServerTlsSettings, path: &str) -> Result<Validation, Box<Fin
     let text = |list: &[String]| list.iter().map(|s| s.as_str().into()).collect();
     Ok(Validation {
         roots_sds: Some(roots),
+        crl: file(&tls.ca_crl),
         sans: tls.subject_alt_names.iter().map(san).collect(),
         certificate_hashes: text(&tls.verify_certificate_hash),
         spki_hashes: text(&tls.verify_certificate_spki),
         accept_untrusted: tls.insecure_skip_verify == Some(true),
         ..Validation::default()
     })
+}
+
+/// A file of the pod, where one is named.
+fn file(path: &str) -> Option<DataSource> {
+    (!path.is_empty()).then(|| DataSource::File(path.into()))
 }
 
 fn version(written: TlsProtocol) -> TlsVersion {

@@ -26,7 +26,7 @@ pub(crate) struct Planned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials {
     None,
-    /// All of its namespace, of which it is sent those that it asks for.
+    /// Those of its namespace that its configuration names.
     OfNamespace,
 }
 
@@ -63,12 +63,13 @@ impl Planner {
             }
         }
         let mut resources: Desired = all(&compiled).map(|r| (r.key(), encoded.get(&r))).collect();
-        if credentials == Credentials::OfNamespace {
-            for secret in super::secrets::of_namespace(world, &proxy.namespace) {
-                resources.insert(secret.key(), Encoded::of(&secret));
-            }
-        }
-        let findings = compiled.findings;
+        let (secrets, lacking) =
+            super::secrets::of(world, &proxy.namespace, credentials, &compiled);
+        resources.extend(secrets.iter().map(|secret| (secret.key(), Encoded::of(secret))));
+        let findings = match lacking.is_empty() {
+            true => compiled.findings,
+            false => compiled.findings.iter().cloned().chain(lacking).collect(),
+        };
         Planned { resources: Arc::new(resources), findings, held_until, waits_for }
     }
 }
@@ -123,35 +124,5 @@ fn holders(resource: &Resource) -> usize {
         Resource::Listener(r) => Arc::strong_count(r),
         Resource::Route(r) => Arc::strong_count(r),
         Resource::Secret(r) => Arc::strong_count(r),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::world::{Loader, resource_of};
-    use serde_json::json;
-
-    #[test]
-    fn credentials_are_for_those_who_may_read_them_and_for_their_namespace() {
-        let mut loader = Loader::new("cluster.local", "istio-system", &[]);
-        for namespace in ["istio-system", "payments"] {
-            let object = json!({"metadata": {"name": "cert", "namespace": namespace},
-                "data": {"tls.crt": "Yw==", "tls.key": "aw=="}});
-            let resource = resource_of(api::Kind::Secret);
-            loader.take(k8s::Change::Apply { resource, object });
-        }
-        let world = loader.world();
-        let id = "router~10.0.0.1~gw-1.istio-system~istio-system.svc.cluster.local";
-        let proxy = Proxy::parse(id, &serde_json::Value::Null).unwrap();
-        let secrets = |credentials| {
-            let mut settle = Settle::default();
-            let now = Instant::default();
-            let planner = Planner::default();
-            let plan = planner.plan(&world, &proxy, credentials, &mut settle, Duration::ZERO, now);
-            plan.resources.keys().filter(|k| k.kind == ir::Kind::Secret).count()
-        };
-        assert_eq!(secrets(Credentials::None), 0);
-        assert_eq!(secrets(Credentials::OfNamespace), 1);
     }
 }

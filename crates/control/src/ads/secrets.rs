@@ -1,43 +1,140 @@
 //! Gateway credentials: Secrets of the gateway's own namespace as SDS resources, under the names that
-//! Gateway objects give them.
+//! configuration gives them; and, for the objects that name them, why one of them cannot be had.
 
+use super::plan::Credentials;
+use crate::credentials::{Material, Part};
 use crate::world::World;
-use bytes::Bytes;
-use ir::{Certificate, DataSource, Resource, Secret, SecretValue, Str, Validation};
+use base::{Finding, OriginId};
+use compile::Compiled;
+use ir::{
+    CertificateSource, Resource, Secret, SecretRef, SecretSource, SecretValue, Str, TlsCommon,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Every usable credential of `namespace`. A proxy gets those that it asks for by name.
-pub(crate) fn of_namespace(world: &World, namespace: &str) -> Vec<Resource> {
-    let secrets = world.facts.secrets.iter();
-    let own = secrets.filter(|((ns, _), _)| ns == namespace);
-    own.flat_map(|((_, name), data)| resources(name, data)).collect()
+/// The scheme of Secrets in the names of resources.
+const SCHEME: &str = "kubernetes://";
+const OF_CLIENTS: &str = "-cacert";
+
+/// The credentials that a configuration names and the proxy may have, and what to say of the others.
+pub(super) fn of(
+    world: &World,
+    namespace: &str,
+    credentials: Credentials,
+    compiled: &Compiled,
+) -> (Vec<Resource>, Vec<Finding>) {
+    let (mut found, mut findings) = (Vec::new(), Vec::new());
+    for (name, origin) in named(compiled) {
+        match value(world, namespace, credentials, &name) {
+            Ok(value) => found.push(Resource::Secret(Arc::new(Secret { name, value }))),
+            Err(why) => findings.extend(finding(compiled, origin, why)),
+        }
+    }
+    (found, findings)
 }
 
-/// The certificate, and the roots for clients where the Secret holds them.
-fn resources(name: &str, data: &BTreeMap<String, String>) -> Vec<Resource> {
-    let either = |keys: [&str; 2]| keys.into_iter().find_map(|k| data.get(k)).map(|v| inline(v));
-    let mut found = Vec::new();
-    if let (Some(chain), Some(key)) = (either(["tls.crt", "cert"]), either(["tls.key", "key"])) {
-        let value = SecretValue::Certificate(Certificate { chain, key });
-        found.push(secret(format!("kubernetes://{name}"), value));
+/// Each name once, with the first place that has it.
+fn named(compiled: &Compiled) -> BTreeMap<Str, OriginId> {
+    let mut names = BTreeMap::new();
+    let config = &compiled.config;
+    for listener in &config.listeners {
+        for chain in listener.chains.iter().chain(listener.default_chain.iter()) {
+            let tls = chain.tls.as_ref().map(|tls| &tls.common);
+            note(tls, chain.origin, &mut names);
+        }
     }
-    if let Some(roots) = either(["ca.crt", "cacert"]) {
-        let crl = data.get("ca.crl").map(|v| inline(v));
-        let validation = Validation { roots: Some(roots), crl, ..Validation::default() };
-        let bare = name.strip_suffix("-cacert").unwrap_or(name);
-        found.push(secret(
-            format!("kubernetes://{bare}-cacert"),
-            SecretValue::Validation(validation),
+    for cluster in &config.clusters {
+        note(cluster.tls.as_ref().map(|tls| &tls.common), cluster.origin, &mut names);
+    }
+    names
+}
+
+fn note(tls: Option<&TlsCommon>, origin: OriginId, names: &mut BTreeMap<Str, OriginId>) {
+    let Some(tls) = tls else { return };
+    let certificates = tls.certificates.iter().filter_map(|c| match c {
+        CertificateSource::Sds(secret) => Some(secret),
+        CertificateSource::Inline(_) => None,
+    });
+    let roots = tls.validation.as_ref().and_then(|v| v.roots_sds.as_ref());
+    let ours = |s: &&SecretRef| s.from == SecretSource::Ads;
+    for secret in certificates.chain(roots).filter(ours) {
+        names.entry(secret.name.clone()).or_insert(origin);
+    }
+}
+
+fn finding(compiled: &Compiled, origin: OriginId, why: String) -> Option<Finding> {
+    let origin = compiled.origins.get(origin)?;
+    let path = format!("{}.tls.credentialName", origin.path);
+    let say = format!("{why}; connections that need it are refused");
+    Some(Finding::error(path, say).about(origin.object.clone()))
+}
+
+/// What a name stands for, or why it stands for nothing.
+fn value(
+    world: &World,
+    namespace: &str,
+    credentials: Credentials,
+    name: &str,
+) -> Result<SecretValue, String> {
+    let Some(written) = name.strip_prefix(SCHEME) else {
+        return Err(format!("{name} is no kind of credential that is known here"));
+    };
+    let (of, written) = written.split_once('/').unwrap_or((namespace, written));
+    if of != namespace {
+        return Err(format!(
+            "Secret {written} of namespace {of} is refused: a gateway in namespace {namespace} is \
+             given Secrets of that namespace only"
         ));
     }
-    found
+    if credentials == Credentials::None {
+        return Err(format!(
+            "Secret {written} is refused: the service account of the proxy may not list Secrets in \
+             namespace {namespace}; give it a Role with get, watch and list on secrets"
+        ));
+    }
+    let secret = |name: &str| world.facts.secrets.get(&(namespace.to_owned(), name.to_owned()));
+    match written.strip_suffix(OF_CLIENTS) {
+        None => certificate(secret(written), written, namespace),
+        // A Secret of that name comes before the one that has all in one.
+        Some(bare) => roots(secret(written).or_else(|| secret(bare)), bare, namespace),
+    }
 }
 
-fn inline(pem: &str) -> DataSource {
-    DataSource::Bytes(Bytes::copy_from_slice(pem.as_bytes()))
+fn certificate(
+    secret: Option<&Arc<Material>>,
+    name: &str,
+    namespace: &str,
+) -> Result<SecretValue, String> {
+    match secret.map(|m| &m.certificate) {
+        Some(Part::Usable(value)) => Ok(value.clone()),
+        Some(Part::Broken(why)) => Err(format!("Secret {namespace}/{name} cannot be used: {why}")),
+        Some(Part::Absent) => Err(format!(
+            "Secret {namespace}/{name} has no certificate: it needs tls.crt and tls.key, or cert and \
+             key"
+        )),
+        None => Err(format!(
+            "there is no Secret {name} with tls.crt and tls.key (or cert and key) in namespace \
+             {namespace}, where the gateway runs"
+        )),
+    }
 }
 
-fn secret(name: String, value: SecretValue) -> Resource {
-    Resource::Secret(Arc::new(Secret { name: Str::from(name.as_str()), value }))
+fn roots(
+    secret: Option<&Arc<Material>>,
+    name: &str,
+    namespace: &str,
+) -> Result<SecretValue, String> {
+    match secret.map(|m| &m.roots) {
+        Some(Part::Usable(value)) => Ok(value.clone()),
+        Some(Part::Broken(why)) => {
+            Err(format!("the roots of Secret {namespace}/{name} cannot be used: {why}"))
+        }
+        Some(Part::Absent) | None => Err(format!(
+            "there are no roots to check the other side with: neither Secret {name}{OF_CLIENTS} nor \
+             Secret {name} in namespace {namespace} has ca.crt or cacert"
+        )),
+    }
 }
+
+#[cfg(test)]
+mod tests;
