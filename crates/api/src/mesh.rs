@@ -1,6 +1,9 @@
 //! The mesh configuration: ConfigMap `istio`, keys `mesh` and `meshNetworks`.
 
-use crate::{Duration, HttpRetry, OutboundMode, OutboundTrafficPolicy};
+use crate::{
+    ConnectionPoolSettings, Duration, HttpRetry, LocalityLbSetting, OutboundMode,
+    OutboundTrafficPolicy, OutlierDetection, TcpKeepalive,
+};
 use base::Finding;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -33,7 +36,9 @@ pub struct MeshConfig {
     pub h2_upgrade_policy: MeshH2Upgrade,
     pub path_normalization: Option<PathNormalization>,
     pub default_http_retry_policy: Option<HttpRetry>,
-    pub locality_lb_setting: Option<crate::LocalityLbSetting>,
+    pub default_traffic_policy: MeshTrafficPolicy,
+    pub locality_lb_setting: LocalityLbSetting,
+    pub tcp_keepalive: Option<TcpKeepalive>,
     pub ingress_class: String,
     pub ingress_service: String,
     pub ingress_selector: String,
@@ -66,7 +71,9 @@ impl Default for MeshConfig {
             h2_upgrade_policy: MeshH2Upgrade::DoNotUpgrade,
             path_normalization: None,
             default_http_retry_policy: None,
-            locality_lb_setting: None,
+            default_traffic_policy: MeshTrafficPolicy::default(),
+            locality_lb_setting: LocalityLbSetting::default(),
+            tcp_keepalive: None,
             ingress_class: "istio".to_owned(),
             ingress_service: "istio-ingressgateway".to_owned(),
             ingress_selector: "ingressgateway".to_owned(),
@@ -121,6 +128,14 @@ pub enum Normalization {
     Base,
     MergeSlashes,
     DecodeAndMergeSlashes,
+}
+
+/// What holds for destinations whose DestinationRule does not say.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MeshTrafficPolicy {
+    pub connection_pool: Option<ConnectionPoolSettings>,
+    pub outlier_detection: Option<OutlierDetection>,
 }
 
 /// Settings of one proxy: the mesh's `defaultConfig`, or the annotation `proxy.istio.io/config`.
@@ -209,6 +224,9 @@ const USED: &[&str] = &[
     "h2UpgradePolicy",
     "pathNormalization",
     "defaultHttpRetryPolicy",
+    "defaultTrafficPolicy",
+    "localityLbSetting",
+    "tcpKeepalive",
 ];
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ mod tls;
 pub(crate) use policy::{Policy, hash_policies};
 
 use crate::build::Build;
-use crate::endpoints::Assignment;
+use crate::endpoints::{Assignment, Selection};
+use crate::locality::Nearness;
 use crate::names;
 use crate::scope::{Scope, rule_of};
 use crate::unsupported;
@@ -29,17 +30,10 @@ pub(crate) struct Clusters {
 }
 
 impl Clusters {
-    fn add(
-        &mut self,
-        cluster: Cluster,
-        service: &Service,
-        port: &ServicePort,
-        subset: Option<&Subset>,
-    ) {
+    fn add(&mut self, cluster: Cluster, selection: Selection, service: &Service) {
         if let Discovery::Eds(_) = cluster.discovery {
-            let labels = subset.map(|s| s.labels.clone()).unwrap_or_default();
-            let (name, port) = (cluster.name.clone(), port.name.clone());
-            self.assignments.push(Arc::new(Assignment::new(name, service.key(), port, labels)));
+            let name = cluster.name.clone();
+            self.assignments.push(Arc::new(Assignment::new(name, service.key(), selection)));
         }
         self.list.push(Arc::new(cluster));
     }
@@ -51,37 +45,45 @@ pub(crate) fn of_service(b: &mut Build<'_>, service: &Service, into: &mut Cluste
     let rule = rule.as_deref();
     b.findings.extend(rule.iter().flat_map(|r| unsupported::in_rule(r)));
     for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
-        if let Some(cluster) = of_port(b, service, port, rule, None) {
-            into.add(cluster, service, port, None);
+        if let Some((cluster, selection)) = of_port(b, service, port, rule, None) {
+            into.add(cluster, selection, service);
         }
         for (subset, object, index) in rule.iter().flat_map(|r| &r.subsets) {
             let origin = b.origin(object, format!("spec.subsets[{index}]"));
-            if let Some(cluster) = of_port(b, service, port, rule, Some(subset)) {
-                into.add(Cluster { origin, ..cluster }, service, port, Some(subset));
+            if let Some((cluster, selection)) = of_port(b, service, port, rule, Some(subset)) {
+                into.add(Cluster { origin, ..cluster }, selection, service);
             }
         }
     }
 }
 
-/// The cluster of one port and subset; none where it must not be reached.
+/// The cluster of one port and subset, and what it takes of the service's endpoints; none where it
+/// must not be reached.
 fn of_port(
     b: &mut Build<'_>,
     service: &Service,
     port: &ServicePort,
     rule: Option<&Rule>,
     subset: Option<&Subset>,
-) -> Option<Cluster> {
-    let policy = Policy::of(rule, subset, port.number);
+) -> Option<(Cluster, Selection)> {
+    let mesh = &b.world.mesh.config;
+    let policy = Policy::of(rule, subset, port.number).or_mesh(mesh);
+    let selection = Selection {
+        port: port.name.clone(),
+        labels: subset.map(|s| s.labels.clone()).unwrap_or_default(),
+        nearness: Nearness::of(&mesh.locality_lb_setting, service, &policy),
+        node_local: service.node_local,
+    };
     let subset_name = subset.map_or("", |s| s.name.as_str());
     let name = names::outbound_cluster(port.number, subset_name, service.host.as_str());
-    let discovery = discovery::of(b, service, port, subset, &policy, &name);
+    let discovery = discovery::of(b, service, port, &selection, &policy, &name);
     let mut cluster = Cluster::new(name, discovery);
-    let mesh = &b.world.mesh.config;
     cluster.connect_timeout = Some(mesh.connect_timeout.0);
     cluster.protocol = upstream_protocol(port.protocol, &policy, mesh.h2_upgrade_policy);
     cluster.metadata = metadata(service, port, rule, subset);
-    pool::apply(&policy, &mut cluster);
+    pool::apply(&policy, mesh.tcp_keepalive.as_ref(), &mut cluster);
     policy::apply_load_balancer(&policy, &mut cluster);
+    cluster.lb_common.locality = selection.nearness.mode();
     if let Some(rule) = rule {
         cluster.origin = b.origin(&rule.policy_object, "spec.trafficPolicy");
         if policy.tunnel {
@@ -97,7 +99,7 @@ fn of_port(
     } else {
         cluster.origin = b.origin(&service.object, "spec.ports");
     }
-    Some(cluster)
+    Some((cluster, selection))
 }
 
 fn upstream_protocol(
@@ -109,13 +111,18 @@ fn upstream_protocol(
     if http.is_some_and(|h| h.use_client_protocol) {
         return UpstreamProtocol::Downstream;
     }
-    let upgrade = match http.and_then(|h| h.h2_upgrade_policy) {
+    let written = http.and_then(|h| h.h2_upgrade_policy);
+    let upgrade = match written {
         Some(H2UpgradePolicy::Upgrade) => true,
         Some(H2UpgradePolicy::DoNotUpgrade) => false,
         Some(H2UpgradePolicy::Default) | None => mesh == MeshH2Upgrade::Upgrade,
     };
     match protocol {
         p if p.is_http2() => UpstreamProtocol::Http2,
+        // Who writes it for this destination knows that it speaks HTTP.
+        Protocol::Undeclared if written == Some(H2UpgradePolicy::Upgrade) => {
+            UpstreamProtocol::Http2
+        }
         Protocol::Undeclared => UpstreamProtocol::Downstream,
         Protocol::Http if upgrade => UpstreamProtocol::Http2,
         _ => UpstreamProtocol::Http1,
@@ -208,7 +215,7 @@ pub(crate) struct TcpOptions {
 pub(crate) fn tcp_options(b: &Build<'_>, service: &Service, port: u16, subset: &str) -> TcpOptions {
     let rule = rule_of(b.world, b.proxy, service).map(|r| &**r);
     let subset = rule.and_then(|r| r.subset(subset));
-    let policy = Policy::of(rule, subset, port);
+    let policy = Policy::of(rule, subset, port).or_mesh(&b.world.mesh.config);
     let tcp = policy.pool.and_then(|p| p.tcp.as_ref());
     let hash = policy.lb.and_then(|lb| lb.consistent_hash.as_ref());
     TcpOptions {

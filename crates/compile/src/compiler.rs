@@ -81,6 +81,8 @@ struct OutboundKey {
     namespace: String,
     /// Only those of gateways, or where some object tells clients apart by them.
     labels: Labels,
+    /// Locality and node, only where endpoints stand in clusters.
+    place: (registry::Locality, String),
     stock_envoy: bool,
     http10: bool,
     families: (bool, bool),
@@ -97,12 +99,23 @@ struct Read {
 }
 
 /// A proxy knows the labels that its pod had when it started; the pod's own may have changed since.
-fn with_known_labels<'a>(world: &Snapshot, proxy: &'a Proxy) -> Cow<'a, Proxy> {
+/// Where it runs it need not know at all.
+fn as_known<'a>(world: &Snapshot, proxy: &'a Proxy) -> Cow<'a, Proxy> {
     let workload = proxy.ips.iter().find_map(|ip| world.workloads.at(*ip));
-    match workload.filter(|w| w.namespace == proxy.namespace && w.labels != proxy.labels) {
-        Some(workload) => Cow::Owned(Proxy { labels: workload.labels.clone(), ..proxy.clone() }),
-        None => Cow::Borrowed(proxy),
+    let Some(workload) = workload.filter(|w| w.namespace == proxy.namespace) else {
+        return Cow::Borrowed(proxy);
+    };
+    let mut known = Cow::Borrowed(proxy);
+    if workload.labels != proxy.labels {
+        known.to_mut().labels.clone_from(&workload.labels);
     }
+    if proxy.locality.is_empty() && !workload.locality.is_empty() {
+        known.to_mut().locality.clone_from(&workload.locality);
+    }
+    if proxy.node.is_empty() && !workload.node.is_empty() {
+        known.to_mut().node.clone_from(&workload.node);
+    }
+    known
 }
 
 /// Origins kept before all memory is dropped and built anew; they grow with objects ever seen.
@@ -117,7 +130,7 @@ impl Compiler {
         if self.origins.iter().len() > MAX_ORIGINS {
             *self = Compiler::default();
         }
-        let proxy = &*with_known_labels(world, proxy);
+        let proxy = &*as_known(world, proxy);
         let outer = self.outbound_part(world, proxy);
         let inner = match proxy.kind {
             ProxyKind::Sidecar => Some(self.inbound_part(world, proxy)),
@@ -219,10 +232,13 @@ impl OutboundKey {
             || world.sidecars.has_selectors
             || world.destination_rules.has_selectors
             || world.virtual_services.iter().any(|v| crate::route::reads_labels(&v.spec));
+        let by_place = world.services.iter().any(|s| has_endpoints_in_clusters(world, s));
+        let place = || (proxy.locality.clone(), proxy.node.clone());
         OutboundKey {
             kind: proxy.kind,
             namespace: proxy.namespace.clone(),
-            labels: if by_labels { proxy.labels.clone() } else { Labels::new() },
+            labels: if by_labels || by_place { proxy.labels.clone() } else { Labels::new() },
+            place: if by_place { place() } else { Default::default() },
             stock_envoy: proxy.stock_envoy,
             http10: proxy.http10,
             families: (
@@ -231,6 +247,12 @@ impl OutboundKey {
             ),
         }
     }
+}
+
+/// Where DNS finds several endpoints, their order of preference stands in the cluster.
+fn has_endpoints_in_clusters(world: &Snapshot, service: &Service) -> bool {
+    matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+        && world.endpoints.get(&service.key()).is_some_and(|e| e.instances.len() > 1)
 }
 
 impl Read {

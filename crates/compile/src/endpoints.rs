@@ -1,60 +1,89 @@
 //! Endpoint assignments: the ready endpoints of a port and subset, grouped by locality.
 
 use crate::Proxy;
-use api::Subset;
+use crate::locality::{Nearness, Viewpoint};
 use base::Labels;
 use ir::{Address, Endpoint, EndpointGroup, Endpoints, Health, Metadata, Str, Value};
-use registry::{Instance, InstanceAddress, ServiceEndpoints, ServiceKey, ServicePort, Snapshot};
+use registry::{CLUSTER, Instance, InstanceAddress, ServiceEndpoints, ServiceKey, Snapshot};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The groups for one port, of the instances whose labels the subset takes.
-pub(crate) fn groups(
-    known: &ServiceEndpoints,
-    port: &ServicePort,
-    subset: Option<&Subset>,
-    proxy: &Proxy,
-) -> Vec<EndpointGroup> {
-    let none = Labels::new();
-    groups_of(known, &port.name, subset.map_or(&none, |s| &s.labels), families(proxy))
+/// What a cluster takes of a service's endpoints, and which of them it prefers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Selection {
+    /// The port's name.
+    pub port: String,
+    /// The subset's labels; those about topology count too.
+    pub labels: Labels,
+    pub nearness: Nearness,
+    /// Only those on the client's node.
+    pub node_local: bool,
 }
 
-fn groups_of(
-    known: &ServiceEndpoints,
-    port_name: &str,
-    labels: &Labels,
-    families: Families,
-) -> Vec<EndpointGroup> {
-    let mut groups: BTreeMap<ir::Locality, Vec<Endpoint>> = BTreeMap::new();
-    let has = |i: &&Instance| labels.iter().all(|(k, v)| i.workload.labels.get(k) == Some(v));
-    let reachable = |i: &&Instance| match &i.address {
-        InstanceAddress::Ip(ip) => {
-            if ip.is_ipv4() {
-                families.0
-            } else {
-                families.1
-            }
+/// What of a client a selection depends on: clients that agree in it get the same endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Client {
+    /// Whether it has IPv4, and IPv6.
+    families: (bool, bool),
+    viewpoint: Viewpoint,
+    /// Empty where it makes no difference.
+    node: String,
+}
+
+impl Selection {
+    pub fn client(&self, proxy: &Proxy) -> Client {
+        Client {
+            families: (
+                proxy.ips.iter().any(|ip| ip.is_ipv4()),
+                proxy.ips.iter().any(|ip| ip.is_ipv6()),
+            ),
+            viewpoint: self.nearness.viewpoint(proxy),
+            node: if self.node_local { proxy.node.clone() } else { String::new() },
         }
-        _ => true,
-    };
-    let fitting = known.instances.iter().filter(|i| i.ready && &*i.port_name == port_name);
-    for instance in fitting.filter(has).filter(reachable) {
-        let of = &instance.workload.locality;
-        let locality = ir::Locality {
-            region: of.region.as_str().into(),
-            zone: of.zone.as_str().into(),
-            sub_zone: of.sub_zone.as_str().into(),
-        };
-        groups.entry(locality).or_default().push(endpoint(instance));
     }
-    let group = |(locality, endpoints): (ir::Locality, Vec<Endpoint>)| EndpointGroup {
-        locality,
-        priority: 0,
-        weight: Some(endpoints.iter().fold(0, |n: u32, e| n.saturating_add(e.weight.unwrap_or(1)))),
-        endpoints,
-    };
-    groups.into_iter().map(group).collect()
+
+    /// The endpoints that are ready and fit, grouped by priority and locality.
+    pub fn groups(&self, known: &ServiceEndpoints, client: &Client) -> Vec<EndpointGroup> {
+        let mut groups: BTreeMap<(u32, ir::Locality), Vec<Endpoint>> = BTreeMap::new();
+        for instance in known.instances.iter().filter(|i| self.takes(i, client)) {
+            let of = &instance.workload.locality;
+            let locality = ir::Locality {
+                region: of.region.as_str().into(),
+                zone: of.zone.as_str().into(),
+                sub_zone: of.sub_zone.as_str().into(),
+            };
+            let priority = self.nearness.by_labels(&client.viewpoint, &instance.workload);
+            groups.entry((priority, locality)).or_default().push(endpoint(instance));
+        }
+        let weight = |endpoints: &[Endpoint]| {
+            endpoints.iter().fold(0, |n: u32, e| n.saturating_add(e.weight.unwrap_or(1)))
+        };
+        let mut groups: Vec<EndpointGroup> = groups
+            .into_iter()
+            .map(|((priority, locality), endpoints)| EndpointGroup {
+                locality,
+                priority,
+                weight: Some(weight(&endpoints)),
+                endpoints,
+            })
+            .collect();
+        self.nearness.settle(&client.viewpoint, &mut groups);
+        groups
+    }
+
+    fn takes(&self, i: &Instance, client: &Client) -> bool {
+        let reachable = match &i.address {
+            InstanceAddress::Ip(ip) if ip.is_ipv4() => client.families.0,
+            InstanceAddress::Ip(_) => client.families.1,
+            _ => true,
+        };
+        i.ready
+            && *i.port_name == *self.port
+            && reachable
+            && self.labels.iter().all(|(k, v)| i.workload.label(k) == Some(v))
+            && (!self.node_local || i.workload.node == client.node)
+    }
 }
 
 fn endpoint(instance: &Instance) -> Endpoint {
@@ -79,7 +108,7 @@ fn metadata(instance: &Instance) -> Metadata {
         return Metadata::new();
     }
     let text = format!(
-        "{};{};{};{};Kubernetes",
+        "{};{};{};{};{CLUSTER}",
         w.workload_name,
         w.namespace,
         w.canonical_name(),
@@ -102,49 +131,43 @@ pub(crate) fn named(name: &str, port: u16) -> EndpointGroup {
     }
 }
 
-fn families(proxy: &Proxy) -> Families {
-    (proxy.ips.iter().any(|ip| ip.is_ipv4()), proxy.ips.iter().any(|ip| ip.is_ipv6()))
-}
-
 /// What a cluster that gets its endpoints by EDS takes from which service. It keeps the latest
-/// answer for each combination of address families, so that all proxies that hold it share them.
+/// answer for each kind of client, so that all proxies that hold it share them.
 #[derive(Debug)]
 pub(crate) struct Assignment {
     pub cluster: Str,
     pub service: ServiceKey,
-    pub port: String,
-    /// The subset's.
-    pub labels: Labels,
-    latest: Mutex<HashMap<Families, (u64, Arc<Endpoints>)>>,
+    pub selection: Selection,
+    latest: Mutex<HashMap<Client, (u64, Arc<Endpoints>)>>,
 }
 
-/// Whether the proxy has IPv4, and IPv6.
-type Families = (bool, bool);
+/// Kinds of clients whose endpoints are kept.
+const MAX_CLIENTS: usize = 1024;
 
 impl PartialEq for Assignment {
     fn eq(&self, other: &Self) -> bool {
-        (&self.cluster, &self.service, &self.port, &self.labels)
-            == (&other.cluster, &other.service, &other.port, &other.labels)
+        (&self.cluster, &self.service, &self.selection)
+            == (&other.cluster, &other.service, &other.selection)
     }
 }
 
 impl Assignment {
-    pub fn new(cluster: Str, service: ServiceKey, port: String, labels: Labels) -> Assignment {
-        Assignment { cluster, service, port, labels, latest: Mutex::default() }
+    pub fn new(cluster: Str, service: ServiceKey, selection: Selection) -> Assignment {
+        Assignment { cluster, service, selection, latest: Mutex::default() }
     }
 
     /// The endpoints as they are now; the same `Arc` as long as they are the same.
     pub fn endpoints(&self, world: &Snapshot, proxy: &Proxy) -> Arc<Endpoints> {
         let known = world.endpoints.get(&self.service);
         let version = known.map_or(0, |k| k.version);
-        let families = families(proxy);
+        let client = self.selection.client(proxy);
         // Nothing here panics while it holds the lock, so it cannot be poisoned.
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = latest.get(&families);
+        let old = latest.get(&client);
         if let Some((_, value)) = old.filter(|(of, _)| *of == version) {
             return value.clone();
         }
-        let groups = known.map(|k| groups_of(k, &self.port, &self.labels, families));
+        let groups = known.map(|k| self.selection.groups(k, &client));
         let fresh = Endpoints {
             cluster: self.cluster.clone(),
             groups: groups.unwrap_or_default(),
@@ -152,7 +175,10 @@ impl Assignment {
         };
         let same = old.map(|(_, value)| value).filter(|value| ***value == fresh);
         let value = same.cloned().unwrap_or_else(|| Arc::new(fresh));
-        latest.insert(families, (version, value.clone()));
+        if latest.len() >= MAX_CLIENTS {
+            latest.clear();
+        }
+        latest.insert(client, (version, value.clone()));
         value
     }
 }

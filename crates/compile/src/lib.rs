@@ -13,6 +13,7 @@ mod endpoints;
 mod gateway;
 mod http;
 mod inbound;
+mod locality;
 mod log;
 mod memo;
 mod names;

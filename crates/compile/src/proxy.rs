@@ -1,6 +1,7 @@
 //! The proxy that configuration is for, as its discovery node describes it.
 
 use base::Labels;
+use registry::Locality;
 use serde_json::Value;
 use std::net::IpAddr;
 
@@ -21,6 +22,10 @@ pub struct Proxy {
     pub ips: Vec<IpAddr>,
     pub namespace: String,
     pub labels: Labels,
+    /// Where it runs, which decides on the endpoints that it prefers.
+    pub locality: Locality,
+    /// The Kubernetes node that it runs on.
+    pub node: String,
     /// Upstream Envoy, which refuses what only Istio's builds and ours know.
     pub stock_envoy: bool,
     /// HTTP/1.0 is answered 426 unless asked for (`HTTP10: "1"`).
@@ -65,11 +70,25 @@ impl Proxy {
             ips,
             namespace: namespace.to_owned(),
             labels: labels(metadata),
+            locality: Locality::default(),
+            node: text(metadata, "NODE_NAME").unwrap_or_default().to_owned(),
             stock_envoy: flag(metadata, "STOCK_ENVOY"),
             http10: flag(metadata, "HTTP10"),
             uncaptured: text(metadata, "INTERCEPTION_MODE") == Some("NONE"),
             unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
         })
+    }
+
+    /// With the locality that its node says, if it says one.
+    pub fn standing_at(self, region: &str, zone: &str, sub_zone: &str) -> Proxy {
+        let (region, zone, sub_zone) = (region.to_owned(), zone.to_owned(), sub_zone.to_owned());
+        Proxy { locality: Locality { region, zone, sub_zone }, ..self }
+    }
+
+    /// One of its labels; those about topology follow from where it runs.
+    pub(crate) fn label(&self, key: &str) -> &str {
+        let own = || self.labels.get(key).map(String::as_str);
+        self.locality.label(key, &self.node).or_else(own).unwrap_or_default()
     }
 
     /// The unspecified address of the family that the proxy has.

@@ -42,7 +42,6 @@ fn in_policy(policy: &TrafficPolicy, path: &str, out: &mut Vec<Finding>) {
 fn load_balancer(lb: Option<&LoadBalancerSettings>, path: &str, out: &mut Vec<Finding>) {
     let Some(lb) = lb else { return };
     let path = format!("{path}.loadBalancer");
-    warn(lb.locality_lb_setting.is_some(), format!("{path}.localityLbSetting"), out);
     warn(lb.zone_aware_lb_setting.is_some(), format!("{path}.zoneAwareLbSetting"), out);
     warn(lb.backend_utilization.is_some(), format!("{path}.backendUtilization"), out);
 }

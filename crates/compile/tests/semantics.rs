@@ -578,13 +578,13 @@ fn what_has_no_effect_is_said_once_by_object_and_field() {
         &mut store,
         &service("a", "default", "10.96.0.1", "[{name: http, port: 80}, {name: http-b, port: 81}]"),
     );
-    let rule = "{host: a, trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: true}}}}";
+    let rule = "{host: a, trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true}}}}";
     apply(&mut store, &istio("DestinationRule", "a", "default", rule));
     let claims = "{hosts: [a], http: [{match: [{headers: {'@request.auth.claims.a': {exact: b}}}], route: [{destination: {host: a}}]}]}";
     apply(&mut store, &istio("VirtualService", "a", "default", claims));
     let said: Vec<String> = compiled(&mut store).findings.iter().map(ToString::to_string).collect();
     let expected = [
-        "DestinationRule default/a: spec.trafficPolicy.loadBalancer.localityLbSetting: has no effect in this version",
+        "DestinationRule default/a: spec.trafficPolicy.loadBalancer.zoneAwareLbSetting: has no effect in this version",
         "VirtualService default/a: spec.http[0].match[0].headers[@request.auth.claims.a]: matching claims has no effect in this version: the rule never applies",
     ];
     assert_eq!(said, expected);

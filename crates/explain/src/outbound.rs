@@ -71,6 +71,8 @@ fn proxy(world: &Snapshot, client: &Client) -> Proxy {
         ips: vec![SOURCE],
         namespace: client.namespace.clone(),
         labels: client.labels.clone(),
+        locality: Default::default(),
+        node: String::new(),
         stock_envoy: false,
         http10: false,
         uncaptured: false,

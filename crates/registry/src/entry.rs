@@ -2,7 +2,7 @@
 
 use crate::endpoints::{Instance, InstanceAddress, sort};
 use crate::service::whole_address;
-use crate::{Item, Locality, Resolution, Service, ServicePort, TargetPort, Workload};
+use crate::{Closeness, Item, Locality, Resolution, Service, ServicePort, TargetPort, Workload};
 use api::{EntryPort, Location, Protocol, ServiceEntry, WorkloadEntry};
 use base::{Host, Labels};
 use std::net::IpAddr;
@@ -30,6 +30,8 @@ pub(crate) fn services(item: &Item<ServiceEntry>) -> impl Iterator<Item = Servic
         kubernetes: false,
         selector: spec.workload_selector.clone().unwrap_or_default().labels,
         publish_not_ready: false,
+        closeness: Closeness::of(&item.metadata, ""),
+        node_local: false,
         export_to: item.export_to.clone(),
         created: item.metadata.creation_timestamp.clone(),
         object: item.object.clone(),
@@ -74,7 +76,10 @@ impl Machine<'_> {
             namespace: self.namespace.to_owned(),
             labels: entry.labels.clone(),
             service_account: entry.service_account.clone(),
-            locality: Locality::parse(&entry.locality),
+            locality: match entry.locality.as_str() {
+                "" => Locality::of_own_labels(&entry.labels).unwrap_or_default(),
+                written => Locality::parse(written),
+            },
             workload_name: self.name.to_owned(),
             addresses: entry.address.parse().into_iter().collect(),
             ready: true,

@@ -26,6 +26,10 @@ pub struct Service {
     pub kubernetes: bool,
     pub selector: Labels,
     pub publish_not_ready: bool,
+    /// Which endpoints its clients prefer, unless a DestinationRule says otherwise.
+    pub closeness: Closeness,
+    /// `internalTrafficPolicy: Local`: only endpoints on the client's node.
+    pub node_local: bool,
     pub export_to: Option<ExportTo>,
     pub created: String,
     pub object: ObjectRef,
@@ -72,6 +76,29 @@ pub enum Resolution {
     Alias(String),
 }
 
+/// Traffic distribution, of field `trafficDistribution` or an annotation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Closeness {
+    #[default]
+    Any,
+    SameZone,
+    SameNode,
+}
+
+impl Closeness {
+    const ANNOTATION: &str = "networking.istio.io/traffic-distribution";
+
+    /// The annotation counts before the field.
+    pub(crate) fn of(metadata: &api::Metadata, field: &str) -> Closeness {
+        let written = metadata.annotations.get(Self::ANNOTATION).map_or(field, String::as_str);
+        match written.to_ascii_lowercase().as_str() {
+            "preferclose" | "prefersamezone" => Closeness::SameZone,
+            "prefersamenode" => Closeness::SameNode,
+            _ => Closeness::Any,
+        }
+    }
+}
+
 impl Service {
     pub fn key(&self) -> ServiceKey {
         ServiceKey { namespace: self.namespace.clone(), host: self.host.clone() }
@@ -115,6 +142,8 @@ impl Service {
             kubernetes: true,
             selector: spec.selector.clone(),
             publish_not_ready: spec.publish_not_ready_addresses,
+            closeness: Closeness::of(meta, &spec.traffic_distribution),
+            node_local: spec.internal_traffic_policy == "Local",
             export_to: export.and_then(|e| ExportTo::parse(e.split(','))),
             created: meta.creation_timestamp.clone(),
             object: object.reference("Service"),
@@ -207,6 +236,10 @@ mod tests {
         assert_eq!(vip.ports[1].target, TargetPort::Number(81));
         assert_eq!(vip.resolution, Resolution::Endpoints);
         assert_eq!(service(json!({"clusterIP": "None"})).resolution, Resolution::Headless);
+        assert_eq!((vip.closeness, vip.node_local), (Closeness::Any, false));
+        let near = service(json!({"clusterIP": "10.0.0.1", "internalTrafficPolicy": "Local",
+            "trafficDistribution": "PreferClose"}));
+        assert_eq!((near.closeness, near.node_local), (Closeness::SameZone, true));
         let alias = service(json!({"type": "ExternalName", "externalName": "x.org"}));
         assert_eq!(alias.resolution, Resolution::Alias("x.org".into()));
     }

@@ -39,6 +39,12 @@ impl Locality {
         Locality { region: next(), zone: next(), sub_zone: next() }
     }
 
+    /// That a workload's own label says, which counts before its node's.
+    pub(crate) fn of_own_labels(labels: &Labels) -> Option<Locality> {
+        let own = ["istio-locality", "topology.istio.io/locality"];
+        own.iter().find_map(|k| labels.get(*k)).map(|l| Locality::parse(l))
+    }
+
     pub(crate) fn of_labels(labels: &Labels) -> Locality {
         let get = |key: &str| labels.get(key).cloned().unwrap_or_default();
         Locality {
@@ -51,7 +57,24 @@ impl Locality {
     pub fn is_empty(&self) -> bool {
         *self == Locality::default()
     }
+
+    /// What a label about topology says of something that stands here, on this node; `None` for
+    /// other labels, and for what is not known.
+    pub fn label<'a>(&'a self, key: &str, node: &'a str) -> Option<&'a str> {
+        let value = match key {
+            "topology.kubernetes.io/region" => &self.region,
+            "topology.kubernetes.io/zone" => &self.zone,
+            "topology.istio.io/subzone" => &self.sub_zone,
+            "topology.istio.io/cluster" => CLUSTER,
+            "kubernetes.io/hostname" => node,
+            _ => return None,
+        };
+        Some(value).filter(|v| !v.is_empty())
+    }
 }
+
+/// The name that the one cluster goes by.
+pub const CLUSTER: &str = "Kubernetes";
 
 impl Workload {
     /// Whether its sidecar takes mesh mTLS (label `security.istio.io/tlsMode: istio`).
@@ -68,6 +91,12 @@ impl Workload {
     pub fn canonical_revision(&self) -> &str {
         let keys = ["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"];
         keys.iter().find_map(|k| self.labels.get(*k)).map_or("latest", String::as_str)
+    }
+
+    /// One of its labels; those about topology follow from where it runs.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let own = || self.labels.get(key).map(String::as_str);
+        self.locality.label(key, &self.node).or_else(own)
     }
 
     pub fn port_named(&self, name: &str) -> Option<u16> {
@@ -95,12 +124,8 @@ impl Workload {
             .map(|p| (p.name.clone(), p.container_port))
             .collect();
         let labels = pod.metadata.labels.clone();
-        let own = ["istio-locality", "topology.istio.io/locality"];
-        let locality = own
-            .iter()
-            .find_map(|k| labels.get(*k))
-            .map(|l| Locality::parse(l))
-            .or_else(|| node_labels.map(Locality::of_labels));
+        let of_node = || node_labels.map(Locality::of_labels);
+        let locality = Locality::of_own_labels(&labels).or_else(of_node);
         Some(Workload {
             name: pod.metadata.name.clone(),
             namespace: pod.metadata.namespace.clone(),

@@ -18,6 +18,7 @@ pub struct ServiceSpec {
     pub selector: Labels,
     pub publish_not_ready_addresses: bool,
     pub internal_traffic_policy: String,
+    pub traffic_distribution: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -2,8 +2,8 @@
 
 use super::Policy;
 use crate::build::Build;
-use crate::endpoints;
-use api::{SimpleLb, Subset};
+use crate::endpoints::{self, Selection};
+use api::SimpleLb;
 use ir::{Discovery, DnsFamily, EndpointGroup, Str};
 use registry::{Resolution, Service, ServicePort};
 
@@ -11,7 +11,7 @@ pub(super) fn of(
     b: &Build<'_>,
     service: &Service,
     port: &ServicePort,
-    subset: Option<&Subset>,
+    selection: &Selection,
     policy: &Policy<'_>,
     name: &Str,
 ) -> Discovery {
@@ -21,8 +21,8 @@ pub(super) fn of(
     match &service.resolution {
         Resolution::Endpoints => Discovery::Eds(name.clone()),
         Resolution::Headless | Resolution::None | Resolution::DynamicDns => Discovery::OriginalDst,
-        Resolution::Dns => dns(b, groups(b, service, port, subset)),
-        Resolution::DnsRoundRobin => match dns(b, groups(b, service, port, subset)) {
+        Resolution::Dns => dns(b, groups(b, service, selection)),
+        Resolution::DnsRoundRobin => match dns(b, groups(b, service, selection)) {
             Discovery::StrictDns { groups, refresh, respect_ttl, family } => {
                 Discovery::LogicalDns { groups, refresh, respect_ttl, family }
             }
@@ -32,14 +32,9 @@ pub(super) fn of(
     }
 }
 
-fn groups(
-    b: &Build<'_>,
-    service: &Service,
-    port: &ServicePort,
-    subset: Option<&Subset>,
-) -> Vec<EndpointGroup> {
+fn groups(b: &Build<'_>, service: &Service, selection: &Selection) -> Vec<EndpointGroup> {
     let known = b.world.endpoints.get(&service.key());
-    known.map(|e| endpoints::groups(e, port, subset, b.proxy)).unwrap_or_default()
+    known.map(|e| selection.groups(e, &selection.client(b.proxy))).unwrap_or_default()
 }
 
 fn dns(b: &Build<'_>, groups: Vec<EndpointGroup>) -> Discovery {

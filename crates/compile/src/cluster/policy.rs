@@ -1,7 +1,7 @@
 //! The traffic policy that holds for one port and subset, and the choice of an endpoint by it.
 
 use api::{
-    ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection,
+    ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, MeshConfig, OutlierDetection,
     ProxyProtocol, RetryBudget, SimpleLb, Subset, TrafficPolicy,
 };
 use ir::{Cluster, Discovery, HashPolicy, HashSource, LoadBalancer, SlowStart};
@@ -51,6 +51,16 @@ impl<'a> Policy<'a> {
                 tls: p.tls.as_ref(),
                 ..merged
             },
+        }
+    }
+
+    /// With the mesh's defaults where nothing is written.
+    pub fn or_mesh(self, mesh: &'a MeshConfig) -> Policy<'a> {
+        let default = &mesh.default_traffic_policy;
+        Policy {
+            pool: self.pool.or(default.connection_pool.as_ref()),
+            outliers: self.outliers.or(default.outlier_detection.as_ref()),
+            ..self
         }
     }
 

@@ -1,6 +1,7 @@
 //! Connection pool limits, timeouts and outlier detection.
 
 use super::Policy;
+use api::TcpKeepalive as Keepalive;
 use ir::{CircuitBreakers, Cluster, OutlierDetection, TcpKeepalive, UpstreamProtocol};
 
 /// Istio's thresholds: none.
@@ -15,12 +16,16 @@ pub(crate) fn unlimited() -> CircuitBreakers {
     }
 }
 
-pub(super) fn apply(policy: &Policy<'_>, cluster: &mut Cluster) {
+/// `keepalive`: the mesh's.
+pub(super) fn apply(policy: &Policy<'_>, keepalive: Option<&Keepalive>, cluster: &mut Cluster) {
     cluster.breakers = unlimited();
     cluster.breakers.retry_budget = policy.retry_budget.map(|b| ir::RetryBudget {
         percent_milli: Some((b.percent.unwrap_or(20.0) * 1000.0) as u32),
         min_concurrency: Some(b.min_retry_concurrency.unwrap_or(3)),
     });
+    let tcp = policy.pool.and_then(|p| p.tcp.as_ref());
+    let own = tcp.and_then(|t| t.tcp_keepalive.as_ref());
+    cluster.tcp_keepalive = own.or(keepalive).map(tcp_keepalive);
     apply_limits(policy, cluster);
     cluster.proxy_protocol = policy.proxy_protocol.map(|p| match p.version {
         api::ProxyProtocolVersion::V1 => ir::ProxyProtocolVersion::V1,
@@ -40,19 +45,16 @@ fn apply_limits(policy: &Policy<'_>, cluster: &mut Cluster) {
         if let Some(timeout) = tcp.connect_timeout {
             cluster.connect_timeout = Some(timeout.0);
         }
-        let seconds = |d: api::Duration| u32::try_from(d.0.as_secs()).unwrap_or(u32::MAX);
-        cluster.tcp_keepalive = tcp.tcp_keepalive.as_ref().map(|k| TcpKeepalive {
-            probes: k.probes.filter(|p| *p != 0),
-            time: k.time.map(seconds),
-            interval: k.interval.map(seconds),
-        });
+        cluster.common.idle_timeout = tcp.idle_timeout.map(|d| d.0);
         cluster.common.max_connection_duration = tcp.max_connection_duration.map(|d| d.0);
     }
     if let Some(http) = &pool.http {
         limit(&mut cluster.breakers.max_pending_requests, http.http1_max_pending_requests);
         limit(&mut cluster.breakers.max_requests, http.http2_max_requests);
         limit(&mut cluster.breakers.max_retries, http.max_retries);
-        cluster.common.idle_timeout = http.idle_timeout.map(|d| d.0);
+        if let Some(idle) = http.idle_timeout {
+            cluster.common.idle_timeout = Some(idle.0);
+        }
         let per_connection = http.max_requests_per_connection.unwrap_or(0);
         cluster.common.max_requests_per_connection = per_connection.try_into().unwrap_or(0);
         if cluster.protocol != UpstreamProtocol::Http1 {
@@ -62,6 +64,15 @@ fn apply_limits(policy: &Policy<'_>, cluster: &mut Cluster) {
             cluster.http2.keepalive_interval = keepalive.and_then(|k| k.interval).map(|d| d.0);
             cluster.http2.keepalive_timeout = keepalive.and_then(|k| k.timeout).map(|d| d.0);
         }
+    }
+}
+
+fn tcp_keepalive(written: &Keepalive) -> TcpKeepalive {
+    let seconds = |d: api::Duration| u32::try_from(d.0.as_secs()).unwrap_or(u32::MAX);
+    TcpKeepalive {
+        probes: written.probes.filter(|p| *p != 0),
+        time: written.time.map(seconds),
+        interval: written.interval.map(seconds),
     }
 }
 

@@ -116,6 +116,10 @@ fn admit<R>(
     let metadata = node::metadata(node);
     let proxy =
         Proxy::parse(&node.id, &metadata).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    let proxy = match &node.locality {
+        Some(l) => proxy.standing_at(&l.region, &l.zone, &l.sub_zone),
+        None => proxy,
+    };
     match caller {
         Caller::Known(id) if *id.namespace != *proxy.namespace => Err(Status::permission_denied(
             format!("{id} may not ask for a proxy in namespace {}", proxy.namespace),
