@@ -5,7 +5,7 @@ use crate::accept::Accepted;
 use crate::buffer::Buffer;
 use crate::early::{Early, First, first_to_speak};
 use crate::runtime::ListenerRt;
-use ir::{Address, Inspector};
+use policy::chain;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,9 +45,7 @@ pub async fn detect(accepted: Accepted) -> Option<Detected> {
     };
     let filters = detected.listener.config.filters.clone();
     let port = destination.port();
-    let wants = |i: &Option<Inspector>| i.as_ref().is_some_and(|i| looks_at(i, port));
-    let wanted =
-        Wanted { tls: wants(&filters.tls_inspector), http: wants(&filters.http_inspector) };
+    let wanted = chain::wanted(&filters, port);
     if !filters.proxy_protocol && !wanted.tls && !wanted.http {
         return Some(detected);
     }
@@ -72,11 +70,6 @@ pub async fn detect(accepted: Accepted) -> Option<Detected> {
     seen.map(|()| detected)
 }
 
-/// Half-open ranges of ports are left alone.
-fn looks_at(inspector: &Inspector, port: u16) -> bool {
-    !inspector.disabled_ports.iter().any(|(start, end)| (*start..*end).contains(&port))
-}
-
 /// The listener that a redirected connection belongs to: that of its destination, or else the one
 /// that accepted it.
 fn listener_of(accepted: &Accepted, destination: SocketAddr) -> Arc<ListenerRt> {
@@ -85,13 +78,7 @@ fn listener_of(accepted: &Accepted, destination: SocketAddr) -> Arc<ListenerRt> 
         return own.clone();
     }
     let listeners = &accepted.view.runtime.by_address;
-    let any = match destination {
-        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let exact = listeners.get(&Address::Ip(destination));
-    let found =
-        exact.or_else(|| listeners.get(&Address::Ip(SocketAddr::new(any, destination.port()))));
+    let found = chain::addresses(destination).iter().find_map(|a| listeners.get(a));
     found.unwrap_or(own).clone()
 }
 

@@ -11,6 +11,7 @@ use crate::route;
 use crate::runtime::{BoundTable, ManagerRt, Routes};
 use crate::view::View;
 use policy::edge::Via;
+use policy::receive;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -53,14 +54,8 @@ impl Run<'_> {
         alarm: &mut Alarm,
     ) -> Result<Ending, Box<Reply<'_>>> {
         let manager = self.manager;
-        if record.heads.request.version == Version::Http10 && !manager.config.http1.accept_http_10 {
-            let reply = Reply::new(426, "low_version").text("Upgrade Required");
-            return Err(Box::new(reply.closing()));
-        }
-        let default = &manager.config.http1.default_host_for_http_10;
-        if record.heads.request.authority().is_empty() && !default.is_empty() {
-            record.heads.request.set_authority(default.as_bytes());
-        }
+        receive::begin(&mut record.heads.request, &manager.config)
+            .map_err(|refusal| Box::new(route::refused(refusal)))?;
         let ip = |shown: &policy::format::Shown| {
             shown.address.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |a| a.ip())
         };
@@ -78,7 +73,8 @@ impl Run<'_> {
         };
         let routed = route::route(self.view, table, record)?;
         let wishes = self.framing.upgrade || record.heads.request.method() == b"CONNECT";
-        if wishes && !route::may_upgrade(manager, &routed.forwarding, record) {
+        let upgrades = &routed.forwarding.rule.upgrades;
+        if wishes && !receive::may_upgrade(&manager.config, upgrades, &record.heads.request) {
             return Err(Box::new(Reply::new(403, "upgrade_failed").closing()));
         }
         let filtered = filter(manager, routed, record).await?;

@@ -7,9 +7,8 @@ use crate::reply::Reply;
 use crate::route::Routed;
 use crate::runtime::ManagerRt;
 use ir::AbortStatus;
+use policy::Flag;
 use policy::cors::{CorsRule, Verdict};
-use policy::fault::FaultRule;
-use policy::{FilterRule, Flag, Forwarding};
 
 /// A request that passed all filters.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub async fn filter<'v>(
 ) -> Result<Filtered<'v>, Box<Reply<'v>>> {
     inject_fault(manager, &routed, record).await?;
     let mut cors = None;
-    if let Some(rule) = cors_rule(&routed.forwarding).filter(|_| manager.cors) {
+    if let Some(rule) = routed.forwarding.cors().filter(|_| manager.cors) {
         match rule.judge(&record.heads.request, &record.worker.env) {
             Verdict::Pass => {}
             Verdict::Answer(origin) => cors = Some((rule, origin)),
@@ -63,41 +62,13 @@ const ALLOWED: [&str; 6] = [
     "access-control-expose-headers",
 ];
 
-/// The most specific rule of a filter: of the weighted cluster, the route, the virtual host.
-fn most_specific<'v>(
-    forwarding: &Forwarding<'v>,
-    mut pick: impl FnMut(&'v FilterRule) -> bool,
-) -> Option<&'v FilterRule> {
-    let part = forwarding.part.map(|p| p.filters.as_slice()).unwrap_or_default();
-    let levels = [part, &forwarding.route.filters, &forwarding.host.filters];
-    levels.into_iter().flatten().map(|(_, rule)| rule).find(|rule| pick(rule))
-}
-
-fn cors_rule<'v>(forwarding: &Forwarding<'v>) -> Option<&'v CorsRule> {
-    let found = most_specific(forwarding, |rule| matches!(rule, FilterRule::Cors(_)));
-    match found {
-        Some(FilterRule::Cors(rule)) => Some(rule),
-        _ => forwarding.rule.cors.as_ref(),
-    }
-}
-
-fn fault_rule<'v>(manager: &'v ManagerRt, forwarding: &Forwarding<'v>) -> Option<&'v FaultRule> {
-    let found = most_specific(forwarding, |rule| matches!(rule, FilterRule::Fault(_)));
-    match found {
-        Some(FilterRule::Fault(rule)) => Some(rule),
-        _ => manager.fault.as_ref().map(|(_, rule)| rule),
-    }
-}
-
 async fn inject_fault<'v>(
     manager: &'v ManagerRt,
     routed: &Routed<'v>,
     record: &mut Record,
 ) -> Result<(), Box<Reply<'v>>> {
-    if manager.fault.is_none() {
-        return Ok(());
-    }
-    let Some(rule) = fault_rule(manager, &routed.forwarding) else { return Ok(()) };
+    let chain = manager.fault.as_ref().map(|(_, rule)| rule);
+    let Some(rule) = routed.forwarding.fault(chain) else { return Ok(()) };
     let cluster = &routed.cluster.config.name;
     let injected = rule.draw(&record.heads.request, cluster, &record.worker.env);
     if let Some(delay) = injected.delay {

@@ -11,14 +11,13 @@ use crate::view::View;
 use crate::worker::Worker;
 use base::Env;
 use ir::{Direction, Str};
-use policy::chain::{Seen, choose};
+use policy::chain::{Seen, Spoken, choose};
 use policy::format::{Ends, Shown};
 use policy::{Flag, Info, Stream};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::detect::Protocol;
 
 /// A connection whose chain and peer are known.
 #[derive(Debug)]
@@ -142,35 +141,14 @@ fn refuse(listener: &ListenerRt, detected: &Detected) {
 
 /// The chain for what is known of a connection.
 pub fn place(listener: &ListenerRt, detected: &Detected) -> Option<Place> {
-    let mut server_name = None;
-    let mut offered = Vec::new();
-    let transport = match &detected.protocol {
-        Some(Protocol::Tls(hello)) => {
-            server_name = hello.server_name.as_deref();
-            offered.extend(hello.alpn.iter().map(String::as_str));
-            "tls"
-        }
-        Some(Protocol::Http10) => {
-            offered.push("http/1.0");
-            "raw_buffer"
-        }
-        Some(Protocol::Http11) => {
-            offered.push("http/1.1");
-            "raw_buffer"
-        }
-        Some(Protocol::Http2) => {
-            offered.push("h2c");
-            "raw_buffer"
-        }
-        Some(Protocol::Other) | None => "raw_buffer",
-    };
+    let spoken = Spoken::of(detected.protocol.as_ref());
     let seen = Seen {
         destination: detected.destination,
         source: detected.source,
         direct_source: detected.accepted.remote.ip(),
-        server_name,
-        transport,
-        protocols: &offered,
+        server_name: spoken.server_name,
+        transport: spoken.transport,
+        protocols: &spoken.protocols,
     };
     match choose(&listener.config.chains, &seen) {
         Some(i) => Some(Place::At(i)),

@@ -4,12 +4,12 @@ use crate::record::Record;
 use crate::reply::Reply;
 use crate::runtime::{BoundTable, ManagerRt};
 use crate::view::{ClusterState, View};
-use policy::edge::{self, Via};
-use policy::normal::{self, Normalized};
+use policy::edge::Via;
+use policy::receive::{self, Refusal};
 use policy::{Decision, Flag, Forwarding, MirrorRule, NoTrace, Target};
 use std::borrow::Cow;
 use std::rc::Rc;
-use wire::{Head, RequestHead};
+use wire::RequestHead;
 
 /// A request that has a cluster to go to.
 #[derive(Debug)]
@@ -26,52 +26,26 @@ pub fn prepare(
     via: &Via<'_>,
     record: &mut Record,
 ) -> Result<(), Box<Reply<'static>>> {
+    let ends = record.stream.downstream.as_ref();
+    let port = ends.and_then(|e| Some(e.local.address?.port()));
     let request = &mut record.heads.request;
-    let config = &manager.config;
-    match normal::path(request.path(), manager.path) {
-        Normalized::Unchanged => {}
-        Normalized::Changed(path) => request.set_path(&path),
-        Normalized::Redirect(path) => {
-            let reply = Reply::new(307, "path_normalization_redirect").header("location", path);
-            return Err(Box::new(reply));
-        }
-        Normalized::Rejected => {
-            return Err(Box::new(Reply::new(400, "path_normalization_failed").closing()));
-        }
-    }
-    if let Some(port) =
-        record.stream.downstream.as_ref().and_then(|e| Some(e.local.address?.port()))
-    {
-        let host = normal::strip_host(request.authority(), config, port);
-        if host.len() != request.authority().len() {
-            let host = host.into_owned();
-            request.set_authority(&host);
-        }
-    }
-    underscores(config, request)?;
-    if let Some(client) = edge::prepare(request, config, via, &record.worker.env) {
+    let client = receive::prepare(request, &manager.config, via, port, &record.worker.env);
+    if let Some(client) = client.map_err(|refusal| Box::new(refused(refusal)))? {
         let address = std::net::SocketAddr::new(client, 0);
         record.stream.remote = Some(Rc::new(policy::format::Shown::new(address)));
     }
     Ok(())
 }
 
-fn underscores(
-    config: &ir::HttpManager,
-    request: &mut wire::Request,
-) -> Result<(), Box<Reply<'static>>> {
-    let has = |name: &[u8]| name.contains(&b'_');
-    match config.common.underscores {
-        ir::Underscores::Allow => {}
-        ir::Underscores::DropHeader => request.fields.retain(|name, _| !has(name)),
-        ir::Underscores::RejectRequest => {
-            if request.fields.iter().any(|(name, _)| has(name)) {
-                let reply = Reply::new(400, "http1.unexpected_underscore").text("Bad Request");
-                return Err(Box::new(reply.closing()));
-            }
-        }
+/// The answer to a request that gets no further than its head.
+pub fn refused(refusal: Refusal) -> Reply<'static> {
+    let reply = Reply::new(refusal.status(), refusal.details());
+    match refusal {
+        Refusal::Version => reply.text("Upgrade Required").closing(),
+        Refusal::Path(path) => reply.header("location", path),
+        Refusal::ForbiddenPath => reply.closing(),
+        Refusal::Underscore => reply.text("Bad Request").closing(),
     }
-    Ok(())
 }
 
 /// Finds the route and its cluster.
@@ -151,18 +125,4 @@ fn cluster(
         Target::Nowhere => None,
     };
     Some(view.clusters[place? as usize].clone())
-}
-
-/// Whether the request may change the protocol of its connection, as it wishes to.
-pub fn may_upgrade(manager: &ManagerRt, forwarding: &Forwarding<'_>, record: &Record) -> bool {
-    let request = &record.heads.request;
-    let kind = if request.method() == b"CONNECT" {
-        &b"CONNECT"[..]
-    } else {
-        request.get(b"upgrade").unwrap_or_default()
-    };
-    let of = |list: &[ir::Upgrade]| {
-        list.iter().find(|u| u.kind.as_bytes().eq_ignore_ascii_case(kind)).map(|u| u.enabled)
-    };
-    of(&forwarding.rule.upgrades).or_else(|| of(&manager.config.upgrades)).unwrap_or(false)
 }

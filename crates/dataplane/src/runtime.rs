@@ -7,7 +7,6 @@ use base::Finding;
 use ir::{FilterChain, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal};
 use policy::RouteTable;
 use policy::log::{LogRule, Sink};
-use policy::normal::PathRules;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -77,7 +76,6 @@ pub struct ManagerRt {
     pub config: HttpManager,
     pub routes: Routes,
     pub logs: Vec<(LogRule, u32)>,
-    pub path: PathRules,
     pub limits: Limits,
     /// Bytes of a request's body that are kept for another attempt or a copy.
     pub buffer_limit: usize,
@@ -265,7 +263,6 @@ impl Runtime {
                 _ => None,
             }),
             logs: self.logs(&config.access_log, path),
-            path: PathRules::of(config),
             limits: Limits {
                 head: config.max_request_headers_kb.unwrap_or(60) as usize * 1024,
                 headers: config.common.max_headers_count.unwrap_or(100) as usize,

@@ -1,7 +1,56 @@
-//! Which filter chain of a listener a connection gets.
+//! Which listener a connection belongs to, what of its first bytes is looked at, and which filter chain
+//! of the listener it gets.
 
-use ir::{ChainMatch, Cidr, FilterChain, SourceType};
-use std::net::{IpAddr, SocketAddr};
+use ir::{Address, ChainMatch, Cidr, FilterChain, Inspector, ListenerFilters, SourceType};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use wire::detect::{Protocol, Wanted};
+
+/// The addresses under which the listener of a captured connection is looked for, in order; where
+/// there is none, the listener that captured it keeps it.
+pub fn addresses(destination: SocketAddr) -> [Address; 2] {
+    let any = match destination {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    [Address::Ip(destination), Address::Ip(SocketAddr::new(any, destination.port()))]
+}
+
+/// What a listener wants to know of a connection that was meant for this port.
+pub fn wanted(filters: &ListenerFilters, port: u16) -> Wanted {
+    let looks = |i: &Option<Inspector>| i.as_ref().is_some_and(|i| looks_at(i, port));
+    Wanted { tls: looks(&filters.tls_inspector), http: looks(&filters.http_inspector) }
+}
+
+/// Half-open ranges of ports are left alone.
+fn looks_at(inspector: &Inspector, port: u16) -> bool {
+    !inspector.disabled_ports.iter().any(|(start, end)| (*start..*end).contains(&port))
+}
+
+/// What was detected, in the terms of a [`ChainMatch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spoken<'a> {
+    pub server_name: Option<&'a str>,
+    pub transport: &'static str,
+    pub protocols: Vec<&'a str>,
+}
+
+impl<'a> Spoken<'a> {
+    /// `None`: nothing was looked for, or the client was silent for too long.
+    pub fn of(protocol: Option<&'a Protocol>) -> Self {
+        let plain = |protocols| Self { server_name: None, transport: "raw_buffer", protocols };
+        match protocol {
+            Some(Protocol::Tls(hello)) => Self {
+                server_name: hello.server_name.as_deref(),
+                transport: "tls",
+                protocols: hello.alpn.iter().map(String::as_str).collect(),
+            },
+            Some(Protocol::Http10) => plain(vec!["http/1.0"]),
+            Some(Protocol::Http11) => plain(vec!["http/1.1"]),
+            Some(Protocol::Http2) => plain(vec!["h2c"]),
+            Some(Protocol::Other) | None => plain(Vec::new()),
+        }
+    }
+}
 
 /// What is known of a connection.
 #[derive(Clone, Copy, Debug)]

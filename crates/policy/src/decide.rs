@@ -1,10 +1,12 @@
 //! Which virtual host, which route, and what then: a pure function of table, head and environment.
 
+use crate::cors::CorsRule;
+use crate::fault::FaultRule;
 use crate::matching::split_query;
 use crate::normal::split_port;
 use crate::rewrite::{RedirectRule, set_host};
 use crate::table::{
-    Domains, ForwardRule, Hosts, Part, Route, RouteAction, RouteTable, To, VirtualHost,
+    Domains, FilterRule, ForwardRule, Hosts, Part, Route, RouteAction, RouteTable, To, VirtualHost,
 };
 use crate::{HostFrom, Stream};
 use base::Env;
@@ -181,6 +183,32 @@ impl<'t> Forwarding<'t> {
         if matches!(rewrites.host, HostFrom::Endpoint) && !endpoint.is_empty() {
             set_host(request, endpoint.as_bytes(), rewrites.forwarded_host, envoy_headers);
         }
+    }
+
+    /// The fault rule of this request: the most specific one, else that of the chain. There is none
+    /// where the chain lacks the filter.
+    pub fn fault(&self, chain: Option<&'t FaultRule>) -> Option<&'t FaultRule> {
+        let own = self.most_specific(|rule| match rule {
+            FilterRule::Fault(rule) => Some(rule),
+            _ => None,
+        });
+        chain.map(|chain| own.unwrap_or(chain))
+    }
+
+    /// The cross-origin rule of this request.
+    pub fn cors(&self) -> Option<&'t CorsRule> {
+        let own = self.most_specific(|rule| match rule {
+            FilterRule::Cors(rule) => Some(rule),
+            _ => None,
+        });
+        own.or(self.rule.cors.as_ref())
+    }
+
+    /// Of a filter's rules that of the weighted cluster, else the route, else the virtual host.
+    fn most_specific<T>(&self, pick: impl Fn(&'t FilterRule) -> Option<T>) -> Option<T> {
+        let part = self.part.map(|p| p.filters.as_slice()).unwrap_or_default();
+        let levels = [part, &self.route.filters, &self.host.filters];
+        levels.into_iter().flatten().find_map(|(_, rule)| pick(rule))
     }
 
     /// The cluster's name where [`Target::Header`] says that a header holds it.

@@ -2,7 +2,8 @@
 //! path, whether to retry, what a log line says. What the proxy runs, `explain` runs too; time and
 //! random numbers come from [`base::Env`], and a [`Trace`] can listen to every decision.
 //!
-//! Flow of one request: [`normal`] makes the path canonical, [`edge`] adds what a proxy adds,
+//! Flow of one connection: [`chain`]. Of one request: [`receive`] makes the head canonical
+//! ([`normal`]) and adds what a proxy adds ([`edge`]),
 //! [`RouteTable::decide`] finds the route, `rewrite` and [`headers`] change the head, [`retry`]
 //! judges each answer, [`log`] writes the line.
 
@@ -19,6 +20,7 @@ pub mod log;
 pub mod matching;
 pub mod normal;
 pub mod peer;
+pub mod receive;
 pub mod retry;
 mod rewrite;
 mod table;
