@@ -80,9 +80,9 @@ fn listener(b: &mut Build<'_>, scope: &Scope, group: &PortGroup) -> Option<Liste
         match bound.transport {
             Transport::Http => {}
             Transport::HttpsTerminated => chains.extend(https_chain(b, group, bound)),
-            Transport::TlsTerminated => chains.extend(terminated_tcp(b, scope, group, bound)),
-            Transport::Passthrough => chains.extend(passthrough(b, scope, group, bound)),
-            Transport::Tcp => chains.extend(tcp(b, scope, group, bound, None)),
+            Transport::TlsTerminated => chains.extend(terminated_tcp(b, scope, bound)),
+            Transport::Passthrough => chains.extend(passthrough(b, scope, bound)),
+            Transport::Tcp => chains.extend(tcp(b, scope, bound, None)),
         }
     }
     let chains = without_overlaps(b, chains);
@@ -156,15 +156,10 @@ fn https_chain(b: &mut Build<'_>, group: &PortGroup, bound: &Bound) -> Option<Fi
     Some(chain)
 }
 
-fn terminated_tcp(
-    b: &mut Build<'_>,
-    scope: &Scope,
-    group: &PortGroup,
-    bound: &Bound,
-) -> Vec<FilterChain> {
+fn terminated_tcp(b: &mut Build<'_>, scope: &Scope, bound: &Bound) -> Vec<FilterChain> {
     match tls::context(bound, false) {
         Ok(context) => {
-            let mut chains = tcp(b, scope, group, bound, Some(by_sni(bound)));
+            let mut chains = tcp(b, scope, bound, Some(by_sni(bound)));
             chains.iter_mut().for_each(|c| c.tls = Some(context.clone()));
             chains
         }
@@ -176,12 +171,7 @@ fn terminated_tcp(
 }
 
 /// TLS that goes on to the destination that its server name chooses.
-fn passthrough(
-    b: &mut Build<'_>,
-    scope: &Scope,
-    group: &PortGroup,
-    bound: &Bound,
-) -> Vec<FilterChain> {
+fn passthrough(b: &mut Build<'_>, scope: &Scope, bound: &Bound) -> Vec<FilterChain> {
     if bound.is_auto() {
         let say = "AUTO_PASSTHROUGH has no effect in this version";
         b.say(&bound.gateway.object, Finding::warning(&bound.path, say));
@@ -190,7 +180,7 @@ fn passthrough(
     let gateways = [bound.gateway_name()];
     let mut chains = Vec::new();
     for item in bound.routes(b) {
-        let place = place(scope, &gateways, group, bound);
+        let place = place(scope, &gateways, bound);
         for route in tls_routes(b, &place, &item) {
             let takes = |sni: &&Str| {
                 Host::parse(sni).is_ok_and(|h| bound.hosts.iter().any(|s| s.host.overlaps(&h)))
@@ -212,14 +202,13 @@ fn passthrough(
 fn tcp(
     b: &mut Build<'_>,
     scope: &Scope,
-    group: &PortGroup,
     bound: &Bound,
     matches: Option<ChainMatch>,
 ) -> Vec<FilterChain> {
     let gateways = [bound.gateway_name()];
     let mut chains = Vec::new();
     for item in bound.routes(b) {
-        let place = place(scope, &gateways, group, bound);
+        let place = place(scope, &gateways, bound);
         for route in tcp_routes(b, &place, &item) {
             let mut chain = with_options(tcp_chain(b, route.to, route.origin), route.options);
             chain.matches = matches.clone().unwrap_or_default();
@@ -238,13 +227,8 @@ fn tcp_chain(b: &Build<'_>, to: TcpDestination, origin: OriginId) -> FilterChain
     FilterChain { origin, ..tcp_chain_of(b, "", Side::Gateway, stat_prefix, to) }
 }
 
-fn place<'a>(
-    scope: &'a Scope,
-    gateways: &'a [String],
-    group: &PortGroup,
-    bound: &Bound,
-) -> Place<'a> {
-    Place { scope, gateways, port: bound.server_port, listener_port: group.port }
+fn place<'a>(scope: &'a Scope, gateways: &'a [String], bound: &Bound) -> Place<'a> {
+    Place { scope, gateways, port: bound.server_port, tls: bound.transport.is_tls() }
 }
 
 /// One for all plaintext HTTP servers of the port, and one for each HTTPS server.

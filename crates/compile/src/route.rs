@@ -27,8 +27,8 @@ pub(crate) struct Place<'a> {
     pub gateways: &'a [String],
     /// Port of the service or of the gateway's server.
     pub port: u16,
-    /// What the proxy listens on, for redirects to the port of the request.
-    pub listener_port: u16,
+    /// Whether requests come by TLS that ends here.
+    pub tls: bool,
 }
 
 /// The routes of a VirtualService at a place, in its order. What follows a rule that matches
@@ -76,7 +76,7 @@ fn applies(
     binds(place, item, &m.gateways)
         && !m.headers.keys().chain(m.without_headers.keys()).any(|n| n.starts_with('@'))
         && m.port.is_none_or(|p| p == u32::from(place.port))
-        && from_source(b, place, &m.source_labels, &m.source_namespace)
+        && from_source(b, &m.source_labels, &m.source_namespace)
 }
 
 /// `gateways` of a match stand in place of those of the VirtualService.
@@ -96,11 +96,9 @@ fn binds(place: &Place<'_>, item: &Item<VirtualService>, of_match: &[String]) ->
     }
 }
 
-/// Conditions on the client; they have a meaning only for sidecars.
-fn from_source(b: &Build<'_>, place: &Place<'_>, labels: &Labels, namespace: &str) -> bool {
-    if !place.gateways.iter().any(|g| g == VirtualService::MESH) {
-        return true;
-    }
+/// Conditions on the client, which is the workload that the proxy is for: a gateway does not know
+/// from whom its own clients' requests come.
+fn from_source(b: &Build<'_>, labels: &Labels, namespace: &str) -> bool {
     let own = &b.proxy.labels;
     labels.iter().all(|(k, v)| own.get(k) == Some(v))
         && (namespace.is_empty() || namespace == b.proxy.namespace)
@@ -151,7 +149,7 @@ fn route(
         && matches!(forward.to, ir::Destination::Cluster(_))
     {
         route.headers =
-            action::joined(action::of_destination(only.headers.as_ref()), route.headers);
+            action::joined(route.headers, action::of_destination(only.headers.as_ref()));
     }
     route
 }
@@ -199,7 +197,7 @@ pub(crate) fn default_route(b: &mut Build<'_>, service: &registry::Service, port
     let rule = crate::scope::rule_of(b.world, b.proxy, service);
     forward.hash =
         crate::cluster::hash_policies(&crate::cluster::Policy::of(rule.map(|r| &**r), None, port));
-    forward.retry = retry::of(&b.world.mesh.config, None, !forward.hash.is_empty());
+    forward.retry = retry::of(&b.world.mesh.config, None, false);
     Route {
         name: "default".into(),
         matches: RouteMatch::path(PathMatch::Prefix("/".into())),

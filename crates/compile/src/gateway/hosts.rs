@@ -21,7 +21,7 @@ pub(super) fn route_config(
     let mut hosts: BTreeMap<Host, VirtualHost> = BTreeMap::new();
     let mut done = HashSet::new();
     for bound in servers {
-        add_routes(b, scope, group, bound, &mut hosts, &mut done);
+        add_routes(b, scope, bound, &mut hosts, &mut done);
         if bound.redirects_to_https() {
             for server_host in &bound.hosts {
                 let host = host_entry(&mut hosts, &server_host.host, bound);
@@ -55,7 +55,6 @@ pub(super) fn route_config(
 fn add_routes(
     b: &mut Build<'_>,
     scope: &Scope,
-    group: &PortGroup,
     bound: &Bound,
     hosts: &mut BTreeMap<Host, VirtualHost>,
     done: &mut HashSet<(String, Host)>,
@@ -79,7 +78,7 @@ fn add_routes(
                     scope,
                     gateways: &gateways,
                     port: bound.server_port,
-                    listener_port: group.port,
+                    tls: bound.transport.is_tls(),
                 };
                 let routes = http_routes(b, &place, &item);
                 if routes.is_empty() {

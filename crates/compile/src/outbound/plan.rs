@@ -228,7 +228,7 @@ fn l4(
     port: &ServicePort,
 ) -> (Vec<L4Route>, Vec<TcpChain>) {
     let gateways = [VirtualService::MESH.to_owned()];
-    let place = Place { scope, gateways: &gateways, port: port.number, listener_port: port.number };
+    let place = Place { scope, gateways: &gateways, port: port.number, tls: false };
     let (mut tls, mut tcp) = (Vec::new(), Vec::new());
     if let Some(item) = scope.route_of(&service.host).cloned() {
         tls = tls_routes(b, &place, &item);

@@ -13,7 +13,7 @@ use ir::{
     Action, DirectResponse, HeaderOps, Metadata, PathMatch, Route, RouteConfig, RouteMatch, Str,
     VirtualHost,
 };
-use registry::{Resolution, Service};
+use registry::{Item, Resolution, Service};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -57,8 +57,8 @@ fn of_port(b: &mut Build<'_>, scope: &Scope, port: u16) -> Vec<VirtualHost> {
     let mut services: Vec<&Arc<Service>> = scope.services().filter(|s| serves(s, port)).collect();
     services.sort_by(|a, b| (&a.created, &a.host).cmp(&(&b.created, &b.host)));
     let mut hosts: Vec<VirtualHost> =
-        services.into_iter().map(|s| of_service(b, scope, s, port)).collect();
-    hosts.extend(without_service(b, scope, port));
+        services.iter().map(|s| of_service(b, scope, s, port)).collect();
+    hosts.extend(without_service(b, scope, &services, port));
     let mut taken = HashSet::new();
     for host in &mut hosts {
         host.domains.retain(|d| taken.insert(d.to_ascii_lowercase()));
@@ -77,15 +77,14 @@ fn serves(service: &Service, port: u16) -> bool {
 }
 
 fn of_service(b: &mut Build<'_>, scope: &Scope, service: &Arc<Service>, port: u16) -> VirtualHost {
-    let routed = scope.route_of(&service.host).cloned();
-    let mut routes = match routed {
-        Some(item) if !item.spec.http.is_empty() => {
-            let gateways = [VirtualService::MESH.to_owned()];
-            let place = Place { scope, gateways: &gateways, port, listener_port: port };
-            http_routes(b, &place, &item)
-        }
-        _ => vec![default_route(b, &follow_alias(b, scope, service.clone()), port)],
+    let mut routes = match scope.route_of(&service.host).cloned() {
+        Some(item) => routes_at(b, scope, &item, port),
+        None => Vec::new(),
     };
+    if routes.is_empty() {
+        // No rule is about this client and port: the service is reached as if there were none.
+        routes.push(default_route(b, &follow_alias(b, scope, service.clone()), port));
+    }
     routes.shrink_to_fit();
     let origin = b.origin(&service.object, "spec.ports");
     let name = names::host_port(service.host.as_str(), port);
@@ -108,34 +107,46 @@ pub(crate) fn virtual_host(
     }
 }
 
-/// Hosts of VirtualServices that no service has; they are reached as plain HTTP on port 80.
-fn without_service(b: &mut Build<'_>, scope: &Scope, port: u16) -> Vec<VirtualHost> {
-    let mut hosts = Vec::new();
-    if port != 80 {
-        return hosts;
-    }
-    for item in scope.routes() {
-        if item.spec.http.is_empty() {
-            continue;
-        }
-        for host in item.hosts.iter().filter(|h| !has_service(scope, h)) {
-            let gateways = [VirtualService::MESH.to_owned()];
-            let place = Place { scope, gateways: &gateways, port, listener_port: port };
-            let routes = http_routes(b, &place, item);
-            let origin = b.origin(&item.object, "spec.hosts");
-            let name = names::host_port(host.as_str(), port);
-            hosts.push(virtual_host(name, vec![host.as_str().into()], routes, origin));
-        }
-    }
-    hosts
+fn routes_at(
+    b: &mut Build<'_>,
+    scope: &Scope,
+    item: &Arc<Item<VirtualService>>,
+    port: u16,
+) -> Vec<Route> {
+    let gateways = [VirtualService::MESH.to_owned()];
+    http_routes(b, &Place { scope, gateways: &gateways, port, tls: false }, item)
 }
 
-fn has_service(scope: &Scope, host: &Host) -> bool {
-    if host.is_wildcard() {
-        scope.services().any(|s| host.covers(&s.host))
-    } else {
-        scope.service(host).is_some()
+/// Hosts of VirtualServices that no service has on this port: they are reached on the ports that the
+/// other hosts of their VirtualService have, and on 80.
+fn without_service(
+    b: &mut Build<'_>,
+    scope: &Scope,
+    services: &[&Arc<Service>],
+    port: u16,
+) -> Vec<VirtualHost> {
+    let named: HashSet<&Host> = services.iter().map(|s| &s.host).collect();
+    let served = |host: &Host| match host.is_wildcard() {
+        true => services.iter().any(|s| host.covers(&s.host)),
+        false => named.contains(host),
+    };
+    let mut hosts = Vec::new();
+    for item in scope.routes() {
+        let others: Vec<&Host> = item.hosts.iter().filter(|h| !served(h)).collect();
+        if others.is_empty() || (port != 80 && others.len() == item.hosts.len()) {
+            continue;
+        }
+        let routes = routes_at(b, scope, item, port);
+        if routes.is_empty() {
+            continue;
+        }
+        let origin = b.origin(&item.object, "spec.hosts");
+        hosts.extend(others.into_iter().map(|host| {
+            let name = names::host_port(host.as_str(), port);
+            virtual_host(name, vec![host.as_str().into()], routes.clone(), origin)
+        }));
     }
+    hosts
 }
 
 /// The names of a service: its host, the short forms that resolve in the client's namespace, and its

@@ -64,23 +64,24 @@ fn forward(
             origin: b.origin(&item.object, format!("{path}.route[{index}]")),
         });
     }
-    let only_host = match clusters.as_slice() {
-        [only] => only.host_rewrite.clone(),
-        _ => "".into(),
-    };
+    let only = http.route.len() == 1;
+    let only_host = clusters.first().filter(|_| only).map(|c| c.host_rewrite.clone());
     let to = match clusters.as_slice() {
         [] => return Action::Direct(DirectResponse { status: 500, body: Default::default() }),
-        [only] => ir::Destination::Cluster(only.name.clone()),
+        [cluster] if only => ir::Destination::Cluster(cluster.name.clone()),
         _ => ir::Destination::Weighted(clusters),
     };
     let mut forward = forward_to(to, http.timeout.map(|t| t.0));
-    forward.retry = retry::of(&b.world.mesh.config, http.retries.as_ref(), !hash.is_empty());
+    let hashed = only && !hash.is_empty();
+    forward.retry = retry::of(&b.world.mesh.config, http.retries.as_ref(), hashed);
     forward.hash = hash;
     if let Some(rewrite) = &http.rewrite {
         apply_rewrite(rewrite, &mut forward);
     }
-    if let Some(host) = host_in(http.headers.as_ref()).or(Some(only_host).filter(|h| !h.is_empty()))
-    {
+    // A rewrite of the authority counts before the rule's headers, and those before the destination's.
+    let authority = http.rewrite.as_ref().map(|r| r.authority.as_str()).filter(|a| !a.is_empty());
+    let host = authority.map(Str::from).or_else(|| host_in(http.headers.as_ref()));
+    if let Some(host) = host.or(only_host).filter(|h| !h.is_empty()) {
         forward.host_rewrite = HostRewrite::Literal(host);
     }
     forward.mirrors = extras::mirrors(b, place, item, http, path);
@@ -153,9 +154,6 @@ fn apply_rewrite(rewrite: &HttpRewrite, forward: &mut Forward) {
         // Of an exact or regex match the whole path is what was matched, and is replaced.
         forward.prefix_rewrite = rewrite.uri.as_str().into();
     }
-    if !rewrite.authority.is_empty() {
-        forward.host_rewrite = HostRewrite::Literal(rewrite.authority.as_str().into());
-    }
 }
 
 fn redirect_to(redirect: &HttpRedirect, place: &Place<'_>) -> Redirect {
@@ -166,9 +164,16 @@ fn redirect_to(redirect: &HttpRedirect, place: &Place<'_>) -> Redirect {
     };
     let port = match (redirect.port, redirect.derive_port) {
         (Some(port), _) => port,
-        (None, Some(DerivePort::FromRequestPort)) => u32::from(place.listener_port),
+        (None, Some(DerivePort::FromRequestPort)) => u32::from(place.port),
         (None, _) => 0,
     };
+    let scheme = match redirect.scheme.as_str() {
+        "" if place.tls => "https",
+        "" => "http",
+        written => written,
+    };
+    // The port that goes without saying is not said.
+    let port = if matches!((port, scheme), (80, "http") | (443, "https")) { 0 } else { port };
     Redirect {
         https: false,
         scheme: redirect.scheme.as_str().into(),
@@ -196,17 +201,17 @@ pub(super) fn of_destination(headers: Option<&Headers>) -> HeaderOps {
     let Some(headers) = headers else { return HeaderOps::default() };
     let mut ops = HeaderOps::default();
     if let Some(request) = &headers.request {
-        ops.request_add = adds(request, true);
-        ops.request_remove = request.remove.iter().map(|n| lower(n)).collect();
+        ops.request_add = adds(request);
+        ops.request_remove = removes(request);
     }
     if let Some(response) = &headers.response {
-        ops.response_add = adds(response, false);
-        ops.response_remove = response.remove.iter().map(|n| lower(n)).collect();
+        ops.response_add = adds(response);
+        ops.response_remove = removes(response);
     }
     ops
 }
 
-fn adds(ops: &api::HeaderOperations, request: bool) -> Vec<HeaderAdd> {
+fn adds(ops: &api::HeaderOperations) -> Vec<HeaderAdd> {
     let entry = |action| {
         move |(name, value): (&String, &String)| HeaderAdd {
             name: lower(name),
@@ -215,16 +220,26 @@ fn adds(ops: &api::HeaderOperations, request: bool) -> Vec<HeaderAdd> {
             keep_empty_value: false,
         }
     };
-    let set = ops.set.iter().filter(|(name, _)| !(request && is_host(name)));
-    let set = set.map(entry(AppendAction::OverwriteIfExistsOrAdd));
-    let add = ops.add.iter().map(entry(AppendAction::AppendIfExistsOrAdd));
+    let ours = |(name, _): &(&String, &String)| !is_internal(name);
+    let set = ops.set.iter().filter(ours).map(entry(AppendAction::OverwriteIfExistsOrAdd));
+    let add = ops.add.iter().filter(ours).map(entry(AppendAction::AppendIfExistsOrAdd));
     set.chain(add).collect()
 }
 
-/// The host that `headers.request.set` gives the request.
+fn removes(ops: &api::HeaderOperations) -> Vec<Str> {
+    ops.remove.iter().filter(|n| !is_internal(n)).map(|n| lower(n)).collect()
+}
+
+/// The host that operations on the request's headers give it: `set` counts before `add`.
 fn host_in(headers: Option<&Headers>) -> Option<Str> {
-    let set = &headers?.request.as_ref()?.set;
-    set.iter().find(|(name, _)| is_host(name)).map(|(_, value)| value.as_str().into())
+    let request = headers?.request.as_ref()?;
+    let mut all = request.set.iter().chain(&request.add);
+    all.find(|(name, _)| is_host(name)).map(|(_, value)| value.as_str().into())
+}
+
+/// What Envoy lets nobody change as a header.
+fn is_internal(name: &str) -> bool {
+    name.starts_with(':') || name.eq_ignore_ascii_case("host")
 }
 
 fn is_host(name: &str) -> bool {
@@ -235,7 +250,7 @@ fn lower(name: &str) -> Str {
     name.to_ascii_lowercase().into()
 }
 
-/// The destination's operations before the route's.
+/// One after the other.
 pub(super) fn joined(mut first: HeaderOps, then: HeaderOps) -> HeaderOps {
     first.request_add.extend(then.request_add);
     first.request_remove.extend(then.request_remove);

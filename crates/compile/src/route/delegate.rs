@@ -44,7 +44,7 @@ pub(super) fn expanded<'a>(
                 }
                 None => {
                     let say = format!(
-                        "no match is narrower than one of {}, which delegates to it; the rule is \
+                        "a match is no narrower than those of {}, which delegates to it; the rule is \
                          left out",
                         root.object
                     );
@@ -100,9 +100,16 @@ fn narrowed(root: &[HttpMatchRequest], own: &[HttpMatchRequest]) -> Option<Vec<H
     if own.is_empty() {
         return Some(root.to_vec());
     }
-    let pairs = root.iter().flat_map(|r| own.iter().map(move |o| (r, o)));
-    let both: Vec<HttpMatchRequest> = pairs.filter_map(|(r, o)| both(r, o)).collect();
-    (!both.is_empty()).then_some(both)
+    let mut all = Vec::new();
+    for own in own {
+        let before = all.len();
+        all.extend(root.iter().filter_map(|root| both(root, own)));
+        if all.len() == before {
+            // One that the root does not let through spoils the rule.
+            return None;
+        }
+    }
+    Some(all)
 }
 
 /// All conditions of both; `None` where the delegate's is not narrower than the root's.
@@ -111,6 +118,9 @@ fn both(root: &HttpMatchRequest, own: &HttpMatchRequest) -> Option<HttpMatchRequ
         ("", x) | (x, "") => Some(x.to_owned()),
         (a, b) => (a == b).then(|| a.to_owned()),
     };
+    if root.ignore_uri_case != own.ignore_uri_case {
+        return None;
+    }
     let gateways = match (root.gateways.is_empty(), own.gateways.is_empty()) {
         (true, _) => own.gateways.clone(),
         (_, true) => root.gateways.clone(),
@@ -143,7 +153,7 @@ fn both(root: &HttpMatchRequest, own: &HttpMatchRequest) -> Option<HttpMatchRequ
         source_labels,
         source_namespace: text(&root.source_namespace, &own.source_namespace)?,
         gateways,
-        ignore_uri_case: root.ignore_uri_case || own.ignore_uri_case,
+        ignore_uri_case: own.ignore_uri_case,
         stat_prefix: if own.stat_prefix.is_empty() { &root.stat_prefix } else { &own.stat_prefix }
             .clone(),
     })

@@ -52,6 +52,9 @@ fn share(percentage: Option<Percent>, whole: Option<i32>) -> Fraction {
     }
 }
 
+const NONE: Fraction =
+    Fraction { numerator: 0, denominator: Denominator::Million, runtime_key: None };
+
 /// In parts of a million.
 fn fraction(percentage: Percent) -> Fraction {
     let numerator = (percentage.value.clamp(0.0, 100.0) * 10_000.0).round() as u32;
@@ -95,6 +98,9 @@ pub(super) fn mirrors(
 ) -> Vec<Mirror> {
     let mut mirrors = Vec::new();
     let mut add = |b: &mut Build<'_>, to: Option<&api::Destination>, fraction, field: String| {
+        if fraction == NONE {
+            return;
+        }
         if let Some(target) = action::resolve(b, place, item, to, &field) {
             mirrors.push(Mirror {
                 cluster: target.cluster,
@@ -107,6 +113,7 @@ pub(super) fn mirrors(
     if let Some(mirror) = &http.mirror {
         let fraction = match (http.mirror_percentage, http.mirror_percent) {
             (Some(percentage), _) => fraction(percentage),
+            (None, Some(0)) => NONE,
             (None, percent) => Fraction::percent(percent.unwrap_or(100)),
         };
         add(b, Some(mirror), fraction, format!("{path}.mirror"));
@@ -130,19 +137,21 @@ pub(super) fn cors(written: &CorsPolicy) -> HttpFilterConfig {
     };
     let any = || ir::StringMatch::regex(".*");
     let origins = written.allow_origins.iter().map(|o| matches::string(o).unwrap_or_else(any));
+    let origins: Vec<ir::StringMatch> = match written.allow_origins.is_empty() {
+        true => written.allow_origin.iter().map(exact).collect(),
+        false => origins.collect(),
+    };
     HttpFilterConfig::Cors(Some(Box::new(Cors {
-        allow_origins: written.allow_origin.iter().map(exact).chain(origins).collect(),
+        allow_origins: origins,
         allow_methods: written.allow_methods.join(",").into(),
         allow_headers: written.allow_headers.join(",").into(),
         expose_headers: written.expose_headers.join(",").into(),
         max_age: written.max_age.map_or_else(String::new, |d| d.0.as_secs().to_string()).into(),
         allow_credentials: written.allow_credentials,
         enabled: Some(Fraction::percent(100)),
-        forward_not_matching_preflights: match written.unmatched_preflights {
-            Some(UnmatchedPreflights::Ignore) => Some(false),
-            Some(UnmatchedPreflights::Forward) => Some(true),
-            _ => None,
-        },
+        forward_not_matching_preflights: Some(
+            written.unmatched_preflights != Some(UnmatchedPreflights::Ignore),
+        ),
     })))
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn tls_routes(
         for (at, m) in tls.r#match.iter().enumerate() {
             let here = binds(place, item, &m.gateways)
                 && m.port.is_none_or(|p| p == u32::from(place.port))
-                && from_source(b, place, &m.source_labels, &m.source_namespace);
+                && from_source(b, &m.source_labels, &m.source_namespace);
             if !here {
                 continue;
             }
@@ -66,7 +66,7 @@ pub(crate) fn tcp_routes(
         for m in &tcp.r#match {
             let here = binds(place, item, &m.gateways)
                 && m.port.is_none_or(|p| p == u32::from(place.port))
-                && from_source(b, place, &m.source_labels, &m.source_namespace);
+                && from_source(b, &m.source_labels, &m.source_namespace);
             if here {
                 subnets.push(cidrs(&m.destination_subnets));
             }

@@ -20,7 +20,7 @@ pub(super) fn of(
     let retry = written.unwrap_or(&default);
     let attempts = u32::try_from(retry.attempts).ok().filter(|n| *n > 0)?;
     let (on, codes) = conditions(&retry.retry_on);
-    let elsewhere = retry.retry_ignore_previous_hosts != Some(false) && !consistent_hash;
+    let elsewhere = retry.retry_ignore_previous_hosts.unwrap_or(!consistent_hash);
     Some(RetryPolicy {
         on,
         num_retries: Some(attempts),
@@ -28,7 +28,7 @@ pub(super) fn of(
         retriable_status_codes: codes,
         backoff: retry.backoff.map(|b| Backoff { base: b.0, max: None }),
         avoid_previous_hosts: elsewhere,
-        host_selection_max_attempts: if elsewhere { HOST_SELECTIONS } else { 0 },
+        host_selection_max_attempts: HOST_SELECTIONS,
         previous_priorities: (retry.retry_remote_localities == Some(true)).then_some(2),
         ..RetryPolicy::default()
     })
