@@ -242,6 +242,10 @@ impl Process for Ours {
         self.quit.send_replace(true);
     }
 
+    fn recent(&self) -> Vec<dataplane::Recent> {
+        self.proxy.recent()
+    }
+
     fn reopen_logs(&self) {
         for error in self.proxy.logs().reopen() {
             tracing::error!(%error, "an access log cannot be opened again");

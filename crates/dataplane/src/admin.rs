@@ -5,6 +5,7 @@
 
 mod clusters;
 mod dump;
+mod recent;
 mod serve;
 
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub trait Process: Send + Sync + 'static {
     fn drain(&self);
     fn quit(&self);
     fn reopen_logs(&self);
+    /// The newest requests, the oldest of them first.
+    fn recent(&self) -> Vec<crate::Recent>;
 }
 
 /// An answer of the admin port.
@@ -105,7 +108,7 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-const PATHS: [(&str, &str); 15] = [
+const PATHS: [(&str, &str); 16] = [
     ("/certs", "print certs on machine"),
     ("/clusters", "upstream cluster status (?format=json)"),
     ("/config_dump", "dump current configuration (?resource=, ?name_regex=, ?include_eds)"),
@@ -116,6 +119,7 @@ const PATHS: [(&str, &str); 15] = [
     ("/memory", "print current allocation/heap usage"),
     ("/quitquitquit", "exit the server (POST)"),
     ("/ready", "print server state, return 200 if LIVE, otherwise return 503"),
+    ("/recent_requests", "print the newest requests and how they were decided (?id=)"),
     ("/reopen_logs", "reopen access logs (POST)"),
     ("/reset_counters", "not supported: counters only grow"),
     ("/server_info", "print server version/status information"),
@@ -140,6 +144,7 @@ pub fn answer(process: &dyn Process, method: &str, target: &str) -> Reply {
         "/clusters" => clusters::answer(process, &query),
         "/listeners" => listeners(process, &query),
         "/config_dump" => dump::answer(process, &query),
+        "/recent_requests" => recent::answer(process, &query),
         "/memory" => Reply::json(&memory()),
         "/certs" => Reply::json(&json!({ "certificates": [] })),
         "/logging" => logging(process, &query),

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The real clock, and a generator seeded by the system (not for secrets).
+/// The real clock, and a generator seeded by the system or by hand (not for secrets).
 #[derive(Debug)]
 pub struct SystemEnv {
     state: Cell<u64>,
@@ -14,8 +14,18 @@ pub struct SystemEnv {
 
 impl Default for SystemEnv {
     fn default() -> Self {
-        let seed = RandomState::new().hash_one(std::thread::current().id());
+        Self::seeded(RandomState::new().hash_one(std::thread::current().id()))
+    }
+}
+
+impl SystemEnv {
+    pub fn seeded(seed: u64) -> Self {
         Self { state: Cell::new(seed), origin: std::time::Instant::now() }
+    }
+
+    /// Where the generator stands: [`base::FixedEnv`] with this seed draws what comes next.
+    pub fn state(&self) -> u64 {
+        self.state.get()
     }
 }
 
@@ -62,5 +72,20 @@ impl DateCache {
             self.text.set(policy::format::http_date(wall));
         }
         self.text.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_can_be_made_again() {
+        let env = SystemEnv::default();
+        env.random();
+        let again = base::FixedEnv::seeded(env.state());
+        for _ in 0..10 {
+            assert_eq!(env.random(), again.random());
+        }
     }
 }

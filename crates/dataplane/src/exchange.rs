@@ -4,6 +4,7 @@
 use crate::alarm::Alarm;
 use crate::filter::filter;
 use crate::forward::{Downstream, Ending, Job, answer, forward};
+use crate::identify::Origin;
 use crate::istio;
 use crate::record::{Client, Record};
 use crate::reply::Reply;
@@ -24,7 +25,7 @@ pub struct Run<'a> {
     pub view: &'a View,
     pub manager: &'a ManagerRt,
     pub client: &'a Client,
-    pub original: Option<std::net::SocketAddr>,
+    pub connection: &'a Origin,
     pub framing: Framing,
 }
 
@@ -54,6 +55,9 @@ impl Run<'_> {
         alarm: &mut Alarm,
     ) -> Result<Ending, Box<Reply<'_>>> {
         let manager = self.manager;
+        let worker = record.worker.clone();
+        let random = worker.env.state();
+        record.noted = Some(worker.recent.note(&record.heads.request, self.connection, random));
         receive::begin(&mut record.heads.request, &manager.config)
             .map_err(|refusal| Box::new(route::refused(refusal)))?;
         let ip = |shown: &policy::format::Shown| {
@@ -83,7 +87,7 @@ impl Run<'_> {
             manager,
             body: self.framing.body,
             upgrade: wishes,
-            original: self.original,
+            original: self.connection.original,
         };
         Ok(forward(&job, record, down, alarm).await)
     }

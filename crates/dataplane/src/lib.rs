@@ -27,6 +27,7 @@ mod peel;
 mod pick;
 mod pool;
 mod proxy;
+mod recent;
 mod record;
 mod replay;
 mod reply;
@@ -41,6 +42,7 @@ mod worker;
 
 pub use istio::Node;
 pub use proxy::{Options, Proxy};
+pub use recent::Recent;
 pub use resolve::Resolver;
 pub use runtime::Runtime;
 pub use worker::{Drain, Limits};

@@ -2,7 +2,9 @@
 //! bound and released as listeners come and go.
 
 use crate::accept::accept;
+use crate::env::SystemEnv;
 use crate::istio::Node;
+use crate::recent::Recent;
 use crate::resolve::Resolver;
 use crate::runtime::Runtime;
 use crate::worker::{Drain, Limits, Shared, Worker};
@@ -14,9 +16,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use telemetry::{LogFiles, Registry};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -33,6 +36,9 @@ pub struct Options {
     pub node: Option<Node>,
     /// Looks up the names of endpoints.
     pub resolver: Resolver,
+    /// Where the workers' random numbers begin, so that what is drawn can be repeated; else nobody
+    /// can foresee it.
+    pub seed: Option<u64>,
 }
 
 impl Default for Options {
@@ -43,6 +49,7 @@ impl Default for Options {
             limits: Limits::default(),
             node: None,
             resolver: Resolver::default(),
+            seed: None,
         }
     }
 }
@@ -73,11 +80,15 @@ enum Command {
     Listen { address: SocketAddr, listener: Str, socket: TcpListener },
     Unlisten(SocketAddr),
     Drain(Drain),
+    Recent(Sender<Vec<Recent>>),
     Stop,
 }
 
 /// Names that one worker looks up at the same time; others wait.
 const LOOKUPS: usize = 4;
+
+/// How long workers may take to tell of their requests.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Idle upstream connections are looked at this often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -97,6 +108,7 @@ impl Proxy {
         };
         let mut workers = Vec::new();
         for i in 0..options.workers.max(1) {
+            let seed = options.seed.map(|seed| seed.wrapping_add(i as u64));
             let (commands, receiver) = unbounded_channel();
             let shared = shared.clone();
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -105,7 +117,8 @@ impl Proxy {
                 .build()?;
             let thread =
                 std::thread::Builder::new().name(format!("worker-{i}")).spawn(move || {
-                    LocalSet::new().block_on(&runtime, work(Worker::new(shared), receiver));
+                    let env = seed.map_or_else(SystemEnv::default, SystemEnv::seeded);
+                    LocalSet::new().block_on(&runtime, work(Worker::new(shared, env), receiver));
                     // A name that is being looked up must not hold the end up.
                     runtime.shutdown_background();
                 })?;
@@ -206,6 +219,19 @@ impl Proxy {
         self.workers.len()
     }
 
+    /// The newest requests of all workers. A worker that does not answer in time is passed over.
+    pub fn recent(&self) -> Vec<Recent> {
+        let (sender, receiver) = channel();
+        self.tell(|| Command::Recent(sender.clone()));
+        drop(sender);
+        let deadline = Instant::now() + PATIENCE;
+        let answer =
+            || receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        let mut all: Vec<Recent> = std::iter::from_fn(answer).flatten().collect();
+        all.sort_by_key(|r| r.start);
+        all
+    }
+
     /// Connections of clients that are open.
     pub fn open_connections(&self) -> usize {
         self.shared.open.load(Ordering::Relaxed)
@@ -299,6 +325,10 @@ async fn work(worker: Rc<Worker>, mut commands: UnboundedReceiver<Command>) {
                     !listener.is_none_or(|l| drain.concerns(l.config.direction))
                 });
                 worker.drain(drain);
+            }
+            Some(Command::Recent(to)) => {
+                // Whoever asked may have stopped waiting.
+                let _ = to.send(worker.recent.tell());
             }
             Some(Command::Stop) | None => return,
         }

@@ -2,6 +2,7 @@
 //! and feeds counters and access logs.
 
 use crate::istio::{self, Peers};
+use crate::recent::Noted;
 use crate::runtime::ManagerRt;
 use crate::view::{ClusterState, View};
 use crate::worker::Worker;
@@ -43,6 +44,8 @@ pub struct Record {
     pub charged: Option<u16>,
     pub peers: Peers,
     pub grpc_status: Option<u32>,
+    /// The request as it came, once it was looked at.
+    pub noted: Option<Noted>,
 }
 
 impl Record {
@@ -75,6 +78,7 @@ impl Record {
             charged: None,
             peers: Peers::default(),
             grpc_status: None,
+            noted: None,
         }
     }
 
@@ -132,6 +136,9 @@ impl Drop for Record {
             if let Some(Some(buffer)) = self.view.logs.get(*sink as usize) {
                 buffer.append(|out| rule.write(&info, &self.worker.env, out));
             }
+        }
+        if let Some(noted) = self.noted.take() {
+            self.worker.recent.keep(noted, &self.heads.request, &self.stream);
         }
         self.worker.stock.take_back_heads(std::mem::take(&mut self.heads));
     }

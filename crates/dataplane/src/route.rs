@@ -1,5 +1,6 @@
 //! Step: route. The head is made canonical, gets what a proxy adds, and is matched.
 
+use crate::recent::Noted;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::runtime::{BoundTable, ManagerRt};
@@ -60,6 +61,7 @@ pub fn route<'v>(
     match bound.table.decide(&record.heads.request, &worker.env, &mut NoTrace) {
         Decision::NotFound | Decision::NonForwarding { .. } => Err(not_found()),
         Decision::Redirect(r) => {
+            note(record, |n| n.routed(r.host, r.route));
             worker.shard.inc(record.stats().rq_redirect);
             let reply = Reply::new(r.status, "direct_response").header("location", r.location);
             Err(Box::new(reply.from(&bound.table, r.host, r.route)))
@@ -67,6 +69,7 @@ pub fn route<'v>(
         Decision::Direct { host, route, status, body } => {
             worker.shard.inc(record.stats().rq_direct_response);
             name_route(record, &host.name, &route.name);
+            note(record, |n| n.routed(host, Some(route)));
             let mut reply =
                 Reply::new(status, "direct_response").from(&bound.table, host, Some(route));
             if (300..400).contains(&status) {
@@ -78,6 +81,7 @@ pub fn route<'v>(
         }
         Decision::Forward(forwarding) => {
             name_route(record, &forwarding.host.name, &forwarding.route.name);
+            note(record, |n| n.routed(forwarding.host, Some(forwarding.route)));
             let cluster = cluster(view, bound, &forwarding, record);
             let Some(cluster) = cluster else {
                 let reply = Reply::new(forwarding.rule.cluster_not_found, "cluster_not_found");
@@ -96,6 +100,12 @@ pub fn route<'v>(
 
 fn same_place(request: &wire::Request) -> Vec<u8> {
     [request.scheme(), b"://", request.authority(), request.path()].concat()
+}
+
+fn note(record: &mut Record, say: impl FnOnce(&mut Noted)) {
+    if let Some(noted) = &mut record.noted {
+        say(noted);
+    }
 }
 
 fn name_route(record: &mut Record, host: &ir::Str, route: &ir::Str) {

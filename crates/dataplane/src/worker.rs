@@ -4,6 +4,7 @@
 use crate::buffer::Stock;
 use crate::env::{DateCache, SystemEnv};
 use crate::istio::{Memory, Node};
+use crate::recent::Ring;
 use crate::replay::Account;
 use crate::resolve::Resolver;
 use crate::runtime::Runtime;
@@ -85,6 +86,7 @@ impl Drain {
 #[derive(Debug)]
 pub struct Worker {
     pub env: SystemEnv,
+    pub recent: Ring,
     pub date: DateCache,
     pub stock: Stock,
     /// Of request bodies that may be sent again.
@@ -109,11 +111,11 @@ struct Connections {
 }
 
 impl Worker {
-    pub fn new(shared: Shared) -> Rc<Self> {
-        let env = SystemEnv::default();
+    pub fn new(shared: Shared, env: SystemEnv) -> Rc<Self> {
         let empty = View::next(None, Arc::default(), 0, Vec::new(), &env);
         Rc::new(Self {
             date: DateCache::default(),
+            recent: Ring::default(),
             stock: Stock::default(),
             kept: Rc::default(),
             shard: shared.registry.shard(),

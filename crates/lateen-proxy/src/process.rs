@@ -149,6 +149,10 @@ impl Process for Running {
         self.quit.notify_one();
     }
 
+    fn recent(&self) -> Vec<dataplane::Recent> {
+        self.proxy.recent()
+    }
+
     fn reopen_logs(&self) {
         self.reopen();
     }

@@ -43,6 +43,8 @@ pub struct VirtualHost {
 #[derive(Debug)]
 pub struct Route {
     pub name: Str,
+    /// Its place among the routes of the virtual host.
+    pub place: u32,
     pub decorator: Str,
     pub filters: Vec<(Str, FilterRule)>,
     pub origin: OriginId,
@@ -229,7 +231,10 @@ impl Build {
             filters: self.filters(&host.per_filter, path),
             origin: host.origin,
             routes: routes
-                .map(|(i, r)| self.route(r, host, &format!("{path}.routes[{i}]")))
+                .map(|(i, r)| {
+                    let route = self.route(r, host, &format!("{path}.routes[{i}]"));
+                    Route { place: i as u32, ..route }
+                })
                 .collect(),
             require_tls: host.require_tls,
             headers: HeaderRules::new(&host.headers, path, &mut self.findings),
@@ -242,6 +247,7 @@ impl Build {
         let at = format!("{path}.match");
         Route {
             name: route.name.clone(),
+            place: 0,
             decorator: route.decorator.clone(),
             origin: route.origin,
             path: PathMatcher::new(&m.path, m.ignore_case, &at, findings),

@@ -55,6 +55,19 @@ impl Process for Fake {
     fn reopen_logs(&self) {
         self.done.lock().unwrap().push("reopen");
     }
+    fn recent(&self) -> Vec<crate::Recent> {
+        let of = |id: &str| crate::Recent {
+            id: id.into(),
+            path: "/reviews".into(),
+            fields: vec![
+                ("Cookie".into(), "session=secret".into()),
+                ("end-user".into(), "jason".into()),
+            ],
+            status: 503,
+            ..crate::Recent::default()
+        };
+        vec![of("one"), of("two")]
+    }
 }
 
 fn fake(state: State) -> Fake {
@@ -177,4 +190,22 @@ fn private_keys_are_not_shown() {
     for secret in ["THE KEY", "VEhFIEtFWQ"] {
         assert!(!text.contains(secret), "{text}");
     }
+}
+
+#[test]
+fn recent_requests_are_told_by_id_and_without_secrets() {
+    let process = fake(State::Live);
+    let told = |target: &str| {
+        let reply = answer(&process, "GET", target);
+        assert_eq!(reply.status, 200);
+        let text = String::from_utf8(reply.body.to_vec()).unwrap();
+        assert!(!text.contains("secret"), "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()["requests"].clone()
+    };
+    assert_eq!(told("/recent_requests").as_array().unwrap().len(), 2);
+    let two = told("/recent_requests?id=two");
+    assert_eq!(two[0]["path"], "/reviews");
+    assert_eq!(two[0]["headers"], json!([["end-user", "jason"]]));
+    assert_eq!(two[0]["hidden"], json!(["Cookie"]));
+    assert_eq!(told("/recent_requests?id=three"), json!([]));
 }

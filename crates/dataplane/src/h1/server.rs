@@ -212,7 +212,7 @@ impl Server {
             view: &view,
             manager: &manager,
             client: &self.client,
-            original: self.connection.original,
+            connection: &self.connection,
             framing,
         };
         let ending = run.request(&mut record, &mut down, &mut self.alarm).await;

@@ -35,7 +35,7 @@ pub async fn run(shared: &Rc<Shared>, head: &http::request::Parts, mut down: Dow
         view: &view,
         manager: &manager,
         client: &shared.client,
-        original: shared.origin.original,
+        connection: &shared.origin,
         framing,
     };
     match run.request(&mut record, &mut down, &mut Alarm::default()).await {
