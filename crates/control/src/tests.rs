@@ -47,8 +47,8 @@ impl SecretAccess for ByName {
     fn may_read_secrets<'a>(
         &'a self,
         identity: &'a SpiffeId,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        Box::pin(async move { &*identity.namespace == "istio-system" })
+    ) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>> {
+        Box::pin(async move { Ok(&*identity.namespace == "istio-system") })
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) trait SecretAccess: Send + Sync {
     fn may_read_secrets<'a>(
         &'a self,
         identity: &'a SpiffeId,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>>;
 }
 
 /// Asks the cluster, by TokenReview and SubjectAccessReview.
@@ -37,19 +37,16 @@ impl TokenAuthenticator for ClusterTokens {
 }
 
 impl SecretAccess for ClusterTokens {
-    /// Those who may list the Secrets of their own namespace; when it cannot be told, nobody.
+    /// Those who may list the Secrets of their own namespace. An error means that it cannot be told.
     fn may_read_secrets<'a>(
         &'a self,
         identity: &'a SpiffeId,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>> {
         Box::pin(async move {
             let namespace = &*identity.namespace;
             let account = (namespace, &*identity.service_account);
             let allowed = self.client.may_list(account, &Resource::SECRET, namespace).await;
-            allowed.unwrap_or_else(|error| {
-                tracing::warn!(%error, %identity, "no credentials are sent");
-                false
-            })
+            allowed.map_err(|error| format!("whether {identity} may list Secrets: {error}"))
         })
     }
 }

@@ -54,7 +54,7 @@ async fn converse<D: Dialect>(
         found = worlds.wait_for(Option::is_some) => drop(found.map_err(|_| leaving())?),
         _ = stop.wait_for(|s| *s) => return Err(leaving()),
     }
-    let credentials = credentials(shared, &caller, &proxy).await;
+    let credentials = credentials(shared, &caller, &proxy).await?;
     let page = shared.book.open(&proxy, &metadata, D::NAME);
     shared.gauge_connections();
     let mut talk = Talk::<D> {
@@ -129,16 +129,21 @@ fn admit<R>(
 }
 
 /// Gateways get credentials, if the cluster would let their account read them. A caller that nobody
-/// has vouched for gets none.
-async fn credentials(shared: &Shared, caller: &Caller, proxy: &Proxy) -> Credentials {
+/// has vouched for gets none. While the cluster cannot be asked the proxy goes on with what it has.
+async fn credentials(
+    shared: &Shared,
+    caller: &Caller,
+    proxy: &Proxy,
+) -> Result<Credentials, Status> {
     match caller {
         Caller::Known(identity) if proxy.kind == ProxyKind::Router => {
             match shared.access.may_read_secrets(identity).await {
-                true => Credentials::OfNamespace,
-                false => Credentials::None,
+                Ok(true) => Ok(Credentials::OfNamespace),
+                Ok(false) => Ok(Credentials::None),
+                Err(why) => Err(Status::unavailable(why)),
             }
         }
-        _ => Credentials::None,
+        _ => Ok(Credentials::None),
     }
 }
 

@@ -4,7 +4,8 @@
 //!
 //! - add: clusters, endpoints and secrets, at once.
 //! - switch: a listener or route, once the client has every cluster that it uses.
-//! - remove: a cluster, its endpoints or a route, once nothing that the client may be running uses it.
+//! - remove: a cluster, its endpoints or a route, once nothing that the client may be running uses it;
+//!   a secret that is named and not there, at once.
 
 use super::watch::{Told, Watch};
 use super::{Desired, Encoded, Push};
@@ -127,9 +128,15 @@ impl View<'_> {
             let absent = watch.names().filter(|n| gone(n) && watch.lacks_absence(n));
             let names: HashSet<&Str> = held.chain(absent).collect();
             let keys = names.into_iter().map(|n| ResourceKey { kind: *kind, name: n.clone() });
-            list.extend(keys.filter(|key| users.allow_removal_of(key)));
+            list.extend(keys.filter(|k| users.allow_removal_of(k) || self.is_withdrawn(k)));
         }
         list
+    }
+
+    /// A secret that there is not, though what the client is to hold names it: who may not have it
+    /// (any more) is told so at once, and who waits for it waits no longer.
+    fn is_withdrawn(&self, key: &ResourceKey) -> bool {
+        key.kind == Kind::Secret && self.desired.values().any(|e| e.needs.contains(key))
     }
 
     /// All that the client may be running refers to.

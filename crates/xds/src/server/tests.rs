@@ -187,6 +187,35 @@ fn one_push_of_a_kind_is_under_way_at_a_time_and_stale_answers_are_told_apart() 
     assert_eq!(said(&session.poll().unwrap()), "Cluster +a");
 }
 
+/// Listener `l` that names certificate `s`, which may be there.
+fn with_secret(there: bool) -> Arc<Desired> {
+    let secret = key(Kind::Secret, "s");
+    let mut desired = Desired::new();
+    desired.insert(key(Kind::Listener, "l"), encoded(1, std::slice::from_ref(&secret)));
+    if there {
+        desired.insert(secret, encoded(7, &[]));
+    }
+    Arc::new(desired)
+}
+
+#[test]
+fn a_secret_that_is_named_and_not_there_is_said_to_be_absent() {
+    let mut session = Session::new(Dialect::Delta);
+    session.set_desired(with_secret(false));
+    session.receive(ask(Kind::Listener, &[]));
+    assert_eq!(drain(&mut session), ["Listener +l"]);
+    session.receive(ask(Kind::Secret, &["s"]));
+    assert_eq!(drain(&mut session), ["Secret -s"], "else its listener is waited for");
+    session.set_desired(with_secret(true));
+    assert_eq!(drain(&mut session), ["Secret +s"]);
+    session.set_desired(with_secret(false));
+    assert_eq!(drain(&mut session), ["Secret -s"], "who may not have it any more");
+    session.set_desired(with_secret(true));
+    assert_eq!(drain(&mut session), ["Secret +s"]);
+    session.set_desired(Arc::default());
+    assert_eq!(drain(&mut session), ["Listener -l", "Secret -s"], "not before its last user");
+}
+
 #[test]
 fn what_is_not_there_is_said_once_and_sent_when_it_comes() {
     let mut session = connected(world(&[("a", 1)], 1, &["a"]));
