@@ -2,6 +2,7 @@
 //! user would, and taken down again whatever happens.
 
 pub mod api;
+pub mod authority;
 pub mod flips;
 pub mod load;
 pub mod machine;
