@@ -37,6 +37,11 @@ pub(super) fn expanded<'a>(
         };
         for (at, own) in delegate.spec.http.iter().enumerate() {
             let path = format!("spec.http[{at}]");
+            if own.delegate.is_some() {
+                let say = "a delegate delegates on, which is not possible; the rule is left out";
+                b.say(&delegate.object, Finding::error(format!("{path}.delegate"), say));
+                continue;
+            }
             match merged(http, own) {
                 Some(http) => {
                     let (item, http) = (Cow::Owned(delegate.clone()), Cow::Owned(http));
