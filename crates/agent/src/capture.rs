@@ -2,7 +2,7 @@
 
 use crate::flags::Flags;
 use net::capture::{Blocks, CaptureSpec, Exempt, Ports};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// The mark on the proxy's own sockets where there is only one user.
 pub const MARK: u32 = 1337;
@@ -25,14 +25,15 @@ pub fn own_traffic(uid_map: &str) -> Exempt {
     }
 }
 
-/// Reads the flags; `name_servers` are those of resolv.conf.
+/// Reads the flags; `dns` is what the environment says of DNS, `name_servers` are those of resolv.conf.
 pub fn specification(
     flags: &Flags,
     exempt: Exempt,
+    dns: bool,
     name_servers: &[IpAddr],
 ) -> Result<CaptureSpec, CaptureError> {
     let d = CaptureSpec::default();
-    let dns = flags.is_set("redirect-dns") || flags.is_set("capture-all-dns");
+    let dns = dns || flags.is_set("redirect-dns") || flags.is_set("capture-all-dns");
     let all_dns = flags.is_set("capture-all-dns");
     let exempt = match (exempt, flags.get(&["u", "proxy-uid"])) {
         (Exempt::Owner { groups, .. }, Some(users)) => {
@@ -123,16 +124,6 @@ fn refuse(flag: &'static str, value: &str, why: &'static str) -> CaptureError {
     CaptureError::Flag { flag, value: value.to_owned(), why }
 }
 
-/// The name servers that resolv.conf lists.
-pub fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
-    let servers = resolv_conf.lines().filter_map(|l| l.trim().strip_prefix("nameserver"));
-    let mut found: Vec<IpAddr> = servers.filter_map(|s| s.trim().parse().ok()).collect();
-    if found.is_empty() {
-        found.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,7 +131,7 @@ mod tests {
     fn spec(args: &str) -> Result<CaptureSpec, CaptureError> {
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
         let owner = Exempt::Owner { users: vec![1337], groups: vec![1337] };
-        specification(&Flags::parse(&args), owner, &[])
+        specification(&Flags::parse(&args), owner, false, &[])
     }
 
     #[test]
@@ -172,12 +163,5 @@ mod tests {
         assert_eq!(own_traffic("         0       1000          1\n"), Exempt::Mark(MARK));
         assert!(matches!(own_traffic("0 0 4294967295\n"), Exempt::Owner { .. }));
         assert!(matches!(own_traffic("0 1000 1\n1 100000 65536\n"), Exempt::Owner { .. }));
-    }
-
-    #[test]
-    fn name_servers_of_resolv_conf() {
-        let found = name_servers("search a b\nnameserver 10.96.0.10\nnameserver fd00::1\n");
-        assert_eq!(found.len(), 2);
-        assert_eq!(name_servers("").len(), 1);
     }
 }

@@ -2,11 +2,13 @@
 //! `request GET /path`. Every other command line is not the agent's.
 
 use crate::capture;
+use crate::dns::ResolvConf;
 use crate::fetch;
 use crate::flags::Flags;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
+use net::capture::Exempt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -46,9 +48,18 @@ fn capture_traffic(flags: &Flags) -> Result<(), String> {
     let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let exempt = capture::own_traffic(&uid_map);
-    let spec = capture::specification(flags, exempt, &capture::name_servers(&resolv));
+    let servers = ResolvConf::parse(&resolv).servers;
+    let dns = captures_dns(&exempt, &|name| std::env::var(name).unwrap_or_default());
+    let spec = capture::specification(flags, exempt, dns, &servers);
     net::capture::apply(&spec.map_err(|e| e.to_string())?)
         .map_err(|e| format!("the pod's traffic cannot be captured: {e}"))
+}
+
+/// Real Envoy's own resolver does not mark its queries: told apart by mark alone, they would be answered
+/// with the mesh's addresses.
+fn captures_dns(exempt: &Exempt, env: &dyn Fn(&str) -> String) -> bool {
+    let unmarked = matches!(exempt, Exempt::Mark(_)) && env("LATEEN_DATA_PLANE") == "envoy";
+    env("ISTIO_META_DNS_CAPTURE") == "true" && !unmarked
 }
 
 /// Until the proxy is ready: what holds an application back.

@@ -1,5 +1,6 @@
 //! Connections of the agent's own: exempt from capture, bounded in time.
 
+use crate::dns::Own;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -21,7 +22,7 @@ impl Dial {
         let attempt = async {
             let mut last =
                 io::Error::new(io::ErrorKind::NotFound, format!("{authority}: no address"));
-            for address in tokio::net::lookup_host(authority).await? {
+            for address in self.look_up(authority).await? {
                 match self.connect(address, None).await {
                     Ok(stream) => return Ok(stream),
                     Err(e) => last = e,
@@ -30,6 +31,24 @@ impl Dial {
             Err(last)
         };
         within(timeout, attempt).await
+    }
+
+    /// Connects to an address.
+    pub async fn to(&self, address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        within(timeout, self.connect(address, None)).await
+    }
+
+    async fn look_up(&self, authority: &str) -> io::Result<Vec<SocketAddr>> {
+        let Some(mark) = self.mark else {
+            return Ok(tokio::net::lookup_host(authority).await?.collect());
+        };
+        let split = authority.rsplit_once(':').and_then(|(h, p)| Some((h, p.parse().ok()?)));
+        let (host, port): (&str, u16) = split.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{authority}: no port"))
+        })?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let own = move || Own::new(mark).look_up(&host, port);
+        tokio::task::spawn_blocking(own).await.map_err(io::Error::other)?
     }
 
     /// Connects to the application in our own pod as the node would.

@@ -37,6 +37,8 @@ pub struct Source {
     pub node: Node,
     /// What runs whatever the control plane says.
     pub fixed: ir::Config,
+    /// Ask for the table of names, too.
+    pub names: bool,
 }
 
 /// What a stream brings.
@@ -82,16 +84,17 @@ const CONNECT: Duration = Duration::from_secs(10);
 const GOOD: Duration = Duration::from_secs(10);
 
 /// Follows the mesh's control plane for ever; `heed` takes what comes.
-pub async fn follow(authority: Authority, node: Node, heed: impl FnMut(News)) {
+pub async fn follow(authority: Authority, node: Node, names: bool, heed: impl FnMut(News)) {
     let control_plane = ControlPlane::Mesh(authority);
     let (dialect, fixed) = (Dialect::Delta, ir::Config::default());
-    follow_source(Source { control_plane, dialect, node, fixed }, heed).await;
+    follow_source(Source { control_plane, dialect, node, fixed, names }, heed).await;
 }
 
 /// Follows a control plane for ever; `heed` takes what comes.
 pub async fn follow_source(source: Source, mut heed: impl FnMut(News)) {
     let assembler = Assembler::new(&source.fixed, PATIENCE);
-    let mut session = Session::new(source.dialect, &source.node, assembler);
+    let session = Session::new(source.dialect, &source.node, assembler);
+    let mut session = if source.names { session.with_names() } else { session };
     let clock = Clock(std::time::Instant::now());
     let mut failures = 0;
     loop {

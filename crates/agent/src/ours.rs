@@ -2,13 +2,14 @@
 //! metrics port prints.
 
 use crate::discovery::{self, News};
+use crate::dns::{Names, Own};
 use crate::node::Role;
 use crate::run::{DataPlane, Setting, listen};
 use crate::secrets::Secrets;
 use crate::status::{Readiness, Scrape};
 use base::Level;
 use dataplane::admin::{self, Process, State};
-use dataplane::{Drain, Options, Proxy};
+use dataplane::{Drain, Options, Proxy, Resolver};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ struct Ours {
     /// What the control plane said, and what runs: that with our own secrets.
     config: Mutex<(ir::Config, Arc<ir::Config>)>,
     secrets: Secrets,
+    names: Option<Names>,
     /// All that the control plane refers to has come.
     complete: AtomicBool,
     node: Value,
@@ -50,13 +52,19 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
     };
     let node = &setting.node;
     let known_as = dataplane::Node::from_json(&node.id, &node.metadata);
-    let options =
-        Options { workers, mark: setting.dial.mark, node: Some(known_as), ..Options::default() };
+    let options = Options {
+        workers,
+        mark: setting.dial.mark,
+        node: Some(known_as),
+        resolver: resolver(setting.dial.mark),
+        ..Options::default()
+    };
     let proxy = Proxy::start(options).map_err(|e| format!("the data plane does not start: {e}"))?;
     let ours = Arc::new(Ours {
         proxy,
         config: Mutex::default(),
         secrets: Secrets::new(setting.identity.clone()),
+        names: setting.names.clone(),
         complete: AtomicBool::new(false),
         node: json!({"id": node.id, "cluster": node.cluster, "metadata": node.metadata}),
         began: Instant::now(),
@@ -82,14 +90,34 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
     tokio::spawn(Ours::renew(ours.clone()));
     let heeding = ours.clone();
     let authority = setting.authority.clone();
-    tokio::spawn(discovery::follow(authority, node, move |news| heeding.heed(news)));
+    let with_names = setting.names.is_some();
+    let heed = move |news| heeding.heed(news);
+    tokio::spawn(discovery::follow(authority, node, with_names, heed));
     Ok(Handle(ours))
+}
+
+/// Where queries are told apart by mark the system's resolver cannot be used.
+fn resolver(mark: Option<u32>) -> Resolver {
+    match mark {
+        None => Resolver::default(),
+        Some(mark) => {
+            let own = Own::new(mark);
+            Resolver::new(move |name, port| own.look_up(name, port))
+        }
+    }
 }
 
 impl Ours {
     fn heed(&self, news: News) {
         match news {
-            News::Config(config) => self.publish(Some(config)),
+            News::Config(config) => {
+                let table = config.names.clone();
+                self.publish(Some(config));
+                // What names lead to is listened for by now.
+                if let Some((names, table)) = self.names.as_ref().zip(table) {
+                    names.set(&table);
+                }
+            }
             News::Complete => {
                 self.complete.store(true, Ordering::Relaxed);
                 self.ready_if_complete();

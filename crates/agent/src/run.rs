@@ -3,6 +3,7 @@
 
 use crate::capture::{MARK, own_traffic};
 use crate::dial::Dial;
+use crate::dns::{self, Names, ResolvConf, Upstream};
 use crate::flags::Flags;
 use crate::identity::{Authority, Identity};
 use crate::node::{Node, Role, Sources};
@@ -24,6 +25,7 @@ const LABELS: &str = "/etc/istio/pod/labels";
 const ANNOTATIONS: &str = "/etc/istio/pod/annotations";
 const AGENT_PORT: u16 = 15020;
 const READY_PORT: u16 = 15021;
+const DNS_PORT: u16 = 15053;
 /// Istio's `terminationDrainDuration`.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -36,6 +38,8 @@ pub(crate) struct Setting {
     pub identity: Identity,
     pub dial: Dial,
     pub concurrency: Option<u32>,
+    /// What the application's DNS answers, where its queries come here.
+    pub names: Option<Names>,
     pub log_level: String,
     pub readiness: watch::Sender<Readiness>,
     /// Turns true when the proxy is to end.
@@ -71,6 +75,9 @@ async fn live(role: Role, flags: &Flags) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let mut quit = setting.quit.subscribe();
+    if let Some(names) = &setting.names {
+        serve_names(&setting, names).await?;
+    }
     tokio::spawn(setting.authority.clone().keep(setting.identity.clone(), |credential| {
         tracing::info!(serial = credential.facts.serial, "the workload has a certificate");
     }));
@@ -95,6 +102,15 @@ async fn live(role: Role, flags: &Flags) -> Result<(), String> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// The DNS proxy; names that it does not know are asked for where the pod's resolver would ask.
+async fn serve_names(setting: &Setting, names: &Names) -> Result<(), String> {
+    let servers = ResolvConf::read().addresses();
+    let parallel = std::env::var("DNS_FORWARD_PARALLEL").is_ok_and(|v| v == "true");
+    let upstream = Upstream { servers, parallel, dial: setting.dial };
+    let started = dns::start(names, upstream, DNS_PORT).await;
+    started.map(drop).map_err(|e| format!("port {DNS_PORT}: {e}"))
 }
 
 fn drain_time(metadata: &Value) -> Duration {
@@ -131,9 +147,16 @@ fn setting(role: Role, flags: &Flags) -> Result<Setting, String> {
         ),
         dial,
     };
+    let captured = role == Role::Sidecar && node.metadata["DNS_CAPTURE"] == "true";
+    let names = captured.then(|| {
+        let search = ResolvConf::read().search;
+        let namespace = node.metadata["NAMESPACE"].as_str().unwrap_or_default();
+        Names::new(namespace, search.first().map_or("", String::as_str))
+    });
     let concurrency = flags.get(&["concurrency"]).and_then(|c| c.parse().ok());
     Ok(Setting {
         role,
+        names,
         concurrency: concurrency.filter(|c| *c > 0),
         log_level: flags.get(&["proxyLogLevel"]).unwrap_or("warning").to_owned(),
         node,
@@ -158,6 +181,7 @@ async fn open_doors(setting: &Setting, metrics: Scrape) -> Result<(), String> {
         probes,
         proxy_metrics: metrics,
         application,
+        names: setting.names.clone(),
         dial: setting.dial,
         quit: setting.quit.clone(),
     };

@@ -4,6 +4,7 @@
 mod probe;
 
 use crate::dial::Dial;
+use crate::dns::Names;
 use crate::fetch;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ir::Resource;
 pub use probe::Probes;
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -42,6 +44,7 @@ pub struct Status {
     pub probes: Probes,
     pub proxy_metrics: Scrape,
     pub application: Option<Application>,
+    pub names: Option<Names>,
     pub dial: Dial,
     /// Turned true by `POST /quitquitquit` and `POST /drain`.
     pub quit: watch::Sender<bool>,
@@ -115,6 +118,7 @@ impl Status {
         match path {
             "/healthz/ready" => self.ready(),
             "/stats/prometheus" | "/metrics" => text(200, self.metrics().await),
+            "/debug/ndsz" => self.names(),
             "/quitquitquit" | "/drain" => self.quit(peer, request.method(), path),
             _ if path.starts_with("/app-health/") => match self.probes.run(path).await {
                 Some(status) => text(status, ""),
@@ -129,6 +133,19 @@ impl Status {
             Readiness::Ready => text(200, ""),
             Readiness::Waiting(what) => text(503, format!("not ready: {what}\n")),
             Readiness::Draining => text(503, "not ready: draining\n"),
+        }
+    }
+
+    /// What DNS answers, as Istio's agent shows it.
+    fn names(&self) -> Response<Full<Bytes>> {
+        match self.names.as_ref().map(Names::get) {
+            None => text(404, "DNS is not captured in this pod\n"),
+            Some(None) => text(503, "the control plane has not told names yet\n"),
+            Some(Some(directory)) => {
+                let names = Resource::Names(directory.table().clone());
+                let json = xds::to_json(&xds::type_url_of(names.key().kind), &xds::encode(&names));
+                text(200, json.unwrap_or_default().to_string())
+            }
         }
     }
 
@@ -147,6 +164,7 @@ impl Status {
     /// The proxy's metrics and then the application's, whose failure is not ours.
     async fn metrics(&self) -> String {
         let mut page = (self.proxy_metrics)().await;
+        page.extend(self.names.as_ref().map(Names::metrics));
         let Some(application) = &self.application else { return page };
         match tokio::time::timeout(SCRAPE, self.scrape(application)).await {
             Ok(Ok(own)) => {

@@ -3,6 +3,7 @@
 use crate::WorkloadEntry;
 use base::Labels;
 use serde::Deserialize;
+use std::net::IpAddr;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -16,6 +17,17 @@ pub struct ServiceEntry {
     pub workload_selector: Option<WorkloadSelector>,
     pub export_to: Vec<String>,
     pub subject_alt_names: Vec<String>,
+    /// Not of the spec but of `status.addresses`: what the control plane gave to hosts without addresses.
+    #[serde(skip)]
+    pub allocated: Vec<Allocated>,
+}
+
+/// The automatic address of one host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Allocated {
+    pub value: IpAddr,
+    #[serde(default)]
+    pub host: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -3,9 +3,9 @@
 use crate::build::Build;
 use crate::endpoints::Assignment;
 use crate::memo::{Memo, Pool};
-use crate::{Proxy, ProxyKind, gateway, inbound, outbound};
+use crate::{Dns, Proxy, ProxyKind, gateway, inbound, outbound};
 use base::{Finding, Host, Labels, Origin, OriginTable};
-use ir::{Cluster, Config, Listener, RouteConfig, Str};
+use ir::{Cluster, Config, Listener, NameTable, RouteConfig, Str};
 use registry::{Resolution, Service, Snapshot};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -68,6 +68,8 @@ pub(crate) struct Part {
     pub clusters: Vec<Arc<Cluster>>,
     pub assignments: Vec<Arc<Assignment>>,
     pub routes: Vec<Arc<RouteConfig>>,
+    /// What the proxy's DNS answers, where it asks for that.
+    pub names: Option<Arc<NameTable>>,
     pub hosts: Arc<[Host]>,
     pub served: Arc<[Str]>,
     pub findings: Vec<Finding>,
@@ -85,6 +87,7 @@ struct OutboundKey {
     place: (registry::Locality, String),
     stock_envoy: bool,
     http10: bool,
+    dns: Dns,
     families: (bool, bool),
 }
 
@@ -146,6 +149,7 @@ impl Compiler {
             clusters,
             endpoints,
             secrets: Vec::new(),
+            names: outer.names.clone(),
         };
         Compiled {
             config,
@@ -241,6 +245,7 @@ impl OutboundKey {
             place: if by_place { place() } else { Default::default() },
             stock_envoy: proxy.stock_envoy,
             http10: proxy.http10,
+            dns: proxy.dns,
             families: (
                 proxy.ips.iter().any(|ip| ip.is_ipv4()),
                 proxy.ips.iter().any(|ip| ip.is_ipv6()),

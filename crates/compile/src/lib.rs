@@ -16,6 +16,7 @@ mod inbound;
 mod locality;
 mod log;
 mod memo;
+mod name_table;
 mod names;
 mod outbound;
 mod proxy;
@@ -24,4 +25,4 @@ mod scope;
 mod unsupported;
 
 pub use compiler::{Compiled, Compiler, Dependencies, Missing, compile};
-pub use proxy::{InvalidNode, Proxy, ProxyKind};
+pub use proxy::{Dns, InvalidNode, Proxy, ProxyKind};

@@ -12,7 +12,7 @@ use crate::cluster::{self, Clusters, TcpOptions};
 use crate::compiler::Part;
 use crate::http::{Side, manager, tcp_filters};
 use crate::scope::Scope;
-use crate::{log, names, unsupported};
+use crate::{log, name_table, names, unsupported};
 use api::OutboundMode;
 use base::OriginId;
 use ir::{
@@ -45,6 +45,7 @@ pub(crate) fn compile(b: &mut Build<'_>) -> Part {
         clusters: clusters.list,
         assignments: clusters.assignments,
         routes,
+        names: name_table::of(b, &scope).map(Arc::new),
         hosts: scope.services().map(|s| s.host.clone()).collect(),
         ..Part::default()
     }

@@ -1,7 +1,7 @@
 //! The proxy that configuration is for, as its discovery node describes it.
 
 use base::Labels;
-use registry::Locality;
+use registry::{Locality, Service};
 use serde_json::Value;
 use std::net::IpAddr;
 
@@ -32,8 +32,32 @@ pub struct Proxy {
     pub http10: bool,
     /// Connections are not captured (`INTERCEPTION_MODE: NONE`).
     pub uncaptured: bool,
+    pub dns: Dns,
     /// Binding to ports below 1024 is not possible.
     pub unprivileged: bool,
+}
+
+/// What the proxy does about its application's DNS queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dns {
+    /// They are none of its business.
+    #[default]
+    Elsewhere,
+    /// It answers them for the hosts that it knows (`DNS_CAPTURE`).
+    Captured,
+    /// Also for ServiceEntries that got no address from the control plane: they get one that is made
+    /// of their host (`DNS_AUTO_ALLOCATE`).
+    Allocated,
+}
+
+impl Dns {
+    fn of(metadata: &Value) -> Dns {
+        match (flag(metadata, "DNS_CAPTURE"), flag(metadata, "DNS_AUTO_ALLOCATE")) {
+            (false, _) => Dns::Elsewhere,
+            (true, false) => Dns::Captured,
+            (true, true) => Dns::Allocated,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +99,7 @@ impl Proxy {
             stock_envoy: flag(metadata, "STOCK_ENVOY"),
             http10: flag(metadata, "HTTP10"),
             uncaptured: text(metadata, "INTERCEPTION_MODE") == Some("NONE"),
+            dns: Dns::of(metadata),
             unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
         })
     }
@@ -107,6 +132,20 @@ impl Proxy {
             (false, _) => None,
             (true, IpAddr::V4(_)) => Some(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
             (true, IpAddr::V6(_)) => Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+        }
+    }
+
+    /// Where its clients find a service: the service's own addresses, else the automatic ones, where
+    /// names lead to them.
+    pub(crate) fn addresses(&self, service: &Service) -> Vec<(IpAddr, u8)> {
+        let whole = |ips: &[IpAddr]| {
+            ips.iter().map(|ip| (*ip, if ip.is_ipv4() { 32 } else { 128 })).collect()
+        };
+        match self.dns {
+            _ if !service.addresses.is_empty() => service.addresses.clone(),
+            Dns::Elsewhere => Vec::new(),
+            Dns::Allocated if service.automatic.is_empty() => whole(&service.likely),
+            Dns::Captured | Dns::Allocated => whole(&service.automatic),
         }
     }
 

@@ -81,6 +81,10 @@ impl Ads {
         self.0.book.config_dump(proxy)
     }
 
+    pub fn names(&self, proxy: &str) -> Option<Value> {
+        self.0.book.names(proxy)
+    }
+
     /// What every connected proxy serves, for the status of objects.
     pub fn standings(&self) -> Vec<Applied> {
         self.0.book.standings()

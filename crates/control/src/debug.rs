@@ -19,12 +19,13 @@ pub(crate) struct Debug {
     pub namespace: Arc<str>,
 }
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/debug/syncz",
     "/debug/configz",
     "/debug/endpointz",
     "/debug/registryz",
     "/debug/config_dump?proxyID=<pod>.<namespace>",
+    "/debug/ndsz?proxyID=<pod>.<namespace>",
     "/debug/connections",
     "/debug/mesh",
     "/debug/list",
@@ -50,9 +51,13 @@ impl Debug {
             "/debug/endpointz" => endpointz(&world),
             "/debug/registryz" => registryz(&world),
             "/debug/mesh" => world.facts.mesh.clone(),
-            "/debug/config_dump" => {
+            page @ ("/debug/config_dump" | "/debug/ndsz") => {
                 let id = query(request, "proxyID").unwrap_or_default();
-                match self.ads.config_dump(&id) {
+                let found = match page {
+                    "/debug/ndsz" => self.ads.names(&id),
+                    _ => self.ads.config_dump(&id),
+                };
+                match found {
                     Some(dump) => dump,
                     None => {
                         return reply(

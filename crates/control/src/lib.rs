@@ -2,6 +2,7 @@
 //! tells each proxy what follows from them, `discovery` and `http` are the doors, `roots` the trust
 //! behind them, `webhook` what the cluster's API asks, `status` what users read on their objects.
 
+mod addresses;
 mod ads;
 mod credentials;
 mod debounce;

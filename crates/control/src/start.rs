@@ -8,7 +8,7 @@ use crate::listen::{self, Serve};
 use crate::metrics::Metrics;
 use crate::tokens::ClusterTokens;
 use crate::world::{self, Loader, World};
-use crate::{Options, roots, status};
+use crate::{Options, addresses, roots, status};
 use ca::{RootError, SelfSigned, Signer, TokenAuthenticator};
 use k8s::Client;
 use std::future::Future;
@@ -60,6 +60,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     let root_pem = root.root_pem().to_owned();
     background.spawn(roots::distribute(client.clone(), root_pem.clone(), worlds.clone()));
     background.spawn(roots::patch_webhooks(client.clone(), options.clone(), root_pem));
+    background.spawn(addresses::write(client.clone(), worlds.clone()));
     background.spawn(status::write(client, worlds.clone(), ads.clone()));
 
     let doors = Doors { options, root, tokens, serving, worlds, ads, metrics, stop: stopped };

@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use api::Kind;
 use base::{Env, Finding, ObjectRef};
 use k8s::{Change, Resource};
-use registry::{Snapshot, Store};
+use registry::{Allocation, Services, Snapshot, Store};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct World {
     pub facts: Arc<Facts>,
     /// What could not be read, by object.
     pub findings: Arc<HashMap<ObjectRef, Vec<Finding>>>,
+    /// Addresses that are to be written into ServiceEntries.
+    pub allocations: Arc<[Allocation]>,
 }
 
 /// Objects beside the registry's.
@@ -113,6 +115,9 @@ pub(crate) struct Loader {
     findings: Arc<HashMap<ObjectRef, Vec<Finding>>>,
     missing: HashSet<Resource>,
     sequence: u64,
+    allocations: Arc<[Allocation]>,
+    /// Of which `allocations` was made.
+    services: Option<Arc<Services>>,
 }
 
 impl Loader {
@@ -125,6 +130,8 @@ impl Loader {
             findings: Arc::default(),
             missing: expected.iter().copied().collect(),
             sequence: 0,
+            allocations: Arc::default(),
+            services: None,
         }
     }
 
@@ -134,11 +141,17 @@ impl Loader {
 
     pub fn world(&mut self) -> World {
         self.sequence += 1;
+        let snapshot = self.store.snapshot();
+        if !self.services.as_ref().is_some_and(|last| Arc::ptr_eq(last, &snapshot.services)) {
+            self.allocations = self.store.allocations().into();
+            self.services = Some(snapshot.services.clone());
+        }
         World {
             sequence: self.sequence,
-            snapshot: self.store.snapshot(),
+            snapshot,
             facts: self.facts.clone(),
             findings: self.findings.clone(),
+            allocations: self.allocations.clone(),
         }
     }
 

@@ -60,7 +60,8 @@ fn service<'a>(world: &'a Snapshot, name: &str, namespace: &str) -> Option<&'a S
 
 /// Its virtual address; of one without, that of an endpoint.
 fn address(world: &Snapshot, service: &Service) -> Option<IpAddr> {
-    let own = service.addresses.first().map(|(ip, _)| *ip);
+    let given = service.addresses.iter().map(|(ip, _)| *ip);
+    let own = given.chain(service.automatic.iter().copied()).next();
     own.or_else(|| {
         let endpoints = world.endpoints.get(&service.key())?;
         endpoints.instances.iter().find_map(|i| match &i.address {

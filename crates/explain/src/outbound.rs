@@ -77,6 +77,7 @@ fn proxy(world: &Snapshot, client: &Client) -> Proxy {
         http10: false,
         uncaptured: false,
         unprivileged: false,
+        dns: compile::Dns::Captured,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::Context;
 use crate::env::{default_container, owner, proxy_env};
 use crate::merge;
 use crate::pod::{INIT, PROXY, STATUS, annotation, list_mut, map_mut, name};
-use crate::settings::{Settings, Template, canonical};
+use crate::settings::{DNS_CAPTURE, Settings, Template, canonical};
 use serde_json::{Map, Value, json};
 
 /// The user and group under which the proxy runs, whose traffic is not captured.
@@ -149,9 +149,11 @@ fn init_container(ctx: &Context, s: &Settings) -> Value {
             "runAsUser": 0,
         },
     });
-    let metadata = &s.proxy_config["proxyMetadata"];
-    if metadata["ISTIO_META_DNS_CAPTURE"] == "true" {
-        container["env"] = json!([{"name": "ISTIO_META_DNS_CAPTURE", "value": "true"}]);
+    if s.captures_dns() {
+        let data_plane = json!({"name": "LATEEN_DATA_PLANE", "value": s.data_plane});
+        let own = (s.data_plane != "lateen").then_some(data_plane);
+        let env = std::iter::once(json!({"name": DNS_CAPTURE, "value": "true"})).chain(own);
+        container["env"] = env.collect();
     }
     if let Some(policy) = &ctx.values.pull_policy {
         container["imagePullPolicy"] = policy.as_str().into();

@@ -1,7 +1,7 @@
 //! The environment of the proxy container: the contract between injection and agent, under Istio's names.
 
 use crate::pod::{annotation, app_containers, containers, name};
-use crate::settings::{self, Settings};
+use crate::settings::{self, DNS_CAPTURE, Settings};
 use crate::{Context, Owner};
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,13 @@ pub(crate) fn proxy_env(
     if settings.data_plane != "lateen" {
         set("LATEEN_DATA_PLANE", settings.data_plane.clone());
     }
+    if settings.captures_dns() {
+        set(DNS_CAPTURE, "true".to_owned());
+    }
     for (key, value) in settings.proxy_config["proxyMetadata"].as_object().into_iter().flatten() {
+        if key == DNS_CAPTURE && settings.captures_dns() {
+            continue;
+        }
         set(key, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     }
     env

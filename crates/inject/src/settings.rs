@@ -50,6 +50,18 @@ pub(crate) struct Capture {
     pub virtual_interfaces: String,
 }
 
+/// Whether the application's DNS queries go through the proxy: `"false"` says that they do not.
+pub(crate) const DNS_CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
+
+impl Settings {
+    /// On wherever traffic is captured.
+    pub fn captures_dns(&self) -> bool {
+        let written = &self.proxy_config["proxyMetadata"][DNS_CAPTURE];
+        let off = written == "false" || *written == Value::Bool(false);
+        self.template == Template::Sidecar && self.capture.mode != "NONE" && !off
+    }
+}
+
 pub(crate) fn read(pod: &Value, ctx: &Context) -> Result<Settings, Vec<Finding>> {
     let mut reader = Reader { pod, findings: Vec::new() };
     let proxy_config = reader.proxy_config(ctx);

@@ -1,6 +1,6 @@
 //! Resources by type and name, as discovery subscribes to them; and the outcome of looking one up.
 
-use crate::{Cluster, Endpoints, Listener, RouteConfig, Secret, Str};
+use crate::{Cluster, Endpoints, Listener, NameTable, RouteConfig, Secret, Str};
 use std::sync::Arc;
 
 /// The discovery types whose resources are `ir` nodes.
@@ -11,12 +11,14 @@ pub enum Kind {
     Listener,
     Route,
     Secret,
+    /// What DNS answers: one resource, without a name.
+    Names,
 }
 
 impl Kind {
     /// In the order in which changes are pushed: what is referred to comes before what refers to it.
-    pub const ALL: [Kind; 5] =
-        [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route, Kind::Secret];
+    pub const ALL: [Kind; 6] =
+        [Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route, Kind::Secret, Kind::Names];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +40,7 @@ pub enum Resource {
     Listener(Arc<Listener>),
     Route(Arc<RouteConfig>),
     Secret(Arc<Secret>),
+    Names(Arc<NameTable>),
 }
 
 impl Resource {
@@ -48,6 +51,7 @@ impl Resource {
             Resource::Listener(r) => ResourceKey::new(Kind::Listener, r.name.clone()),
             Resource::Route(r) => ResourceKey::new(Kind::Route, r.name.clone()),
             Resource::Secret(r) => ResourceKey::new(Kind::Secret, r.name.clone()),
+            Resource::Names(_) => ResourceKey::new(Kind::Names, ""),
         }
     }
 }
@@ -60,6 +64,8 @@ pub struct Config {
     pub routes: Vec<Arc<RouteConfig>>,
     pub endpoints: Vec<Arc<Endpoints>>,
     pub secrets: Vec<Arc<Secret>>,
+    /// What the proxy's DNS answers, where it has one.
+    pub names: Option<Arc<NameTable>>,
 }
 
 /// What a table knows of a name. `Unknown` is neither yes nor no: the resource may exist and can be

@@ -123,6 +123,7 @@ impl Process for Running {
             ir::Kind::Cluster => fixed.clusters.iter().any(|r| &*r.name == name),
             ir::Kind::Listener => fixed.listeners.iter().any(|r| &*r.name == name),
             ir::Kind::Secret => fixed.secrets.iter().any(|r| &*r.name == name),
+            ir::Kind::Names => false,
             ir::Kind::Endpoints | ir::Kind::Route => self.bootstrap.dynamic.is_none(),
         }
     }

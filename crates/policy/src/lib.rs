@@ -10,6 +10,7 @@
 pub mod chain;
 pub mod cors;
 mod decide;
+pub mod directory;
 pub mod edge;
 pub mod fault;
 mod flags;

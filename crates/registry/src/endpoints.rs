@@ -20,6 +20,8 @@ pub struct Instance {
     pub port_name: Arc<str>,
     pub address: InstanceAddress,
     pub port: u16,
+    /// The name that it has within a headless service (`db-0`); empty without one.
+    pub hostname: Arc<str>,
     pub ready: bool,
     pub weight: u32,
     pub workload: Arc<Workload>,
@@ -67,6 +69,7 @@ pub(crate) fn of_slices<'a>(
             let ready = endpoint.conditions.ready.unwrap_or(true)
                 || (service.publish_not_ready && endpoint.conditions.serving != Some(false));
             let workload = workloads.at(ip).unwrap_or(&unknown);
+            let hostname: Arc<str> = endpoint.hostname.as_str().into();
             for port in &slice.ports {
                 let (Some(name), Some(number)) = (names.get(port.name.as_str()), port.port) else {
                     continue;
@@ -75,6 +78,7 @@ pub(crate) fn of_slices<'a>(
                     port_name: name.clone(),
                     address: InstanceAddress::Ip(ip),
                     port: number,
+                    hostname: hostname.clone(),
                     ready,
                     weight: 1,
                     workload: workload.clone(),

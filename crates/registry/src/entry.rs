@@ -2,9 +2,13 @@
 
 use crate::endpoints::{Instance, InstanceAddress, sort};
 use crate::service::whole_address;
-use crate::{Closeness, Item, Locality, Resolution, Service, ServicePort, TargetPort, Workload};
+use crate::{
+    Closeness, Item, Locality, Resolution, Service, ServicePort, TargetPort, Workload, automatic,
+};
 use api::{EntryPort, Location, Protocol, ServiceEntry, WorkloadEntry};
 use base::{Host, Labels};
+use serde::Deserialize;
+use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -25,6 +29,8 @@ pub(crate) fn services(item: &Item<ServiceEntry>) -> impl Iterator<Item = Servic
         namespace: item.namespace().into(),
         ports: spec.ports.iter().filter_map(port_of).collect(),
         addresses: spec.addresses.iter().filter_map(|a| address(a)).collect(),
+        automatic: given(item, host),
+        likely: likely(item, host),
         resolution: resolution.clone(),
         external: spec.location == Location::MeshExternal,
         kubernetes: false,
@@ -36,6 +42,23 @@ pub(crate) fn services(item: &Item<ServiceEntry>) -> impl Iterator<Item = Servic
         created: item.metadata.creation_timestamp.clone(),
         object: item.object.clone(),
     })
+}
+
+/// What the control plane gave the host, where it may have one still.
+fn given(item: &Item<ServiceEntry>, host: &Host) -> Vec<IpAddr> {
+    if !automatic::hosts(item).any(|h| h == host) {
+        return Vec::new();
+    }
+    let own = item.spec.allocated.iter().filter(|a| a.host == host.as_str());
+    own.map(|a| a.value).collect()
+}
+
+fn likely(item: &Item<ServiceEntry>, host: &Host) -> Vec<IpAddr> {
+    let none = item.spec.addresses.is_empty() && item.spec.resolution != api::Resolution::None;
+    match none && !host.is_wildcard() {
+        true => automatic::likely(item.namespace(), host).to_vec(),
+        false => Vec::new(),
+    }
 }
 
 fn port_of(port: &EntryPort) -> Option<ServicePort> {
@@ -102,6 +125,7 @@ impl Machine<'_> {
                 port_name: port.name.as_str().into(),
                 address: address.clone(),
                 port: own.unwrap_or(target_number(port, &workload)),
+                hostname: "".into(),
                 ready: true,
                 weight: self.entry.weight.max(1),
                 workload: workload.clone(),
@@ -154,6 +178,7 @@ fn of_pod(pod: &Arc<Workload>, port: &ServicePort) -> Option<Instance> {
         port_name: port.name.as_str().into(),
         address: InstanceAddress::Ip(*pod.addresses.first()?),
         port: target_number(port, pod),
+        hostname: "".into(),
         ready: true,
         weight: 1,
         workload: pod.clone(),
@@ -163,6 +188,12 @@ fn of_pod(pod: &Arc<Workload>, port: &ServicePort) -> Option<Instance> {
 /// An empty selector takes nothing.
 pub(crate) fn takes(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty() && selector.iter().all(|(k, v)| labels.get(k) == Some(v))
+}
+
+/// `status.addresses` of an entry; what is no address there is nobody's.
+pub(crate) fn allocated(object: &Value) -> Vec<api::Allocated> {
+    let written = object["status"]["addresses"].as_array().into_iter().flatten();
+    written.filter_map(|a| api::Allocated::deserialize(a).ok()).collect()
 }
 
 /// The hosts of an entry as they are routed; those that are no host are left out.

@@ -3,6 +3,7 @@
 //! because everything that did not change is shared with the one before. Every part carries the
 //! revision at which it last changed, so that what was computed from it can be kept.
 
+mod automatic;
 mod endpoints;
 mod entry;
 mod item;
@@ -14,6 +15,7 @@ mod store;
 mod visibility;
 mod workload;
 
+pub use automatic::Allocation;
 pub use endpoints::{EndpointIndex, Instance, InstanceAddress, ServiceEndpoints};
 pub use item::{Collection, Item};
 pub use rules::{DestinationRules, Rule};

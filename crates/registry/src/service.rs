@@ -19,6 +19,10 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Virtual addresses: single ones, or ranges (of ServiceEntries) with fewer bits.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Given by the control plane to a ServiceEntry without addresses, for clients whose DNS knows them.
+    pub automatic: Vec<IpAddr>,
+    /// What that would likely be, for proxies that allocate by themselves.
+    pub likely: Vec<IpAddr>,
     pub resolution: Resolution,
     /// Outside the mesh: never mesh mTLS.
     pub external: bool,
@@ -137,6 +141,8 @@ impl Service {
             namespace: meta.namespace.as_str().into(),
             ports: spec.ports.iter().map(port_of).collect(),
             addresses,
+            automatic: Vec::new(),
+            likely: Vec::new(),
             resolution,
             external: false,
             kubernetes: true,

@@ -3,10 +3,11 @@
 
 mod build;
 
+use crate::automatic::{self, Allocation};
 use crate::entry;
 use crate::item::Table;
 use crate::snapshot::Mesh;
-use crate::{ExportTo, Item, Service, Snapshot, Workload};
+use crate::{Collection, ExportTo, Item, Service, Snapshot, Workload};
 use api::{
     ConfigMap, DestinationRule, EndpointSlice, Gateway, Kind, MeshConfig, Node, Object, Pod,
     ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
@@ -114,6 +115,11 @@ impl Store {
         }
     }
 
+    /// The automatic addresses of ServiceEntries that are still to be written into their status.
+    pub fn allocations(&self) -> Vec<Allocation> {
+        automatic::missing(&Collection::of(&self.service_entries))
+    }
+
     /// Removes an object.
     pub fn delete(&mut self, kind: Kind, namespace: &str, name: &str) -> Change {
         let next = self.revision + 1;
@@ -183,6 +189,7 @@ impl Store {
     fn apply_service_entry(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
         let (mut item, findings) = read_item(Kind::ServiceEntry, self.revision + 1, object)?;
         item.hosts = entry::hosts(&item.spec);
+        item.spec.allocated = entry::allocated(object);
         item.export_to = ExportTo::parse(item.spec.export_to.iter().map(String::as_str));
         Ok(put(&mut self.revision, &mut self.service_entries, item, findings))
     }
@@ -332,7 +339,8 @@ fn put<T: PartialEq>(
 ) -> Applied {
     let (namespace, name) = (item.namespace().to_owned(), item.name().to_owned());
     let same = |old: &Arc<Item<T>>| {
-        old.spec == item.spec && old.metadata.creation_timestamp == item.metadata.creation_timestamp
+        let of = |i: &Item<T>| (i.metadata.creation_timestamp.clone(), i.metadata.labels.clone());
+        old.spec == item.spec && of(old) == of(&item)
     };
     let about = item.object.clone();
     let findings = findings.into_iter().map(|f| f.about(about.clone())).collect();

@@ -138,6 +138,7 @@ fn read_static(at: &At) -> Config {
                 Resource::Listener(l) => config.listeners.push(l),
                 Resource::Cluster(c) => config.clusters.push(c),
                 Resource::Secret(s) => config.secrets.push(s),
+                Resource::Names(_) => {}
                 Resource::Endpoints(e) => config.endpoints.push(e),
                 Resource::Route(r) => config.routes.push(r),
             }

@@ -29,6 +29,8 @@ pub struct Session {
     /// What this stream was asked for, by kind; absent before the first request of a stream.
     asked: HashMap<Kind, BTreeSet<Str>>,
     nonces: HashMap<Kind, (String, String)>,
+    /// Names are asked for only where something answers from them.
+    with_names: bool,
     /// The node goes with the first request of a stream.
     node_sent: bool,
     findings: Vec<Finding>,
@@ -41,8 +43,8 @@ pub enum Outgoing {
     Whole(pb::DiscoveryRequest),
 }
 
-/// Envoy waits for CDS before it asks for the rest; both of these are asked for at once here.
-const WILDCARDS: [Kind; 2] = [Kind::Cluster, Kind::Listener];
+/// Envoy waits for CDS before it asks for the rest; all of these are asked for at once here.
+const WILDCARDS: [Kind; 3] = [Kind::Cluster, Kind::Listener, Kind::Names];
 /// Asked for by name, as others refer to them.
 const NAMED: [Kind; 3] = [Kind::Endpoints, Kind::Route, Kind::Secret];
 
@@ -54,9 +56,15 @@ impl Session {
             assembler,
             asked: HashMap::new(),
             nonces: HashMap::new(),
+            with_names: false,
             node_sent: false,
             findings: Vec::new(),
         }
+    }
+
+    /// Asks for the table of names, too.
+    pub fn with_names(self) -> Self {
+        Self { with_names: true, ..self }
     }
 
     /// The first requests of a new stream.
@@ -65,7 +73,8 @@ impl Session {
         self.nonces.clear();
         self.node_sent = false;
         let mut out = Vec::new();
-        for kind in WILDCARDS {
+        let with_names = self.with_names;
+        for kind in WILDCARDS.into_iter().filter(|k| with_names || *k != Kind::Names) {
             self.asked.insert(kind, BTreeSet::new());
             out.push(self.request(kind, Vec::new(), Vec::new(), self.holds(kind)));
         }
@@ -141,7 +150,8 @@ impl Session {
             }
             Ok((resource, findings)) => {
                 let key = resource.key();
-                if name.as_ref().is_some_and(|n| **n != *key.name) {
+                let named = kind != Kind::Names;
+                if named && name.as_ref().is_some_and(|n| **n != *key.name) {
                     refusals.push(format!(
                         "{:?}: calls itself {:?}",
                         name.unwrap_or_default(),

@@ -12,6 +12,7 @@ mod filter;
 mod http;
 mod listener;
 mod log;
+mod names;
 mod network;
 mod options;
 mod outlier;
@@ -68,6 +69,7 @@ fn message_of(kind: Kind) -> &'static Message {
         Kind::Listener => &schema::LISTENER,
         Kind::Route => &schema::ROUTE_CONFIGURATION,
         Kind::Secret => &schema::SECRET,
+        Kind::Names => &schema::NAME_TABLE,
     }
 }
 
@@ -90,6 +92,7 @@ pub fn encode(resource: &Resource) -> Bytes {
         Resource::Listener(l) => listener::write_listener(l),
         Resource::Route(r) => route::write_route_config(r),
         Resource::Secret(s) => tls::write_secret(s),
+        Resource::Names(n) => names::write_names(n),
     })
 }
 
@@ -121,6 +124,7 @@ pub(crate) fn read_resource(kind: Kind, at: &At) -> Resource {
         Kind::Listener => Resource::Listener(Arc::new(listener::read_listener(at))),
         Kind::Route => Resource::Route(Arc::new(route::read_route_config(at))),
         Kind::Secret => Resource::Secret(Arc::new(tls::read_secret(at))),
+        Kind::Names => Resource::Names(Arc::new(names::read_names(at))),
     }
 }
 

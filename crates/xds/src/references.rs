@@ -14,7 +14,7 @@ pub fn references(resource: &Resource) -> Vec<ResourceKey> {
         Resource::Cluster(c) => found.cluster(c),
         Resource::Listener(l) => found.listener(l),
         Resource::Route(r) => found.routes(r),
-        Resource::Endpoints(_) | Resource::Secret(_) => {}
+        Resource::Endpoints(_) | Resource::Secret(_) | Resource::Names(_) => {}
     }
     found.keys.into_iter().collect()
 }

@@ -37,6 +37,7 @@ async fn agent(probers: &str, application: Option<Application>) -> Agent {
         probes: Probes::read(probers, Some(LOCAL), Dial::default()).unwrap(),
         proxy_metrics: Arc::new(|| Box::pin(async { "istio_requests_total 1\n".to_owned() })),
         application,
+        names: None,
         dial: Dial::default(),
         quit,
     };

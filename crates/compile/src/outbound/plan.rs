@@ -174,7 +174,7 @@ fn addresses(b: &Build<'_>, service: &Service, port: &ServicePort) -> Vec<IpAddr
     let whole = |(ip, bits): &(IpAddr, u8)| *bits == if ip.is_ipv4() { 32 } else { 128 };
     let speaks = |ip: &IpAddr| b.proxy.speaks(*ip);
     if service.resolution != Resolution::Headless {
-        let own = service.addresses.iter().filter(|a| whole(a)).map(|(ip, _)| *ip);
+        let own = b.proxy.addresses(service).into_iter().filter(whole).map(|(ip, _)| ip);
         return own.filter(speaks).collect();
     }
     let known = b.world.endpoints.get(&service.key());

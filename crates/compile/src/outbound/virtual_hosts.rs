@@ -168,10 +168,10 @@ fn domains(b: &Build<'_>, service: &Service) -> Vec<Str> {
         // Its pods have names too.
         names.extend(names.clone().iter().map(|n| format!("*.{n}")));
     }
-    let whole = |(ip, bits): &&(std::net::IpAddr, u8)| {
+    let whole = |(ip, bits): &(std::net::IpAddr, u8)| {
         *bits == if ip.is_ipv4() { 32 } else { 128 } && b.proxy.speaks(*ip)
     };
-    names.extend(service.addresses.iter().filter(whole).map(|(ip, _)| match ip {
+    names.extend(b.proxy.addresses(service).into_iter().filter(whole).map(|(ip, _)| match ip {
         std::net::IpAddr::V4(ip) => ip.to_string(),
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
     }));

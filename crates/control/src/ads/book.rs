@@ -150,17 +150,28 @@ impl Book {
         entries.iter().map(row).collect()
     }
 
+    fn resources(&self, proxy: &str) -> Option<Arc<Desired>> {
+        let entries = self.lock();
+        let found = entries.values().find(|e| e.proxy.name == proxy || e.proxy.id == proxy)?;
+        Some(found.resources.clone())
+    }
+
+    /// What a proxy's DNS is to answer; nothing where that is not ours.
+    pub fn names(&self, proxy: &str) -> Option<Value> {
+        let resources = self.resources(proxy)?;
+        let key = ir::ResourceKey::new(ir::Kind::Names, "");
+        let table = resources.get(&key);
+        let json = table.and_then(|t| xds::to_json(&xds::type_url_of(key.kind), &t.bytes));
+        Some(json.unwrap_or_else(|| json!({})))
+    }
+
     /// What a proxy is to hold, resource by resource, as Envoy prints it.
     pub fn config_dump(&self, proxy: &str) -> Option<Value> {
-        let resources = {
-            let entries = self.lock();
-            let found = entries.values().find(|e| e.proxy.name == proxy || e.proxy.id == proxy)?;
-            found.resources.clone()
-        };
+        let resources = self.resources(proxy)?;
         let mut by_type: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for (key, encoded) in &*resources {
-            // Keys travel only to the proxy that they are for.
-            if key.kind == ir::Kind::Secret {
+            // Keys travel only to the proxy that they are for; names have a page of their own.
+            if matches!(key.kind, ir::Kind::Secret | ir::Kind::Names) {
                 continue;
             }
             let url = xds::type_url_of(key.kind);
@@ -208,6 +219,7 @@ fn name_of(kind: ir::Kind) -> &'static str {
         ir::Kind::Listener => "listener",
         ir::Kind::Route => "route",
         ir::Kind::Secret => "secret",
+        ir::Kind::Names => "names",
     }
 }
 
@@ -219,5 +231,6 @@ pub(crate) fn short(kind: ir::Kind) -> &'static str {
         ir::Kind::Listener => "lds",
         ir::Kind::Route => "rds",
         ir::Kind::Secret => "sds",
+        ir::Kind::Names => "nds",
     }
 }

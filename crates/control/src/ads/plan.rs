@@ -81,7 +81,8 @@ fn all(compiled: &Compiled) -> impl Iterator<Item = Resource> {
     let listeners = c.listeners.iter().cloned().map(Resource::Listener);
     let routes = c.routes.iter().cloned().map(Resource::Route);
     let secrets = c.secrets.iter().cloned().map(Resource::Secret);
-    clusters.chain(endpoints).chain(listeners).chain(routes).chain(secrets)
+    let names = c.names.iter().cloned().map(Resource::Names);
+    clusters.chain(endpoints).chain(listeners).chain(routes).chain(secrets).chain(names)
 }
 
 /// Encodings by the address of what was encoded. An entry holds its resource, so an address cannot
@@ -114,6 +115,7 @@ fn address(resource: &Resource) -> usize {
         Resource::Listener(r) => Arc::as_ptr(r) as usize,
         Resource::Route(r) => Arc::as_ptr(r) as usize,
         Resource::Secret(r) => Arc::as_ptr(r) as usize,
+        Resource::Names(r) => Arc::as_ptr(r) as usize,
     }
 }
 
@@ -124,5 +126,6 @@ fn holders(resource: &Resource) -> usize {
         Resource::Listener(r) => Arc::strong_count(r),
         Resource::Route(r) => Arc::strong_count(r),
         Resource::Secret(r) => Arc::strong_count(r),
+        Resource::Names(r) => Arc::strong_count(r),
     }
 }

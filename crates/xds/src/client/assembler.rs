@@ -131,6 +131,7 @@ impl Assembler {
         self.choose(Kind::Cluster, &mut next);
         self.choose(Kind::Route, &mut next);
         self.choose(Kind::Listener, &mut next);
+        self.choose(Kind::Names, &mut next);
         self.keep_used(Kind::Route, &mut next);
         self.keep_used(Kind::Cluster, &mut next);
         self.complete(&mut next);
@@ -272,6 +273,7 @@ impl Assembler {
                 Resource::Listener(r) => config.listeners.push(r),
                 Resource::Route(r) => config.routes.push(r),
                 Resource::Secret(r) => config.secrets.push(r),
+                Resource::Names(r) => config.names = Some(r),
             }
         }
         Some(config)
@@ -292,6 +294,7 @@ impl Item {
             (Resource::Listener(a), Resource::Listener(b)) => Arc::ptr_eq(a, b),
             (Resource::Route(a), Resource::Route(b)) => Arc::ptr_eq(a, b),
             (Resource::Secret(a), Resource::Secret(b)) => Arc::ptr_eq(a, b),
+            (Resource::Names(a), Resource::Names(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }

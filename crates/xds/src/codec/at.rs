@@ -187,6 +187,19 @@ impl<'a> At<'a> {
         exact(self.items(name).iter().enumerate().filter_map(read))
     }
 
+    /// Every message of a map, with its key.
+    pub fn each_of_map<'b, T>(
+        &'b self,
+        name: &'b str,
+        mut f: impl FnMut(&At) -> T + 'b,
+    ) -> impl Iterator<Item = (Str, T)> + 'b {
+        let path = self.path.field(name);
+        self.map(name).into_iter().flatten().filter_map(move |(key, v)| match v {
+            Val::Msg(m) => Some((key.clone(), f(&At { msg: m, path: path.key(key) }))),
+            _ => None,
+        })
+    }
+
     /// What an `Any` field holds.
     pub fn typed<'b>(&'b self, name: &'b str) -> Option<Typed<'b>> {
         match self.get(name) {

@@ -8,6 +8,20 @@ pub static UDPA_TYPED_STRUCT: Message = Message::plain(
     &[yes(1, "type_url", STRING), yes(2, "value", STRUCT)],
 );
 
+pub static NAME_TABLE: Message =
+    Message::plain("istio.networking.nds.v1.NameTable", &[yes(1, "table", msg(&NAME_INFO)).map()]);
+
+pub static NAME_INFO: Message = Message::plain(
+    "istio.networking.nds.v1.NameTable.NameInfo",
+    &[
+        yes(1, "ips", STRING).many(),
+        yes(2, "registry", STRING),
+        yes(3, "shortname", STRING),
+        yes(4, "namespace", STRING),
+        fine(5, "alt_hosts", "the short forms of a host are known without them").many(),
+    ],
+);
+
 pub static STATS: Message = Message::plain(
     "stats.PluginConfig",
     &[
@@ -90,6 +104,8 @@ pub static METADATA_EXCHANGE: Message = Message::plain(
 /// Everything above, for look-up by name.
 pub(super) static ALL: &[&Message] = &[
     &UDPA_TYPED_STRUCT,
+    &NAME_TABLE,
+    &NAME_INFO,
     &STATS,
     &ALPN,
     &ALPN_OVERRIDE,

@@ -3,7 +3,8 @@
 //! middle of another, a refusal or a reconnect need no special case.
 //!
 //! - add: clusters, endpoints and secrets, at once.
-//! - switch: a listener or route, once the client has every cluster that it uses.
+//! - switch: a listener or route, once the client has every cluster that it uses; names, once all of
+//!   these have been told.
 //! - remove: a cluster, its endpoints or a route, once nothing that the client may be running uses it;
 //!   a secret that is named and not there, at once.
 
@@ -30,7 +31,7 @@ pub(super) struct View<'a> {
 
 impl PushPlan {
     pub(super) fn of(view: &View) -> Self {
-        let mut plan = Self::default();
+        let (mut plan, mut names) = (Self::default(), Vec::new());
         for (key, encoded) in view.desired {
             let Some(watch) = view.watches.get(&key.kind) else { continue };
             if !watch.wants(&key.name) || !watch.lacks(&key.name, encoded.version) {
@@ -42,7 +43,14 @@ impl PushPlan {
                     plan.switch.push(key.clone())
                 }
                 Kind::Listener | Kind::Route => plan.held_back.push(key.clone()),
+                Kind::Names => names.push(key.clone()),
             }
+        }
+        // A name leads to an address, which something must listen to.
+        let under_way = view.watches.values().any(Watch::is_waiting);
+        match plan.is_empty() && !under_way {
+            true => plan.switch = names,
+            false => plan.held_back.extend(names),
         }
         plan.remove = view.removable();
         for list in [&mut plan.add, &mut plan.switch, &mut plan.remove, &mut plan.held_back] {
@@ -177,7 +185,7 @@ impl Users {
                 (None, Kind::Listener) => self.unknown_listeners = true,
                 (None, Kind::Route) => self.unknown_routes = true,
                 (None, Kind::Cluster) => self.unknown_clusters = true,
-                (None, Kind::Endpoints | Kind::Secret) => {}
+                (None, Kind::Endpoints | Kind::Secret | Kind::Names) => {}
             }
         }
     }
@@ -188,7 +196,7 @@ impl Users {
             Kind::Route => self.unknown_listeners,
             Kind::Endpoints => self.unknown_clusters,
             Kind::Secret => self.unknown_clusters || self.unknown_listeners,
-            Kind::Listener => false,
+            Kind::Listener | Kind::Names => false,
         };
         !unknown && !self.used.contains(key)
     }

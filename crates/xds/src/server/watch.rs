@@ -80,7 +80,7 @@ impl Told {
 }
 
 fn has_wildcard(kind: Kind) -> bool {
-    matches!(kind, Kind::Cluster | Kind::Listener)
+    matches!(kind, Kind::Cluster | Kind::Listener | Kind::Names)
 }
 
 impl Watch {

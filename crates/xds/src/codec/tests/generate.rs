@@ -20,13 +20,29 @@ impl Gen {
     }
 
     pub fn resource(&self) -> Resource {
-        match self.below(5) {
+        match self.below(6) {
             0 => Resource::Cluster(Arc::new(self.cluster())),
             1 => Resource::Endpoints(Arc::new(self.endpoints())),
             2 => Resource::Listener(Arc::new(self.listener())),
             3 => Resource::Route(Arc::new(self.route_config())),
-            _ => Resource::Secret(Arc::new(self.secret())),
+            4 => Resource::Secret(Arc::new(self.secret())),
+            _ => Resource::Names(Arc::new(self.names())),
         }
+    }
+
+    fn names(&self) -> NameTable {
+        let info = || NameInfo {
+            ips: self.some_of(|| match self.yes() {
+                true => [10, 0, 0, self.below(256) as u8].into(),
+                false => std::net::Ipv6Addr::from(u128::from(self.below(1 << 40))).into(),
+            }),
+            registry: self.word(),
+            short_name: self.word(),
+            namespace: self.word(),
+        };
+        let mut hosts = self.some_of(|| (self.word(), info()));
+        hosts.push((self.word(), info()));
+        NameTable { hosts: hosts.into_iter().collect() }
     }
 
     fn below(&self, bound: u64) -> u64 {
