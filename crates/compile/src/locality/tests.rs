@@ -25,6 +25,8 @@ fn service(closeness: Closeness) -> Service {
         namespace: "default".into(),
         ports: Vec::new(),
         addresses: Vec::new(),
+        automatic: Vec::new(),
+        likely: Vec::new(),
         resolution: Resolution::Endpoints,
         external: false,
         kubernetes: true,
