@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use ir::Kind;
 use prost::Message;
 use proto::discovery::{DELTA, DeltaDiscoveryResponse, DiscoveryResponse, STREAM};
 use std::convert::Infallible;
@@ -37,8 +38,8 @@ pub struct Source {
     pub node: Node,
     /// What runs whatever the control plane says.
     pub fixed: ir::Config,
-    /// Ask for the table of names, too.
-    pub names: bool,
+    /// What is asked for without being referred to.
+    pub asks: &'static [Kind],
 }
 
 /// What a stream brings.
@@ -84,17 +85,22 @@ const CONNECT: Duration = Duration::from_secs(10);
 const GOOD: Duration = Duration::from_secs(10);
 
 /// Follows the mesh's control plane for ever; `heed` takes what comes.
-pub async fn follow(authority: Authority, node: Node, names: bool, heed: impl FnMut(News)) {
+pub async fn follow(
+    authority: Authority,
+    node: Node,
+    asks: &'static [Kind],
+    heed: impl FnMut(News),
+) {
     let control_plane = ControlPlane::Mesh(authority);
     let (dialect, fixed) = (Dialect::Delta, ir::Config::default());
-    follow_source(Source { control_plane, dialect, node, fixed, names }, heed).await;
+    follow_source(Source { control_plane, dialect, node, fixed, asks }, heed).await;
 }
 
 /// Follows a control plane for ever; `heed` takes what comes.
 pub async fn follow_source(source: Source, mut heed: impl FnMut(News)) {
     let assembler = Assembler::new(&source.fixed, PATIENCE);
     let session = Session::new(source.dialect, &source.node, assembler);
-    let mut session = if source.names { session.with_names() } else { session };
+    let mut session = session.asking_for(source.asks);
     let clock = Clock(std::time::Instant::now());
     let mut failures = 0;
     loop {

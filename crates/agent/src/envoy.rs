@@ -2,6 +2,7 @@
 //! through our relay, readiness is asked of its admin port; the rest of the agent is the same.
 
 use crate::Node;
+use crate::discovery::{self, News};
 use crate::node::Role;
 use crate::relay;
 use crate::run::{DataPlane, Setting, scrape_from};
@@ -13,6 +14,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use xds::client;
 
 /// The file of the bootstrap and the socket of the relay lie in a volume of the pod.
 pub const DIRECTORY: &str = "/etc/istio/proxy";
@@ -139,6 +141,7 @@ pub(crate) async fn start(setting: &Setting) -> Result<Envoy, String> {
             quit.send_replace(true);
         }
     });
+    follow_names(setting);
     let mut child = tokio::process::Command::new(program)
         .args(arguments(&file, setting.concurrency, &setting.log_level))
         // A pipe of our own: Envoy opens /dev/stdout by name for its access log, which it may not
@@ -169,6 +172,27 @@ pub(crate) async fn start(setting: &Setting) -> Result<Envoy, String> {
         Role::Sidecar => "/drain_listeners?inboundonly&graceful",
     };
     Ok(Envoy { child: id, drain })
+}
+
+/// Envoy knows nothing of names: they come over a stream of their own.
+fn follow_names(setting: &Setting) {
+    let Some(names) = setting.names.clone() else { return };
+    let mut metadata = setting.node.metadata.clone();
+    metadata["STOCK_ENVOY"] = "true".into();
+    let node = xds::bootstrap::Node {
+        id: setting.node.id.as_str().into(),
+        cluster: setting.node.cluster.as_str().into(),
+        metadata,
+        ..Default::default()
+    };
+    let heed = move |news| {
+        if let News::Config(config) = news
+            && let Some(table) = config.names
+        {
+            names.set(&table);
+        }
+    };
+    tokio::spawn(discovery::follow(setting.authority.clone(), node, client::NAMES, heed));
 }
 
 /// Envoy is ready when it says so; it is asked until then.

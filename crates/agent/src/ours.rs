@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use telemetry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use xds::client;
 
 const ADMIN_PORT: u16 = 15000;
 const METRICS_PORT: u16 = 15090;
@@ -90,9 +91,12 @@ pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
     tokio::spawn(Ours::renew(ours.clone()));
     let heeding = ours.clone();
     let authority = setting.authority.clone();
-    let with_names = setting.names.is_some();
+    let asks = match &setting.names {
+        Some(_) => client::CONFIGURATION_AND_NAMES,
+        None => client::CONFIGURATION,
+    };
     let heed = move |news| heeding.heed(news);
-    tokio::spawn(discovery::follow(authority, node, with_names, heed));
+    tokio::spawn(discovery::follow(authority, node, asks, heed));
     Ok(Handle(ours))
 }
 

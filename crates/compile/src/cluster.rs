@@ -6,6 +6,7 @@ mod pool;
 mod tls;
 
 pub(crate) use policy::{Policy, hash_policies};
+pub(crate) use pool::limits;
 
 use crate::build::Build;
 use crate::endpoints::{Assignment, Selection};

@@ -5,6 +5,8 @@ mod hosts;
 mod servers;
 mod tls;
 
+pub(crate) use tls::context_of as tls_context;
+
 use crate::build::Build;
 use crate::chains::without_overlaps;
 use crate::cluster::{self, Clusters};

@@ -7,13 +7,13 @@ pub(crate) use plan::Plan;
 
 use crate::build::Build;
 use crate::chains::without_overlaps;
-use crate::cluster::{inbound_passthrough, inbound_source, service_value, to_original};
+use crate::cluster::{inbound_passthrough, inbound_source, limits, service_value, to_original};
 use crate::compiler::Part;
 use crate::http::{Side, manager};
 use crate::outbound::tcp_chain_of;
 use crate::route::{inbound_retry, plain_route};
-use crate::{log, names};
-use api::Protocol;
+use crate::{gateway, log, names};
+use api::{ConnectionPoolSettings, IngressListener, Protocol, Sidecar};
 use base::OriginId;
 use ir::{
     Action, Address, ChainMatch, Cluster, Direction, Discovery, Endpoint, EndpointGroup,
@@ -21,26 +21,52 @@ use ir::{
     RouteSource, Str, TcpDestination, Terminal, UpstreamProtocol, Value, VirtualHost,
 };
 use plan::{InboundPort, Upstream};
-use std::net::SocketAddr;
+use registry::Item;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 
 pub(crate) fn compile(b: &mut Build<'_>, plan: &Plan) -> Part {
-    let mut clusters: Vec<Arc<Cluster>> =
-        plan.ports.iter().map(|p| Arc::new(cluster(b, p))).collect();
+    let sidecar = b.world.sidecars.of_proxy(&b.proxy.namespace, &b.proxy.labels);
+    let settings = Settings { sidecar: sidecar.map(|s| &**s) };
+    let of_port = |p: &InboundPort| Arc::new(cluster(b, p, settings.pool(p)));
+    let mut clusters: Vec<Arc<Cluster>> = plan.ports.iter().map(of_port).collect();
     clusters.push(inbound_passthrough(b));
-    Part { listeners: vec![Arc::new(listener(b, plan))], clusters, ..Part::default() }
+    let mut listeners = vec![listener(b, plan, &settings)];
+    for port in &plan.ports {
+        listeners.extend(port.bound.map(|ip| own_listener(b, port, ip, &settings)));
+    }
+    Part { listeners: listeners.into_iter().map(Arc::new).collect(), clusters, ..Part::default() }
 }
 
-fn listener(b: &mut Build<'_>, plan: &Plan) -> Listener {
+/// What the Sidecar says about ports, beside what makes the plan.
+struct Settings<'a> {
+    sidecar: Option<&'a Item<Sidecar>>,
+}
+
+impl Settings<'_> {
+    fn ingress(&self, port: &InboundPort) -> Option<&IngressListener> {
+        self.sidecar?.spec.ingress.get(port.ingress?)
+    }
+
+    /// The listener's own, else those of the whole Sidecar.
+    fn pool(&self, port: &InboundPort) -> Option<&ConnectionPoolSettings> {
+        let own = self.ingress(port).and_then(|i| i.connection_pool.as_ref());
+        own.or(self.sidecar?.spec.inbound_connection_pool.as_ref())
+    }
+}
+
+fn listener(b: &mut Build<'_>, plan: &Plan, settings: &Settings<'_>) -> Listener {
     let world = b.world;
     let mesh = &world.mesh.config;
     let port = mesh.proxy_inbound_listen_port;
     let second = b.proxy.second_wildcard();
     let mut chains = vec![black_hole(b, port)];
     chains.extend(catch_all(b));
-    chains.extend(plan.ports.iter().flat_map(|p| of_port(b, p)));
+    for port in plan.ports.iter().filter(|p| p.bound.is_none()) {
+        chains.extend(of_port(b, port, settings));
+    }
     let chains = without_overlaps(b, chains);
     Listener {
         name: "virtualInbound".into(),
@@ -103,7 +129,12 @@ fn catch_all(b: &Build<'_>) -> [FilterChain; 2] {
     [http, tcp_chain_of(b, "virtualInbound", Side::Inbound, cluster, to)]
 }
 
-fn of_port(b: &Build<'_>, port: &InboundPort) -> Vec<FilterChain> {
+fn of_port(b: &mut Build<'_>, port: &InboundPort, settings: &Settings<'_>) -> Vec<FilterChain> {
+    let plain = plain_chains(b, port);
+    ending_tls(b, port, settings, plain)
+}
+
+fn plain_chains(b: &Build<'_>, port: &InboundPort) -> Vec<FilterChain> {
     let name = names::listener(b.proxy.wildcard(), port.port);
     let to_port = || ChainMatch { destination_port: Some(port.port), ..ChainMatch::default() };
     let tcp = || {
@@ -121,6 +152,66 @@ fn of_port(b: &Build<'_>, port: &InboundPort) -> Vec<FilterChain> {
     let mut matches = to_port();
     matches.application_protocols = HTTP.map(Str::from).to_vec();
     vec![http_chain(&name, matches, http_of_port(b, port)), tcp()]
+}
+
+/// TLS that clients outside the mesh begin ends here. Where it cannot, nobody gets in: the client must
+/// not be served in plaintext.
+fn ending_tls(
+    b: &mut Build<'_>,
+    port: &InboundPort,
+    settings: &Settings<'_>,
+    mut chains: Vec<FilterChain>,
+) -> Vec<FilterChain> {
+    let Some(written) = settings.ingress(port).and_then(|i| i.tls.as_ref()) else { return chains };
+    let path = format!("spec.ingress[{}].tls", port.ingress.unwrap_or_default());
+    let http = port.protocol.is_http();
+    match gateway::tls_context(written, path, http) {
+        Ok(context) => chains.iter_mut().for_each(|c| c.tls = Some(context.clone())),
+        Err(finding) => {
+            b.say(&port.object, *finding);
+            chains.clear();
+            let to = TcpDestination::Cluster(names::BLACK_HOLE.into());
+            let name = names::BLACK_HOLE;
+            let mut refused = tcp_chain_of(b, name, Side::Inbound, name.into(), to);
+            refused.matches.destination_port = Some(port.port);
+            chains.push(refused);
+        }
+    }
+    chains
+}
+
+/// A socket of its own for a port whose connections are not captured.
+fn own_listener(
+    b: &mut Build<'_>,
+    port: &InboundPort,
+    ip: IpAddr,
+    settings: &Settings<'_>,
+) -> Listener {
+    let chains = of_port(b, port, settings);
+    let mesh = &b.world.mesh.config;
+    let detects = port.protocol == Protocol::Undeclared;
+    Listener {
+        name: names::listener(ip, port.port),
+        address: Address::Ip(SocketAddr::new(ip, port.port)),
+        additional_addresses: Vec::new(),
+        bind_to_port: true,
+        use_original_dst: false,
+        filters: ListenerFilters {
+            http_inspector: detects.then(Inspector::default),
+            timeout: detects.then_some(mesh.protocol_detection_timeout.0),
+            continue_on_timeout: detects,
+            ..ListenerFilters::default()
+        },
+        chains,
+        default_chain: None,
+        access_log: log::of_listener(mesh),
+        direction: Direction::Inbound,
+        per_connection_buffer_limit: None,
+        transparent: false,
+        reuse_port: None,
+        metadata: Metadata::new(),
+        origin: b.origin(&port.object, "spec.ingress"),
+    }
 }
 
 fn http_of_port(b: &Build<'_>, port: &InboundPort) -> HttpManager {
@@ -164,7 +255,11 @@ fn http_chain(name: &str, matches: ChainMatch, manager: HttpManager) -> FilterCh
 }
 
 /// The application, at the address it was called at, or where a Sidecar says that it is.
-fn cluster(b: &mut Build<'_>, port: &InboundPort) -> Cluster {
+fn cluster(
+    b: &mut Build<'_>,
+    port: &InboundPort,
+    pool: Option<&ConnectionPoolSettings>,
+) -> Cluster {
     let mut cluster = match &port.upstream {
         Upstream::Original => to_original(b, port.cluster()),
         Upstream::At(address) => {
@@ -187,6 +282,9 @@ fn cluster(b: &mut Build<'_>, port: &InboundPort) -> Cluster {
         Protocol::Http => UpstreamProtocol::Http1,
         _ => UpstreamProtocol::Downstream,
     };
+    if let Some(pool) = pool {
+        limits(pool, &mut cluster);
+    }
     let services: Vec<Value> = port
         .services
         .iter()

@@ -56,7 +56,7 @@ pub(crate) fn compile(b: &mut Build<'_>) -> Part {
 fn virtual_outbound(b: &Build<'_>, scope: &Scope) -> Arc<Listener> {
     let mesh = &b.world.mesh.config;
     let port = mesh.proxy_listen_port;
-    let mut listener = empty("virtualOutbound".into(), b, b.proxy.wildcard(), port);
+    let mut listener = empty("virtualOutbound".into(), b.proxy.wildcard(), port);
     listener.bind_to_port = true;
     listener.use_original_dst = !b.proxy.uncaptured;
     listener.filters.original_dst = !b.proxy.uncaptured;
@@ -67,16 +67,21 @@ fn virtual_outbound(b: &Build<'_>, scope: &Scope) -> Arc<Listener> {
     // A connection that was made to this very port has no destination: forwarding it would make a loop.
     let mut hole = tcp_chain(b, "virtualOutbound-blackhole", to(names::BLACK_HOLE));
     hole.matches.destination_port = Some(port);
-    let rest = tcp_chain(b, "virtualOutbound-catchall-tcp", to(fallback(scope)));
+    let rest = tcp_chain(b, "virtualOutbound-catchall-tcp", to(&fallback(b, scope)));
     listener.chains = vec![hole, rest];
     Arc::new(listener)
 }
 
 /// Where connections go that nothing describes.
-fn fallback(scope: &Scope) -> &'static str {
+fn fallback(b: &Build<'_>, scope: &Scope) -> Str {
+    if let Some((to, object)) = &scope.egress_proxy
+        && let Some(target) = cluster::target(b, scope, to, &object.namespace, 0)
+    {
+        return target.cluster;
+    }
     match scope.outbound {
-        OutboundMode::RegistryOnly => names::BLACK_HOLE,
-        OutboundMode::AllowAny | OutboundMode::AllowAnyDynamicDns => names::PASSTHROUGH,
+        OutboundMode::RegistryOnly => names::BLACK_HOLE.into(),
+        OutboundMode::AllowAny | OutboundMode::AllowAnyDynamicDns => names::PASSTHROUGH.into(),
     }
 }
 
@@ -86,8 +91,8 @@ fn to(cluster: &str) -> TcpDestination {
 
 /// The listener of one address and port.
 fn listener(b: &mut Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &Bind) -> Listener {
-    let mut out = empty(names::listener(ip, port), b, ip, port);
-    out.bind_to_port = b.proxy.uncaptured;
+    let mut out = empty(names::listener(ip, port), ip, port);
+    out.bind_to_port = bind.bound;
     out.origin = bind.origin;
     let detects_tls = !bind.tls.is_empty() || bind.http.is_some();
     for route in &bind.tls {
@@ -115,7 +120,7 @@ fn listener(b: &mut Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &
     out.chains = without_overlaps(b, std::mem::take(&mut out.chains));
     let inspects = detects_tls || bind.http.is_some();
     if out.default_chain.is_none() && inspects {
-        out.default_chain = Some(tcp_chain(b, "PassthroughFilterChain", to(fallback(scope))));
+        out.default_chain = Some(tcp_chain(b, "PassthroughFilterChain", to(&fallback(b, scope))));
     }
     out.filters = ListenerFilters {
         tls_inspector: detects_tls.then(Inspector::default),
@@ -199,12 +204,12 @@ pub(crate) fn with_options(mut chain: FilterChain, options: TcpOptions) -> Filte
 }
 
 /// A listener without chains.
-fn empty(name: Str, b: &Build<'_>, ip: IpAddr, port: u16) -> Listener {
+fn empty(name: Str, ip: IpAddr, port: u16) -> Listener {
     Listener {
         name,
         address: Address::Ip(SocketAddr::new(ip, port)),
         additional_addresses: Vec::new(),
-        bind_to_port: b.proxy.uncaptured,
+        bind_to_port: false,
         use_original_dst: false,
         filters: ListenerFilters::default(),
         chains: Vec::new(),

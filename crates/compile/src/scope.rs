@@ -1,11 +1,15 @@
 //! What a proxy sees of the world: the services it may address and the VirtualServices that apply to
 //! it, by visibility and by the Sidecar object it obeys.
 
+mod egress;
+
 use crate::Proxy;
-use api::{EgressListener, OutboundMode, Sidecar, VirtualService};
-use base::Host;
+use api::{OutboundMode, VirtualService};
+use base::{Host, ObjectRef};
+pub(crate) use egress::Spot;
+use egress::{Egress, Spots};
 use registry::{Item, Rule, Service, Snapshot};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub(crate) struct Scope {
@@ -16,6 +20,9 @@ pub(crate) struct Scope {
     exact: HashMap<Host, usize>,
     wildcards: Vec<(Host, usize)>,
     pub outbound: OutboundMode,
+    /// Where traffic goes that nothing describes, if it may go anywhere, and who wrote that.
+    pub egress_proxy: Option<(api::Destination, ObjectRef)>,
+    pub spots: Spots,
 }
 
 impl Scope {
@@ -33,13 +40,23 @@ impl Scope {
         let mut services = egress.services(world, proxy);
         add_destinations(world, proxy, &routes, &mut services);
         let written = sidecar.and_then(|s| s.spec.outbound_traffic_policy.as_ref());
-        let mesh = &world.mesh.config.outbound_traffic_policy;
+        let policy = written.unwrap_or(&world.mesh.config.outbound_traffic_policy);
+        let proxied = sidecar.filter(|_| policy.mode != OutboundMode::RegistryOnly);
+        let egress_proxy =
+            proxied.and_then(|s| Some((policy.egress_proxy.clone()?, s.object.clone())));
+        if let Some((to, object)) = &egress_proxy {
+            add(world, proxy, &to.host, &object.namespace, &mut services);
+        }
+        let spec = sidecar.map(|s| &s.spec);
+        let spots = Spots::of(proxy, spec, &egress, services.values());
         let mut scope = Scope {
             services,
             routes,
             exact: HashMap::new(),
             wildcards: Vec::new(),
-            outbound: written.unwrap_or(mesh).mode,
+            outbound: policy.mode,
+            egress_proxy,
+            spots,
         };
         scope.index_routes();
         scope
@@ -53,6 +70,8 @@ impl Scope {
             exact: HashMap::new(),
             wildcards: Vec::new(),
             outbound: OutboundMode::RegistryOnly,
+            egress_proxy: None,
+            spots: Spots::default(),
         }
     }
 
@@ -114,15 +133,25 @@ fn add_destinations(
 ) {
     for route in routes {
         for (destination, namespace) in crate::route::destinations(world, route) {
-            let host = Host::resolve(&destination.host, &namespace, &world.domain);
-            let Ok(host) = host else { continue };
-            if services.contains_key(&host) {
-                continue;
-            }
-            if let Some(service) = pick(world, &host, &proxy.namespace, |_| true) {
-                services.insert(host, service.clone());
-            }
+            add(world, proxy, &destination.host, &namespace, services);
         }
+    }
+}
+
+/// Adds the service that a destination written in `namespace` means.
+fn add(
+    world: &Snapshot,
+    proxy: &Proxy,
+    host: &str,
+    namespace: &str,
+    services: &mut BTreeMap<Host, Arc<Service>>,
+) {
+    let Ok(host) = Host::resolve(host, namespace, &world.domain) else { return };
+    if services.contains_key(&host) {
+        return;
+    }
+    if let Some(service) = pick(world, &host, &proxy.namespace, |_| true) {
+        services.insert(host, service.clone());
     }
 }
 
@@ -140,97 +169,4 @@ fn pick<'a>(
         .find(|s| *s.namespace == *from)
         .or_else(|| all().find(|s| s.kubernetes))
         .or_else(|| all().next())
-}
-
-/// The hosts that the `egress` of a Sidecar lets through; without one, all.
-struct Egress<'a> {
-    world: &'a Snapshot,
-    own: &'a str,
-    rules: Option<Vec<EgressHost<'a>>>,
-}
-
-struct EgressHost<'a> {
-    namespace: &'a str,
-    host: Host,
-    excluded: bool,
-    /// Only this port of the services.
-    port: Option<u16>,
-}
-
-impl<'a> Egress<'a> {
-    fn of(world: &'a Snapshot, proxy: &'a Proxy, sidecar: Option<&'a Sidecar>) -> Egress<'a> {
-        let written = sidecar.map(|s| s.egress.as_slice()).filter(|e| !e.is_empty());
-        let rules = written.map(|e| e.iter().flat_map(egress_hosts).collect());
-        Egress { world, own: &proxy.namespace, rules }
-    }
-
-    /// The ports of the service that are let through; `Some(None)` is all.
-    fn ports(&self, namespace: &str, host: &Host) -> Option<Option<HashSet<u16>>> {
-        let Some(rules) = &self.rules else { return Some(None) };
-        let fits = |r: &&EgressHost<'_>| self.names(r, namespace) && r.host.covers(host);
-        let fitting: Vec<&EgressHost<'_>> = rules.iter().filter(fits).collect();
-        if fitting.is_empty() || fitting.iter().any(|r| r.excluded) {
-            return None;
-        }
-        Some(fitting.iter().map(|r| r.port).collect())
-    }
-
-    fn takes_overlapping(&self, namespace: &str, host: &Host) -> bool {
-        let Some(rules) = &self.rules else { return true };
-        let fits =
-            |r: &EgressHost<'_>| !r.excluded && self.names(r, namespace) && r.host.overlaps(host);
-        rules.iter().any(fits)
-    }
-
-    fn names(&self, rule: &EgressHost<'_>, namespace: &str) -> bool {
-        match rule.namespace {
-            "*" => true,
-            "." => namespace == self.own,
-            "~" => false,
-            name => name == namespace,
-        }
-    }
-
-    fn services(&self, world: &Snapshot, proxy: &Proxy) -> BTreeMap<Host, Arc<Service>> {
-        let mut seen = BTreeMap::new();
-        let named = self.rules.as_ref().filter(|r| r.iter().all(|r| !r.host.is_wildcard()));
-        let all: Box<dyn Iterator<Item = &Arc<Service>>> = match named {
-            // A scope of a few names must not cost a walk through all services.
-            Some(rules) => {
-                Box::new(rules.iter().flat_map(|r| self.world.services.of_host(&r.host)))
-            }
-            None => Box::new(self.world.services.iter()),
-        };
-        for service in all {
-            if seen.contains_key(&service.host) || service.ports.is_empty() {
-                continue;
-            }
-            let takes = |s: &Service| self.ports(&s.namespace, &s.host).is_some();
-            let Some(best) = pick(world, &service.host, &proxy.namespace, takes) else { continue };
-            let ports = self.ports(&best.namespace, &best.host).flatten();
-            seen.insert(service.host.clone(), only_ports(best, ports));
-        }
-        seen
-    }
-}
-
-fn only_ports(service: &Arc<Service>, ports: Option<HashSet<u16>>) -> Arc<Service> {
-    let Some(ports) = ports else { return service.clone() };
-    let mut narrowed = (**service).clone();
-    narrowed.ports.retain(|p| ports.contains(&p.number));
-    Arc::new(narrowed)
-}
-
-/// `namespace/host`, where `~` before the host excludes it.
-fn egress_hosts(listener: &EgressListener) -> impl Iterator<Item = EgressHost<'_>> {
-    let port = listener.port.as_ref().and_then(|p| u16::try_from(p.number).ok());
-    let port = port.filter(|p| *p != 0);
-    listener.hosts.iter().filter_map(move |written| {
-        let (namespace, host) = written.split_once('/')?;
-        let (excluded, host) = match host.strip_prefix('~') {
-            Some(host) => (true, host),
-            None => (false, host),
-        };
-        Some(EgressHost { namespace, host: Host::parse(host).ok()?, excluded, port })
-    })
 }

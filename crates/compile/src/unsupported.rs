@@ -54,23 +54,15 @@ fn outliers(outliers: Option<&OutlierDetection>, path: &str, out: &mut Vec<Findi
 pub(crate) fn in_sidecar(spec: &Sidecar) -> Vec<Finding> {
     let mut out = Vec::new();
     for (index, egress) in spec.egress.iter().enumerate() {
-        let path = format!("spec.egress[{index}]");
-        warn(!egress.bind.is_empty(), format!("{path}.bind"), &mut out);
-        let mode = egress.capture_mode == api::CaptureMode::None;
-        warn(mode, format!("{path}.captureMode"), &mut out);
+        let socket = egress.bind.starts_with("unix:");
+        warn(socket, format!("spec.egress[{index}].bind"), &mut out);
     }
     for (index, ingress) in spec.ingress.iter().enumerate() {
-        let path = format!("spec.ingress[{index}]");
-        warn(!ingress.bind.is_empty(), format!("{path}.bind"), &mut out);
-        warn(ingress.tls.is_some(), format!("{path}.tls"), &mut out);
-        warn(ingress.connection_pool.is_some(), format!("{path}.connectionPool"), &mut out);
-        let mode = ingress.capture_mode == api::CaptureMode::None;
-        warn(mode, format!("{path}.captureMode"), &mut out);
+        if !ingress.bind.is_empty() && ingress.capture_mode != api::CaptureMode::None {
+            let say = "has an effect only with captureMode NONE";
+            out.push(Finding::warning(format!("spec.ingress[{index}].bind"), say));
+        }
     }
-    let pool = spec.inbound_connection_pool.is_some();
-    warn(pool, "spec.inboundConnectionPool", &mut out);
-    let proxy = spec.outbound_traffic_policy.as_ref().is_some_and(|p| p.egress_proxy.is_some());
-    warn(proxy, "spec.outboundTrafficPolicy.egressProxy", &mut out);
     out
 }
 

@@ -228,3 +228,134 @@ fn an_entry_selects_pods_and_machines() {
     all.sort();
     assert_eq!(all, ["10.1.0.8:15432 1 ", "192.0.2.9:6432 5 eu"]);
 }
+
+fn hosts(c: &Compiled, route: &str) -> Vec<String> {
+    let found = c.config.routes.iter().find(|r| &*r.name == route);
+    let hosts = found.iter().flat_map(|r| &r.virtual_hosts);
+    hosts.map(|h| h.name.to_string()).filter(|n| n.contains(':')).collect()
+}
+
+/// Listeners with sockets of their own.
+fn bound(c: &Compiled) -> Vec<&str> {
+    let all = c.config.listeners.iter().filter(|l| l.bind_to_port);
+    all.map(|l| &*l.name).collect()
+}
+
+fn cluster<'a>(c: &'a Compiled, name: &str) -> &'a ir::Cluster {
+    let found = c.config.clusters.iter().find(|c| &*c.name == name);
+    found.unwrap_or_else(|| panic!("no cluster {name}"))
+}
+
+/// reference: Sidecar.egress, port, bind and captureMode.
+#[test]
+fn egress_listeners_of_their_own_take_their_port() {
+    let mut store = store();
+    for (name, ip) in [("a", "10.96.0.1"), ("b", "10.96.0.2")] {
+        let spec = "[{name: http, port: 80}, {name: tcp, port: 3306}]";
+        apply(
+            &mut store,
+            &format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {ip}, ports: {spec}}}\n"
+            ),
+        );
+    }
+    let all = ["a.default.svc.cluster.local:80", "b.default.svc.cluster.local:80"];
+    let virtuals = ["virtualOutbound", "virtualInbound"];
+    let c = compiled(&mut store, Dns::Captured);
+    assert_eq!(
+        (hosts(&c, "80").as_slice(), bound(&c)),
+        (all.map(str::to_owned).as_slice(), virtuals.to_vec())
+    );
+    // The port belongs to its listener, which imports a alone; the listener for the rest keeps the others.
+    let own = "{port: {number: 80, name: http, protocol: HTTP}, bind: 127.0.0.2, captureMode: NONE, hosts: ['./a.default.svc.cluster.local']}";
+    apply(
+        &mut store,
+        &istio("Sidecar", "default", &format!("{{egress: [{own}, {{hosts: ['./*']}}]}}")),
+    );
+    let c = compiled(&mut store, Dns::Captured);
+    assert_eq!(hosts(&c, "80"), all[..1]);
+    assert_eq!(bound(&c), ["virtualOutbound", "127.0.0.2_80", "virtualInbound"]);
+    assert_eq!(
+        leads_to(listener(&c, "10.96.0.2_3306")),
+        ["outbound|3306||b.default.svc.cluster.local"]
+    );
+    // Without capture everything is listened for on the loopback address.
+    let none = "{egress: [{captureMode: NONE, hosts: ['./*']}]}";
+    apply(&mut store, &istio("Sidecar", "default", none));
+    let c = compiled(&mut store, Dns::Captured);
+    assert_eq!(bound(&c), ["virtualOutbound", "127.0.0.1_80", "127.0.0.1_3306", "virtualInbound"]);
+    assert_eq!(
+        leads_to(listener(&c, "127.0.0.1_3306")),
+        ["outbound|3306||a.default.svc.cluster.local"]
+    );
+    // Nothing at all.
+    apply(&mut store, &istio("Sidecar", "default", "{egress: [{hosts: ['~/*']}]}"));
+    let c = compiled(&mut store, Dns::Captured);
+    assert_eq!((hosts(&c, "80").len(), bound(&c)), (0, virtuals.to_vec()));
+    assert!(c.findings.is_empty(), "{:?}", c.findings);
+}
+
+/// reference: Sidecar.outboundTrafficPolicy.egressProxy.
+#[test]
+fn unknown_traffic_goes_through_the_egress_proxy() {
+    let mut store = store();
+    apply(&mut store, SERVICES);
+    let policy = |mode: &str| {
+        format!(
+            "{{egress: [{{hosts: ['./db.default.svc.cluster.local']}}], outboundTrafficPolicy: {{mode: {mode}, egressProxy: {{host: web, port: {{number: 80}}}}}}}}"
+        )
+    };
+    apply(&mut store, &istio("Sidecar", "default", &policy("ALLOW_ANY")));
+    let c = compiled(&mut store, Dns::Captured);
+    let web = "outbound|80||web.default.svc.cluster.local";
+    assert_eq!(leads_to(listener(&c, "virtualOutbound")), ["BlackHoleCluster", web]);
+    // It need not be imported.
+    assert_eq!(&*cluster(&c, web).name, web);
+    apply(&mut store, &istio("Sidecar", "default", &policy("REGISTRY_ONLY")));
+    let c = compiled(&mut store, Dns::Captured);
+    assert_eq!(leads_to(listener(&c, "virtualOutbound")), ["BlackHoleCluster"; 2]);
+}
+
+/// reference: Sidecar.ingress and inboundConnectionPool.
+#[test]
+fn ingress_listeners_say_what_is_served_and_how() {
+    let mut store = store();
+    let spec = "{
+      ingress: [
+        {port: {number: 9080, name: http, protocol: HTTP}, defaultEndpoint: 127.0.0.1:8080, connectionPool: {http: {http2MaxRequests: 7}}},
+        {port: {number: 9081, name: tcp, protocol: TCP}, defaultEndpoint: 'unix:///run/app', captureMode: NONE, bind: 10.1.0.99},
+        {port: {number: 9082, name: tcp-any, protocol: TCP}, defaultEndpoint: 0.0.0.0:8082},
+        {port: {number: 9443, name: https, protocol: HTTPS}, defaultEndpoint: 127.0.0.1:8080, tls: {mode: SIMPLE, serverCertificate: /c.pem, privateKey: /k.pem}},
+        {port: {number: 9444, name: https-mutual, protocol: HTTPS}, defaultEndpoint: 127.0.0.1:8080, tls: {mode: ISTIO_MUTUAL}}],
+      inboundConnectionPool: {tcp: {maxConnections: 5}, http: {http1MaxPendingRequests: 3}}}";
+    apply(&mut store, &istio("Sidecar", "default", spec));
+    let c = compiled(&mut store, Dns::Captured);
+    let at = |name: &str| match &cluster(&c, name).discovery {
+        ir::Discovery::Static(groups) => groups[0].endpoints[0].address.to_string(),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(at("inbound|9080||"), "127.0.0.1:8080");
+    assert!(at("inbound|9081||").ends_with("/run/app"), "{}", at("inbound|9081||"));
+    assert_eq!(at("inbound|9082||"), "10.1.0.99:8082");
+    // The listener's own pool replaces that of the whole Sidecar.
+    let limits = |name: &str| {
+        let b = &cluster(&c, name).breakers;
+        [b.max_requests, b.max_connections, b.max_pending_requests].map(|n| n.unwrap_or(u32::MAX))
+    };
+    assert_eq!(limits("inbound|9080||"), [7, u32::MAX, u32::MAX]);
+    assert_eq!(limits("inbound|9082||"), [u32::MAX, 5, 3]);
+    let inbound = listener(&c, "virtualInbound");
+    let chain =
+        |port: u16| inbound.chains.iter().find(|c| c.matches.destination_port == Some(port));
+    assert!(chain(9081).is_none(), "it has a socket of its own");
+    assert_eq!(bound(&c).last(), Some(&"10.1.0.99_9081"));
+    assert_eq!(leads_to(listener(&c, "10.1.0.99_9081")), ["inbound|9081||"]);
+    assert!(chain(9080).is_some_and(|c| c.tls.is_none()));
+    let tls = chain(9443).and_then(|c| c.tls.as_ref()).expect("TLS ends here");
+    assert_eq!(tls.common.certificates.len(), 1);
+    // What cannot be ended is refused rather than served in plaintext, and its author is told.
+    let Some(Terminal::Tcp(refused)) = chain(9444).map(|c| &c.terminal) else { panic!() };
+    assert_eq!(refused.to, TcpDestination::Cluster("BlackHoleCluster".into()));
+    let said: Vec<_> = c.findings.iter().map(|f| f.path.as_str()).collect();
+    assert_eq!(said, ["spec.ingress[4].tls.mode"]);
+}

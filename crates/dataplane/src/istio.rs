@@ -252,11 +252,13 @@ pub fn count(manager: &ManagerRt, record: &Record) {
         let host = String::from_utf8_lossy(request.authority());
         let host = if by_host { &*host } else { "" };
         let flags = record.stream.flags.to_string();
+        let meant = meant(&record.stream).unwrap_or_else(|| "".into());
         let common = ends.labels(
             filter.destination,
             record.cluster.as_deref(),
             host,
             &flags,
+            &meant,
             &record.stream,
         );
         let (code, grpc_status) = (record.stream.status, record.grpc_status.filter(|_| grpc));
@@ -289,7 +291,8 @@ pub fn connection(
     let registry = &worker.shared.registry;
     let cells = memory.connections.borrow_mut().get(key, || {
         let flags = stream.flags.to_string();
-        ends.labels(filter.destination, cluster, "", &flags, stream).cells(registry)
+        let meant = meant(stream).unwrap_or_else(|| "".into());
+        ends.labels(filter.destination, cluster, "", &flags, &meant, stream).cells(registry)
     });
     Some(cells)
 }
@@ -313,7 +316,7 @@ impl Ends {
     fn key(&self, inbound: bool, cluster: Option<&ClusterState>, stream: &Stream) -> TcpKey {
         TcpKey {
             reporter: reporter(inbound),
-            cluster: cluster.map(|c| c.config.name.clone()),
+            cluster: cluster.map(|c| c.config.name.clone()).or_else(|| meant(stream)),
             flags: stream.flags,
             source: self.source.id,
             destination: self.destination.id,
@@ -327,20 +330,30 @@ impl Ends {
         cluster: Option<&'a ClusterState>,
         host: &'a str,
         flags: &'a str,
+        meant: &'a str,
         stream: &Stream,
     ) -> TcpLabels<'a> {
         let service = cluster.and_then(|c| c.service.as_ref());
-        let own = || cluster.map_or("", |c| &*c.config.name);
+        let meant = cluster.map_or(meant, |c| &*c.config.name);
         TcpLabels {
             reporter: reporter(inbound),
             source: &self.source.peer,
             destination: &self.destination.peer,
             service: service.map_or(host, |s| &s.host),
-            service_name: service.map_or_else(own, |s| &s.name),
+            service_name: service.map_or(meant, |s| &s.name),
             service_namespace: service.map_or("", |s| &s.namespace),
             flags,
             security: security(inbound, stream),
         }
+    }
+}
+
+/// The cluster that was meant and has no endpoints, as the one that refuses; requests to unknown hosts
+/// are refused by their route.
+fn meant(stream: &Stream) -> Option<Str> {
+    match &stream.route {
+        Some(route) if &**route == "block_all" => Some("BlackHoleCluster".into()),
+        _ => stream.cluster.clone(),
     }
 }
 

@@ -18,7 +18,7 @@ pub fn source(bootstrap: &Bootstrap) -> anyhow::Result<Option<Source>> {
         dialect: if dynamic.delta { Dialect::Delta } else { Dialect::StateOfTheWorld },
         node: bootstrap.node.clone(),
         fixed: bootstrap.config.clone(),
-        names: false,
+        asks: xds::client::CONFIGURATION,
     }))
 }
 

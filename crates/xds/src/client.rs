@@ -29,8 +29,8 @@ pub struct Session {
     /// What this stream was asked for, by kind; absent before the first request of a stream.
     asked: HashMap<Kind, BTreeSet<Str>>,
     nonces: HashMap<Kind, (String, String)>,
-    /// Names are asked for only where something answers from them.
-    with_names: bool,
+    /// Of `WILDCARDS`, what is asked for.
+    asks: &'static [Kind],
     /// The node goes with the first request of a stream.
     node_sent: bool,
     findings: Vec<Finding>,
@@ -45,6 +45,12 @@ pub enum Outgoing {
 
 /// Envoy waits for CDS before it asks for the rest; all of these are asked for at once here.
 const WILDCARDS: [Kind; 3] = [Kind::Cluster, Kind::Listener, Kind::Names];
+/// What a data plane runs.
+pub const CONFIGURATION: &[Kind] = &[Kind::Cluster, Kind::Listener];
+/// Where DNS is answered, too.
+pub const CONFIGURATION_AND_NAMES: &[Kind] = &WILDCARDS;
+/// Where only DNS is answered.
+pub const NAMES: &[Kind] = &[Kind::Names];
 /// Asked for by name, as others refer to them.
 const NAMED: [Kind; 3] = [Kind::Endpoints, Kind::Route, Kind::Secret];
 
@@ -56,15 +62,15 @@ impl Session {
             assembler,
             asked: HashMap::new(),
             nonces: HashMap::new(),
-            with_names: false,
+            asks: CONFIGURATION,
             node_sent: false,
             findings: Vec::new(),
         }
     }
 
-    /// Asks for the table of names, too.
-    pub fn with_names(self) -> Self {
-        Self { with_names: true, ..self }
+    /// Asks for these, instead of a configuration alone.
+    pub fn asking_for(self, asks: &'static [Kind]) -> Self {
+        Self { asks, ..self }
     }
 
     /// The first requests of a new stream.
@@ -73,8 +79,7 @@ impl Session {
         self.nonces.clear();
         self.node_sent = false;
         let mut out = Vec::new();
-        let with_names = self.with_names;
-        for kind in WILDCARDS.into_iter().filter(|k| with_names || *k != Kind::Names) {
+        for kind in self.asks.iter().copied() {
             self.asked.insert(kind, BTreeSet::new());
             out.push(self.request(kind, Vec::new(), Vec::new(), self.holds(kind)));
         }

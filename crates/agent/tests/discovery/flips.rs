@@ -235,7 +235,7 @@ async fn flip_ours(kind: Flip, dialect: Dialect) {
         dialect,
         node: Default::default(),
         fixed: ir::Config::default(),
-        names: false,
+        asks: xds::client::CONFIGURATION,
     };
     tokio::spawn(follow_source(source, move |news| {
         if let News::Config(config) = news {

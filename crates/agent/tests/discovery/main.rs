@@ -43,7 +43,7 @@ fn client(
         dialect,
         node: xds::bootstrap::Node { id: "me".into(), ..Default::default() },
         fixed: ir::Config::default(),
-        names: false,
+        asks: xds::client::CONFIGURATION,
     };
     let follow = follow_source(source, move |n| drop(news.send(n)));
     (tokio::spawn(follow), inbox)

@@ -1,6 +1,7 @@
 //! Connection pool limits, timeouts and outlier detection.
 
 use super::Policy;
+use api::ConnectionPoolSettings;
 use api::TcpKeepalive as Keepalive;
 use ir::{CircuitBreakers, Cluster, OutlierDetection, TcpKeepalive, UpstreamProtocol};
 
@@ -26,7 +27,9 @@ pub(super) fn apply(policy: &Policy<'_>, keepalive: Option<&Keepalive>, cluster:
     let tcp = policy.pool.and_then(|p| p.tcp.as_ref());
     let own = tcp.and_then(|t| t.tcp_keepalive.as_ref());
     cluster.tcp_keepalive = own.or(keepalive).map(tcp_keepalive);
-    apply_limits(policy, cluster);
+    if let Some(pool) = policy.pool {
+        limits(pool, cluster);
+    }
     cluster.proxy_protocol = policy.proxy_protocol.map(|p| match p.version {
         api::ProxyProtocolVersion::V1 => ir::ProxyProtocolVersion::V1,
         api::ProxyProtocolVersion::V2 => ir::ProxyProtocolVersion::V2,
@@ -38,8 +41,8 @@ pub(super) fn apply(policy: &Policy<'_>, keepalive: Option<&Keepalive>, cluster:
     }
 }
 
-fn apply_limits(policy: &Policy<'_>, cluster: &mut Cluster) {
-    let Some(pool) = policy.pool else { return };
+/// Limits and timeouts of connections; those of the protocol that the cluster speaks.
+pub(crate) fn limits(pool: &ConnectionPoolSettings, cluster: &mut Cluster) {
     if let Some(tcp) = &pool.tcp {
         limit(&mut cluster.breakers.max_connections, tcp.max_connections);
         if let Some(timeout) = tcp.connect_timeout {

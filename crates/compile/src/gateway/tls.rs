@@ -11,10 +11,21 @@ use ir::{
 /// An error means that the server must not listen: without its certificate it has nothing to offer.
 pub(super) fn context(bound: &Bound, http: bool) -> Result<DownstreamTls, Box<Finding>> {
     let path = format!("{}.tls", bound.path);
-    let Some(tls) = &bound.server.tls else {
-        let say = "a server that ends TLS needs tls settings with a certificate";
-        return Err(Box::new(Finding::error(path, say)));
-    };
+    match &bound.server.tls {
+        Some(tls) => context_of(tls, path, http),
+        None => {
+            let say = "a server that ends TLS needs tls settings with a certificate";
+            Err(Box::new(Finding::error(path, say)))
+        }
+    }
+}
+
+/// Of the settings that stand at `path` of an object.
+pub(crate) fn context_of(
+    tls: &ServerTlsSettings,
+    path: String,
+    http: bool,
+) -> Result<DownstreamTls, Box<Finding>> {
     if tls.mode == ServerTlsMode::IstioMutual {
         let say = "ISTIO_MUTUAL is not possible in this version; use SIMPLE or MUTUAL";
         return Err(Box::new(Finding::error(format!("{path}.mode"), say)));

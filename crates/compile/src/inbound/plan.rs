@@ -1,7 +1,7 @@
 //! Which ports of a workload are declared, by whom, and where the application is.
 
 use crate::{Proxy, names};
-use api::{IngressListener, Protocol};
+use api::{CaptureMode, IngressListener, Protocol};
 use base::ObjectRef;
 use ir::{Address, Str};
 use registry::{Service, ServiceKey, ServicePort, Snapshot, TargetPort};
@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Plan {
     pub ports: Vec<InboundPort>,
+    /// The Sidecar that is obeyed, in its version.
+    sidecar: Option<(ObjectRef, u64)>,
     families: (bool, bool),
     stock_envoy: bool,
     http10: bool,
@@ -29,6 +31,10 @@ pub(crate) struct InboundPort {
     pub services: Vec<ServiceKey>,
     pub upstream: Upstream,
     pub object: ObjectRef,
+    /// Which of the Sidecar's ingress listeners it is.
+    pub ingress: Option<usize>,
+    /// The address of a socket of its own, where connections are not captured.
+    pub bound: Option<IpAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,12 +55,14 @@ impl Plan {
         let written = sidecar.filter(|s| !s.spec.ingress.is_empty());
         let ports = match written {
             Some(s) => {
-                s.spec.ingress.iter().filter_map(|i| of_ingress(proxy, &s.object, i)).collect()
+                let all = s.spec.ingress.iter().enumerate();
+                all.filter_map(|(at, i)| of_ingress(proxy, &s.object, at, i)).collect()
             }
             None => of_services(world, proxy),
         };
         Plan {
             ports,
+            sidecar: sidecar.map(|s| (s.object.clone(), s.version)),
             families: (
                 proxy.ips.iter().any(IpAddr::is_ipv4),
                 proxy.ips.iter().any(IpAddr::is_ipv6),
@@ -80,6 +88,8 @@ fn of_services(world: &Snapshot, proxy: &Proxy) -> Vec<InboundPort> {
                 services: Vec::new(),
                 upstream: Upstream::Original,
                 object: service.object.clone(),
+                ingress: None,
+                bound: None,
             };
             let known = ports.entry(target).or_insert_with(fresh);
             if !known.services.contains(&service.key()) {
@@ -106,10 +116,17 @@ fn target(world: &Snapshot, proxy: &Proxy, port: &ServicePort) -> Option<u16> {
     }
 }
 
-fn of_ingress(proxy: &Proxy, object: &ObjectRef, written: &IngressListener) -> Option<InboundPort> {
+fn of_ingress(
+    proxy: &Proxy,
+    object: &ObjectRef,
+    at: usize,
+    written: &IngressListener,
+) -> Option<InboundPort> {
     let port = u16::try_from(written.port.number).ok().filter(|p| *p != 0)?;
     let protocol = Protocol::parse(&written.port.protocol)
         .unwrap_or_else(|| Protocol::of_port("TCP", None, &written.port.name, port));
+    let uncaptured = proxy.uncaptured || written.capture_mode == CaptureMode::None;
+    let bind = written.bind.parse().unwrap_or(proxy.wildcard());
     Some(InboundPort {
         port,
         protocol,
@@ -118,6 +135,8 @@ fn of_ingress(proxy: &Proxy, object: &ObjectRef, written: &IngressListener) -> O
         services: Vec::new(),
         upstream: endpoint(proxy, &written.default_endpoint)?,
         object: object.clone(),
+        ingress: Some(at),
+        bound: uncaptured.then_some(bind),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::build::Build;
 use crate::cluster::{TcpOptions, follow_alias, tcp_options};
 use crate::names;
 use crate::route::{L4Route, Place, tcp_routes, tls_routes};
-use crate::scope::Scope;
+use crate::scope::{Scope, Spot};
 use api::{Protocol, VirtualService};
 use base::{Finding, OriginId};
 use ir::{Cidr, Str, TcpDestination};
@@ -31,6 +31,8 @@ pub(super) struct Bind {
     pub http: Option<Str>,
     pub tls: Vec<L4Route>,
     pub tcp: Vec<TcpChain>,
+    /// The socket is a real one, since connections are not captured.
+    pub bound: bool,
     pub origin: OriginId,
 }
 
@@ -49,9 +51,10 @@ impl Plan {
         services.sort_by(|a, b| (&a.created, &a.host).cmp(&(&b.created, &b.host)));
         for service in services {
             for port in &service.ports {
-                match port.protocol {
-                    Protocol::Udp => {}
-                    p if p.is_http() => plan.add_http(b, port.number),
+                let spot = scope.spots.at(port.number, &service.host);
+                match spot.protocol.unwrap_or(port.protocol) {
+                    _ if port.protocol == Protocol::Udp => {}
+                    p if p.is_http() => plan.add_http(b, spot, port.number),
                     Protocol::Undeclared => plan.add_detected(b, scope, service, port),
                     _ => plan.add_tcp(b, scope, service, port),
                 }
@@ -60,16 +63,17 @@ impl Plan {
         plan
     }
 
-    fn add_http(&mut self, b: &Build<'_>, port: u16) {
+    fn add_http(&mut self, b: &Build<'_>, spot: Spot, port: u16) {
         if b.is_reserved(port) {
             return;
         }
         self.http_ports.insert(port);
-        let wildcard = b.proxy.wildcard();
-        let name = || Str::from(port.to_string());
-        self.binds.entry((wildcard, port)).or_default().http.get_or_insert_with(name);
-        if let Some(second) = b.proxy.second_wildcard() {
-            self.binds.entry((second, port)).or_default().http.get_or_insert_with(name);
+        let everywhere = || [Some(b.proxy.wildcard()), b.proxy.second_wildcard()];
+        let ips = spot.ip.map_or_else(everywhere, |ip| [Some(ip), None]);
+        for ip in ips.into_iter().flatten() {
+            let bind = self.binds.entry((ip, port)).or_default();
+            bind.bound = spot.bound;
+            bind.http.get_or_insert_with(|| Str::from(port.to_string()));
         }
     }
 
@@ -81,9 +85,10 @@ impl Plan {
         port: &ServicePort,
     ) {
         let addresses = addresses(b, service, port);
-        if addresses.is_empty() {
+        let spot = scope.spots.at(port.number, &service.host);
+        if addresses.is_empty() || spot.ip.is_some() {
             // Without an address the Host header is all there is.
-            self.add_http(b, port.number);
+            self.add_http(b, spot, port.number);
             return;
         }
         self.detected.push((service.clone(), port.number));
@@ -106,16 +111,17 @@ impl Plan {
         service: &Arc<Service>,
         port: &ServicePort,
     ) {
-        let own = addresses(b, service, port);
+        let spot = scope.spots.at(port.number, &service.host);
+        let own = if spot.ip.is_some() { Vec::new() } else { addresses(b, service, port) };
         let (mut tls, tcp) = l4(b, scope, service, port);
         let origin = b.origin(&service.object, "spec.ports");
         let ranges = ranges(service);
         let shared = own.is_empty();
-        if shared && service.kubernetes {
+        if shared && service.kubernetes && spot.ip.is_none() {
             // A headless service without endpoints: there is nothing to listen on.
             return;
         }
-        let places = if shared { vec![b.proxy.wildcard()] } else { own };
+        let places = if shared { vec![spot.ip.unwrap_or(b.proxy.wildcard())] } else { own };
         if shared && b.is_reserved(port.number) {
             return;
         }
@@ -124,7 +130,7 @@ impl Plan {
         }
         for ip in places {
             let bind = self.binds.entry((ip, port.number)).or_default();
-            bind.origin = origin;
+            (bind.origin, bind.bound) = (origin, spot.bound);
             if shared && port.protocol.is_tls() {
                 bind.tls.extend(tls.iter().cloned());
                 continue;

@@ -54,7 +54,8 @@ pub(crate) fn config(name: Str, virtual_hosts: Vec<VirtualHost>) -> RouteConfig 
 /// All services on a port, and what is to become of other hosts. No domain may stand twice; the
 /// older service keeps it.
 fn of_port(b: &mut Build<'_>, scope: &Scope, port: u16) -> Vec<VirtualHost> {
-    let mut services: Vec<&Arc<Service>> = scope.services().filter(|s| serves(s, port)).collect();
+    let mut services: Vec<&Arc<Service>> =
+        scope.services().filter(|s| serves(s, port) && scope.spots.serve(port, &s.host)).collect();
     services.sort_by(|a, b| (&a.created, &a.host).cmp(&(&b.created, &b.host)));
     let mut hosts: Vec<VirtualHost> =
         services.iter().map(|s| of_service(b, scope, s, port)).collect();
@@ -66,7 +67,7 @@ fn of_port(b: &mut Build<'_>, scope: &Scope, port: u16) -> Vec<VirtualHost> {
     hosts.retain(|h| !h.domains.is_empty());
     hosts.sort_by(|a, b| a.name.cmp(&b.name));
     if !taken.contains("*") {
-        hosts.push(other_hosts(scope));
+        hosts.push(other_hosts(b, scope));
     }
     hosts
 }
@@ -179,11 +180,11 @@ fn domains(b: &Build<'_>, service: &Service) -> Vec<Str> {
 }
 
 /// Requests to hosts that nothing describes go where they were going, or are refused.
-fn other_hosts(scope: &Scope) -> VirtualHost {
+fn other_hosts(b: &Build<'_>, scope: &Scope) -> VirtualHost {
     let (name, route) = match scope.outbound {
         OutboundMode::RegistryOnly => ("block_all", blocked()),
         OutboundMode::AllowAny | OutboundMode::AllowAnyDynamicDns => {
-            ("allow_any", plain_route("allow_any", names::PASSTHROUGH.into(), "".into()))
+            ("allow_any", plain_route("allow_any", super::fallback(b, scope), "".into()))
         }
     };
     virtual_host(name.into(), vec!["*".into()], vec![route], OriginId::NONE)

@@ -51,6 +51,15 @@ impl Default for Book {
     }
 }
 
+impl Entry {
+    /// The agent's own stream beside that of a data plane that knows nothing of names.
+    fn is_for_names(&self) -> bool {
+        let mut watched =
+            self.sync.iter().filter(|(_, s)| s.watched).map(|(kind, _)| *kind).peekable();
+        watched.peek().is_some() && watched.all(|kind| kind == ir::Kind::Names)
+    }
+}
+
 /// An open stream; closing it takes it off the book.
 pub(crate) struct Page<'a> {
     book: &'a Book,
@@ -100,7 +109,7 @@ impl Book {
     }
 
     pub fn standings(&self) -> Vec<Applied> {
-        self.lock().values().map(|e| e.applied.clone()).collect()
+        self.lock().values().filter(|e| !e.is_for_names()).map(|e| e.applied.clone()).collect()
     }
 
     /// What was said about objects while compiling for any proxy, each thing once.
@@ -135,7 +144,7 @@ impl Book {
             }
             Value::Object(row)
         };
-        entries.values().map(row).collect()
+        entries.values().filter(|e| !e.is_for_names()).map(row).collect()
     }
 
     pub fn connections(&self) -> Value {
