@@ -58,6 +58,63 @@ pub(crate) fn of_service(b: &mut Build<'_>, service: &Service, into: &mut Cluste
     }
 }
 
+/// The clusters of a service for connections that are passed on encrypted as they came: the client's
+/// sidecar has seen to the TLS, and only endpoints whose sidecar ends it are there.
+pub(crate) fn passed_on(b: &mut Build<'_>, service: &Service, into: &mut Clusters) {
+    let rule = rule_of(b.world, b.proxy, service).cloned();
+    let rule = rule.as_deref();
+    let subsets = rule.iter().flat_map(|r| &r.subsets).map(|(subset, _, _)| subset);
+    let subsets: Vec<Option<&Subset>> = std::iter::once(None).chain(subsets.map(Some)).collect();
+    for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+        for subset in &subsets {
+            let subset_name = subset.map_or("", |s| s.name.as_str());
+            let name = names::server_name(port.number, subset_name, service.host.as_str());
+            let policy = Policy::of(rule, *subset, port.number).or_mesh(&b.world.mesh.config);
+            let mut selection = selection(b, service, port, *subset, &policy);
+            let (key, value) = registry::TAKES_MTLS;
+            selection.labels.insert(key.to_owned(), value.to_owned());
+            let mut cluster = bare(b, service, port, &selection, &policy, name);
+            cluster.metadata = metadata(service, port, rule, *subset);
+            cluster.origin = b.origin(&service.object, "spec.ports");
+            into.add(cluster, selection, service);
+        }
+    }
+}
+
+fn selection(
+    b: &Build<'_>,
+    service: &Service,
+    port: &ServicePort,
+    subset: Option<&Subset>,
+    policy: &Policy<'_>,
+) -> Selection {
+    Selection {
+        port: port.name.clone(),
+        labels: subset.map(|s| s.labels.clone()).unwrap_or_default(),
+        nearness: Nearness::of(&b.world.mesh.config.locality_lb_setting, service, policy),
+        node_local: service.node_local,
+    }
+}
+
+/// Where a cluster's endpoints are and how they are chosen; nothing of what is spoken with them.
+fn bare(
+    b: &Build<'_>,
+    service: &Service,
+    port: &ServicePort,
+    selection: &Selection,
+    policy: &Policy<'_>,
+    name: Str,
+) -> Cluster {
+    let mesh = &b.world.mesh.config;
+    let discovery = discovery::of(b, service, port, selection, policy, &name);
+    let mut cluster = Cluster::new(name, discovery);
+    cluster.connect_timeout = Some(mesh.connect_timeout.0);
+    pool::apply(policy, mesh.tcp_keepalive.as_ref(), &mut cluster);
+    policy::apply_load_balancer(policy, &mut cluster);
+    cluster.lb_common.locality = selection.nearness.mode();
+    cluster
+}
+
 /// The cluster of one port and subset, and what it takes of the service's endpoints; none where it
 /// must not be reached.
 fn of_port(
@@ -69,22 +126,12 @@ fn of_port(
 ) -> Option<(Cluster, Selection)> {
     let mesh = &b.world.mesh.config;
     let policy = Policy::of(rule, subset, port.number).or_mesh(mesh);
-    let selection = Selection {
-        port: port.name.clone(),
-        labels: subset.map(|s| s.labels.clone()).unwrap_or_default(),
-        nearness: Nearness::of(&mesh.locality_lb_setting, service, &policy),
-        node_local: service.node_local,
-    };
+    let selection = selection(b, service, port, subset, &policy);
     let subset_name = subset.map_or("", |s| s.name.as_str());
     let name = names::outbound_cluster(port.number, subset_name, service.host.as_str());
-    let discovery = discovery::of(b, service, port, &selection, &policy, &name);
-    let mut cluster = Cluster::new(name, discovery);
-    cluster.connect_timeout = Some(mesh.connect_timeout.0);
+    let mut cluster = bare(b, service, port, &selection, &policy, name);
     cluster.protocol = upstream_protocol(port.protocol, &policy, mesh.h2_upgrade_policy);
     cluster.metadata = metadata(service, port, rule, subset);
-    pool::apply(&policy, mesh.tcp_keepalive.as_ref(), &mut cluster);
-    policy::apply_load_balancer(&policy, &mut cluster);
-    cluster.lb_common.locality = selection.nearness.mode();
     if let Some(rule) = rule {
         cluster.origin = b.origin(&rule.policy_object, "spec.trafficPolicy");
         if policy.tunnel {

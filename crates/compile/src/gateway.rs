@@ -1,6 +1,7 @@
 //! A gateway: the servers of all Gateway objects that select it, merged by the port that its pod
 //! listens on, with the VirtualServices that bind to them.
 
+mod auto;
 mod hosts;
 mod servers;
 mod tls;
@@ -16,7 +17,7 @@ use crate::outbound::{tcp_chain_of, with_options};
 use crate::route::{Place, destinations, tcp_routes, tls_routes};
 use crate::scope::Scope;
 use crate::{log, names};
-use base::{Finding, Host, OriginId};
+use base::{Host, OriginId};
 use ir::{
     Address, ChainMatch, Direction, FilterChain, Inspector, Listener, ListenerFilters, Metadata,
     RouteConfig, RouteSource, Str, TcpDestination, Terminal,
@@ -68,6 +69,9 @@ fn clusters(b: &mut Build<'_>, scope: &Scope, groups: &[PortGroup]) -> Clusters 
         if done.insert(service.host.clone()) {
             cluster::of_service(b, &service, &mut clusters);
         }
+    }
+    for bound in groups.iter().flat_map(|g| &g.servers).filter(|s| s.is_auto()) {
+        auto::clusters(b, scope, bound, &mut clusters);
     }
     clusters.list.push(cluster::black_hole());
     clusters
@@ -175,9 +179,7 @@ fn terminated_tcp(b: &mut Build<'_>, scope: &Scope, bound: &Bound) -> Vec<Filter
 /// TLS that goes on to the destination that its server name chooses.
 fn passthrough(b: &mut Build<'_>, scope: &Scope, bound: &Bound) -> Vec<FilterChain> {
     if bound.is_auto() {
-        let say = "AUTO_PASSTHROUGH has no effect in this version";
-        b.say(&bound.gateway.object, Finding::warning(&bound.path, say));
-        return Vec::new();
+        return auto::chains(b, scope, bound);
     }
     let gateways = [bound.gateway_name()];
     let mut chains = Vec::new();

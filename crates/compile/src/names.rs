@@ -12,6 +12,12 @@ pub fn outbound_cluster(port: u16, subset: &str, host: &str) -> Str {
     format!("outbound|{port}|{subset}|{host}").into()
 }
 
+/// `outbound_.9080_.v1_.reviews.default.svc.cluster.local`: what sidecars ask each other for, and the
+/// cluster that a gateway passes such connections on to.
+pub fn server_name(port: u16, subset: &str, host: &str) -> Str {
+    format!("outbound_.{port}_.{subset}_.{host}").into()
+}
+
 /// `inbound|9080||`, of clusters and of routes.
 pub fn inbound(port: u16) -> Str {
     format!("inbound|{port}||").into()

@@ -110,7 +110,8 @@ fn deployment(gateway: &Gateway, values: &Values, account: &str) -> Value {
                     "annotations": {"inject.istio.io/templates": "gateway"}},
                 "spec": {
                     "serviceAccountName": account,
-                    "containers": [own_proxy(gateway)]}}}});
+                    "containers": [own_proxy(gateway)],
+                    "volumes": certificate_volumes(gateway)}}}});
     let mut deployment = with_proxy(bare, values);
     // Done here already, so the webhook has nothing left to do.
     deployment["spec"]["template"]["metadata"]["labels"]["sidecar.istio.io/inject"] =
@@ -118,7 +119,22 @@ fn deployment(gateway: &Gateway, values: &Values, account: &str) -> Value {
     deployment
 }
 
+/// Secrets under these names lie in files of the gateway's pods, for Gateways and DestinationRules that
+/// name files.
+fn certificate_volumes(gateway: &Gateway) -> Vec<Value> {
+    let volume = |name: String| {
+        let secret = json!({"secretName": format!("istio-{name}"), "optional": true});
+        json!({"name": name, "secret": secret})
+    };
+    volume_names(gateway).map(volume).into()
+}
+
+fn volume_names(gateway: &Gateway) -> [String; 2] {
+    [format!("{}-certs", gateway.istio), format!("{}-ca-certs", gateway.istio)]
+}
+
 fn own_proxy(gateway: &Gateway) -> Value {
+    let mount = |name: String| json!({"mountPath": format!("/etc/istio/{name}"), "name": name, "readOnly": true});
     let ports = gateway
         .ports
         .iter()
@@ -127,6 +143,7 @@ fn own_proxy(gateway: &Gateway) -> Value {
         "name": "istio-proxy",
         "image": "auto",
         "ports": ports.collect::<Vec<_>>(),
+        "volumeMounts": volume_names(gateway).map(mount),
         "env": [
             {"name": "ISTIO_META_UNPRIVILEGED_POD", "value": "true"},
             {"name": "ISTIO_META_ROUTER_MODE", "value": "standard"}]})

@@ -90,6 +90,26 @@ fn the_demo_has_ways_in_for_tcp_and_a_way_out() {
 }
 
 #[test]
+fn certificates_may_lie_in_files_of_a_gateway() {
+    let all = all(Profile::Demo);
+    for name in ["ingressgateway", "egressgateway"] {
+        let pod = &find(&all, "Deployment", &format!("istio-{name}"))["spec"]["template"]["spec"];
+        for kind in ["certs", "ca-certs"] {
+            let volume = format!("{name}-{kind}");
+            let find = |list: &Value| {
+                let mut all = list.as_array().unwrap().iter();
+                all.find(|v| v["name"] == *volume).unwrap().clone()
+            };
+            let mount = find(&pod["containers"][0]["volumeMounts"]);
+            assert_eq!(mount["mountPath"], format!("/etc/istio/{volume}"));
+            let secret = &find(&pod["volumes"])["secret"];
+            assert_eq!(secret["secretName"], format!("istio-{volume}"));
+            assert_eq!(secret["optional"], true);
+        }
+    }
+}
+
+#[test]
 fn values_reach_mesh_and_injection() {
     let mut values = Values { trust_domain: "td1".into(), ..Values::default() };
     values.data_plane = "envoy".into();

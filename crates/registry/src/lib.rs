@@ -24,4 +24,4 @@ pub use sidecars::Sidecars;
 pub use snapshot::{Mesh, Snapshot};
 pub use store::{Applied, Change, Store};
 pub use visibility::ExportTo;
-pub use workload::{CLUSTER, Locality, Workload, Workloads};
+pub use workload::{CLUSTER, Locality, TAKES_MTLS, Workload, Workloads};

@@ -76,10 +76,13 @@ impl Locality {
 /// The name that the one cluster goes by.
 pub const CLUSTER: &str = "Kubernetes";
 
+/// The label of pods whose sidecar ends mutual TLS.
+pub const TAKES_MTLS: (&str, &str) = ("security.istio.io/tlsMode", "istio");
+
 impl Workload {
-    /// Whether its sidecar takes mesh mTLS (label `security.istio.io/tlsMode: istio`).
+    /// Whether its sidecar takes mesh mTLS.
     pub fn takes_mtls(&self) -> bool {
-        self.labels.get("security.istio.io/tlsMode").is_some_and(|m| m == "istio")
+        self.labels.get(TAKES_MTLS.0).is_some_and(|m| m == TAKES_MTLS.1)
     }
 
     /// Label `service.istio.io/canonical-name`, else what stands in for it.

@@ -7,6 +7,7 @@ pub mod flips;
 pub mod load;
 pub mod machine;
 pub mod script;
+pub mod secure;
 
 use serde_json::Value;
 use std::io::Write;

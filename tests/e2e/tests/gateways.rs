@@ -7,6 +7,8 @@ mod edge;
 mod ingress;
 #[path = "gateways/mutual.rs"]
 mod mutual;
+#[path = "gateways/passthrough.rs"]
+mod passthrough;
 
 use e2e::Mesh;
 use edge::Edge;
@@ -32,4 +34,10 @@ fn scenes(name: &str, flags: &[&str]) {
     ingress::plaintext_is_redirected(&edge);
     mutual::clients_come_in_by_their_certificates(&edge);
     mutual::versions_ciphers_and_kinds_of_keys_are_as_written(&edge);
+    mutual::certificates_lie_in_files(&edge);
+    passthrough::server_names_choose_who_ends_tls(&edge);
+    passthrough::connections_are_split_by_weight(&edge);
+    passthrough::tls_is_ended_before_what_is_not_http(&edge);
+    passthrough::the_mesh_names_its_destinations_itself(&edge);
+    passthrough::what_does_not_go_together_is_said(&edge);
 }

@@ -165,26 +165,32 @@ fn server_host(written: &str, own: &str) -> Option<ServerHost> {
 }
 
 impl PortGroup {
+    /// An error names who was there before.
     fn add(&mut self, bound: Bound) -> Result<(), Box<Finding>> {
-        let fits = |s: &Bound| match (s.transport, bound.transport) {
-            (Transport::Http, Transport::Http) => true,
-            (a, b) => a.is_tls() && b.is_tls(),
+        let conflict = |field: &str, say: String| {
+            let finding = Finding::error(format!("{}.{field}", bound.path), say);
+            Err(Box::new(finding.code("IST0145")))
         };
-        if !self.servers.iter().all(fits) {
+        if let Some(other) = self.servers.iter().find(|s| !s.goes_together_with(&bound)) {
             let say = format!(
-                "port {} is already served by an older Gateway with a protocol that does not go \
-                 together with {}",
-                bound.server_port, bound.server.port.protocol
+                "port {} is served as {} by {}, which is older, and that does not go together with \
+                 {}; choose another port",
+                bound.server_port,
+                other.server.port.protocol,
+                other.whose(),
+                bound.server.port.protocol
             );
-            return Err(Box::new(
-                Finding::error(format!("{}.port", bound.path), say).code("IST0145"),
-            ));
+            return conflict("port", say);
         }
-        if bound.transport.is_tls() && self.servers.iter().any(|s| s.shares_name_with(&bound)) {
-            let say = format!("another server on port {} has one of these hosts", self.port);
-            return Err(Box::new(
-                Finding::error(format!("{}.hosts", bound.path), say).code("IST0145"),
-            ));
+        let shared = self.servers.iter().find_map(|s| Some((s, s.shared_name(&bound)?)));
+        if let Some((other, host)) = shared {
+            let say = format!(
+                "TLS for host {host} on port {} is served by {}, which is older; this server has no \
+                 effect",
+                bound.server_port,
+                other.whose()
+            );
+            return conflict("hosts", say);
         }
         self.servers.push(bound);
         Ok(())
@@ -236,10 +242,28 @@ impl Bound {
         names
     }
 
-    fn shares_name_with(&self, other: &Bound) -> bool {
+    /// On one port.
+    fn goes_together_with(&self, other: &Bound) -> bool {
+        match (self.transport, other.transport) {
+            (Transport::Http, Transport::Http) => true,
+            (a, b) => a.is_tls() && b.is_tls(),
+        }
+    }
+
+    /// A name that connections would ask both servers for. What is passed on is told apart by routes.
+    fn shared_name(&self, other: &Bound) -> Option<&Host> {
         let passes = |b: &Bound| b.transport == Transport::Passthrough;
-        !(passes(self) && passes(other))
-            && self.hosts.iter().any(|a| other.hosts.iter().any(|b| a.host == b.host))
+        let both_tls = self.transport.is_tls() && other.transport.is_tls();
+        if !both_tls || passes(self) && passes(other) {
+            return None;
+        }
+        let in_other = |h: &&ServerHost| other.hosts.iter().any(|o| o.host == h.host);
+        self.hosts.iter().find(in_other).map(|h| &h.host)
+    }
+
+    /// For people: the field of the object.
+    fn whose(&self) -> String {
+        format!("{} {}", self.gateway.object, self.path)
     }
 
     /// The VirtualServices that bind to the server's Gateway and may, for one of its hosts.

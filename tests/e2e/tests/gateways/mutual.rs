@@ -161,3 +161,55 @@ pub fn versions_ciphers_and_kinds_of_keys_are_as_written(edge: &Edge<'_>) {
     }
     edge.delete(&["gateway", "parameters"]);
 }
+
+/// As tutorials before 1.5 have it: Secrets of these names are mounted into the gateway's pods.
+const FILES: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: of-files }
+spec:
+  selector: { istio: ingressgateway }
+  servers:
+  - port: { number: 443, name: https-files, protocol: HTTPS }
+    tls:
+      mode: MUTUAL
+      serverCertificate: /etc/istio/ingressgateway-certs/tls.crt
+      privateKey: /etc/istio/ingressgateway-certs/tls.key
+      caCertificates: /etc/istio/ingressgateway-ca-certs/ca.crt
+      caCrl: /etc/istio/ingressgateway-ca-certs/ca.crl
+    hosts: [files.example.com]
+"#;
+
+pub fn certificates_lie_in_files(edge: &Edge<'_>) {
+    let authority = &edge.authority;
+    let (good, bad) = (authority.leaf(&["good.example"]), authority.leaf(&["bad.example"]));
+    let list = authority.revocation_of(&bad);
+    let roots = [("ca.crt", authority.root.as_str()), ("ca.crl", &list)];
+    edge.secret("istio-system", "istio-ingressgateway-ca-certs", &roots);
+    edge.tls_secret("istio-ingressgateway-certs", &authority.leaf(&["files.example.com"]));
+    let in_pod = |file: &str| {
+        let gateway = ["-n", "istio-system", "exec", "deploy/istio-ingressgateway", "--", "cat"];
+        let mut cat = edge.mesh.kubectl_command();
+        cat.args([&gateway[..], &[file]].concat()).output().is_ok_and(|out| out.status.success())
+    };
+    e2e::eventually("the files", super::edge::SOON, || {
+        let files = ["ingressgateway-certs/tls.key", "ingressgateway-ca-certs/ca.crl"];
+        match files.iter().all(|f| in_pod(&format!("/etc/istio/{f}"))) {
+            true => Ok(()),
+            false => Err("are not in the pod yet".to_owned()),
+        }
+    });
+    edge.mesh.apply_text(FILES);
+    let client = |name: &str, leaf: &Leaf| edge.client().showing(&edge.files, name, leaf);
+    let good = client("of-files", &good);
+    edge.until(&good, "files.example.com", "/", 404);
+    for refused in [edge.client(), client("revoked", &bad)] {
+        assert_eq!(edge.get(&refused, "files.example.com", "/").status, 0, "{refused:?}");
+    }
+    // New files are served as new Secrets are.
+    let next = e2e::authority::Authority::new("another");
+    edge.tls_secret("istio-ingressgateway-certs", &next.leaf(&["files.example.com"]));
+    let root = edge.files.write("files-next.pem", &next.root);
+    edge.until(&good.with(&["--cacert", &root]), "files.example.com", "/", 404);
+    edge.delete(&["gateway", "of-files"]);
+}

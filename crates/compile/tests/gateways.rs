@@ -1,0 +1,144 @@
+//! Gateways: what stands together on a port and what does not, and what comes in without a route.
+
+mod support;
+
+use compile::{Compiled, compile};
+use ir::{Discovery, FilterChain, Listener, TcpDestination, Terminal};
+use registry::Store;
+use serde_json::{Value, json};
+use support::{apply, bookinfo, ingress};
+
+fn object(kind: &str, name: &str, spec: Value) -> String {
+    json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": name},
+        "spec": spec})
+    .to_string()
+}
+
+fn gateway(name: &str, servers: Value) -> String {
+    object("Gateway", name, json!({"selector": {"istio": "ingressgateway"}, "servers": servers}))
+}
+
+fn compiled(store: &mut Store, objects: &[String]) -> Compiled {
+    objects.iter().for_each(|o| apply(store, o));
+    compile(&store.snapshot(), &ingress())
+}
+
+fn listener<'a>(c: &'a Compiled, name: &str) -> &'a Listener {
+    c.config.listeners.iter().find(|l| &*l.name == name).expect("a listener")
+}
+
+fn names(chain: &FilterChain) -> Vec<&str> {
+    chain.matches.server_names.iter().map(|n| &**n).collect()
+}
+
+fn to(chain: &FilterChain) -> &str {
+    match &chain.terminal {
+        Terminal::Tcp(tcp) => match &tcp.to {
+            TcpDestination::Cluster(name) => name,
+            TcpDestination::Weighted(_) => "several",
+        },
+        Terminal::Http(_) => "http",
+        Terminal::Close => "nowhere",
+    }
+}
+
+fn findings(c: &Compiled) -> Vec<String> {
+    c.findings.iter().map(|f| format!("{} {f}", f.code)).collect()
+}
+
+#[test]
+fn a_server_that_does_not_go_with_an_older_one_is_told_which() {
+    let port = |number: u16, name: &str, protocol: &str| json!({"number": number, "name": name, "protocol": protocol});
+    let tls = json!({"mode": "SIMPLE", "credentialName": "c"});
+    let a = gateway(
+        "a",
+        json!([{"port": port(80, "http", "HTTP"), "hosts": ["*"]},
+            {"port": port(443, "https", "HTTPS"), "hosts": ["x.example", "y.example"], "tls": tls}]),
+    );
+    let b = gateway(
+        "b",
+        json!([{"port": port(80, "tcp", "TCP"), "hosts": ["*"]},
+            {"port": port(443, "https-b", "HTTPS"), "hosts": ["y.example"], "tls": tls},
+            {"port": port(443, "pass", "TLS"), "hosts": ["x.example"], "tls": {"mode": "PASSTHROUGH"}},
+            {"port": port(443, "https-c", "HTTPS"), "hosts": ["z.example"], "tls": tls}]),
+    );
+    let c = compiled(&mut bookinfo(), &[a, b]);
+    let chains: Vec<_> =
+        listener(&c, "0.0.0.0_8443").chains.iter().flat_map(|c| names(c)).collect();
+    assert_eq!(chains, ["x.example", "y.example", "z.example"]);
+    assert_eq!(
+        findings(&c),
+        [
+            "IST0145 Gateway default/b: spec.servers[0].port: port 80 is served as HTTP by Gateway \
+             default/a spec.servers[0], which is older, and that does not go together with TCP; \
+             choose another port",
+            "IST0145 Gateway default/b: spec.servers[1].hosts: TLS for host y.example on port 443 is \
+             served by Gateway default/a spec.servers[1], which is older; this server has no effect",
+            "IST0145 Gateway default/b: spec.servers[2].hosts: TLS for host x.example on port 443 is \
+             served by Gateway default/a spec.servers[1], which is older; this server has no effect",
+        ]
+    );
+}
+
+#[test]
+fn what_the_mesh_names_itself_is_passed_on_and_nothing_else() {
+    let auto = gateway(
+        "cross",
+        json!([{"port": {"number": 15443, "name": "tls", "protocol": "TLS"},
+            "tls": {"mode": "AUTO_PASSTHROUGH"}, "hosts": ["*.default.svc.cluster.local"]}]),
+    );
+    let rule = json!({"host": "reviews", "subsets": [{"name": "v1", "labels": {"version": "v1"}}],
+        "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}});
+    let outside = json!({"hosts": ["out.default.svc.cluster.local"], "resolution": "DNS",
+        "location": "MESH_EXTERNAL", "ports": [{"number": 443, "name": "tls", "protocol": "TLS"}]});
+    let objects =
+        [auto, object("DestinationRule", "reviews", rule), object("ServiceEntry", "out", outside)];
+    let c = compiled(&mut bookinfo(), &objects);
+    let chains = &listener(&c, "0.0.0.0_15443").chains;
+    for chain in chains {
+        assert_eq!(names(chain), [to(chain)]);
+        let m = &chain.matches;
+        assert_eq!(&*m.transport_protocol, "tls");
+        assert!(m.application_protocols.contains(&"istio".into()), "only what the mesh speaks");
+        assert!(!m.application_protocols.contains(&"h2".into()));
+    }
+    let all: Vec<&str> = chains.iter().flat_map(names).collect();
+    for name in
+        ["outbound_.9080_._.reviews", "outbound_.9080_.v1_.reviews", "outbound_.9080_._.details"]
+    {
+        assert!(all.contains(&format!("{name}.default.svc.cluster.local").as_str()), "{all:?}");
+    }
+    assert!(
+        !all.iter().any(|n| n.contains("out.default") || n.contains("istio-system")),
+        "{all:?}"
+    );
+    let find = |name: &str| c.config.clusters.iter().find(|c| &*c.name == name).expect("a cluster");
+    let v1 = find("outbound_.9080_.v1_.reviews.default.svc.cluster.local");
+    assert!(v1.tls.is_none() && matches!(v1.discovery, Discovery::Eds(_)));
+    let endpoints = c.config.endpoints.iter().find(|e| e.cluster == v1.name).expect("endpoints");
+    assert_eq!(endpoints.groups.iter().flat_map(|g| &g.endpoints).count(), 1);
+    assert_eq!(findings(&c), [""; 0]);
+}
+
+/// An endpoint without a sidecar would be sent TLS that it cannot end.
+#[test]
+fn nothing_is_passed_on_to_pods_without_a_sidecar() {
+    let auto = gateway(
+        "cross",
+        json!([{"port": {"number": 15443, "name": "tls", "protocol": "TLS"},
+            "tls": {"mode": "AUTO_PASSTHROUGH"}, "hosts": ["*.local"]}]),
+    );
+    let mut store = bookinfo();
+    let pod = json!({
+        "metadata": {"name": "details-v1-0", "namespace": "default", "labels": {"app": "details", "version": "v1"}},
+        "spec": {}, "status": {"phase": "Running", "podIP": "10.1.0.2", "podIPs": [{"ip": "10.1.0.2"}],
+            "conditions": [{"type": "Ready", "status": "True"}]}});
+    store.apply(api::Kind::Pod, &pod);
+    let c = compiled(&mut store, &[auto]);
+    let of = |name: &str| {
+        let name = format!("outbound_.9080_._.{name}.default.svc.cluster.local");
+        let found = c.config.endpoints.iter().find(|e| *e.cluster == *name).expect("endpoints");
+        found.groups.iter().flat_map(|g| &g.endpoints).count()
+    };
+    assert_eq!((of("details"), of("productpage")), (0, 1));
+}

@@ -1,0 +1,52 @@
+//! A client that speaks TLS with whatever name and protocols a test wants, as no tool offers them.
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where to connect, and what to say in the handshake.
+pub struct Secure<'a> {
+    /// `address:port`
+    pub at: &'a str,
+    pub server_name: &'a str,
+    pub alpn: &'a [&'a str],
+    /// Whom to trust, PEM.
+    pub root: &'a str,
+}
+
+impl Secure<'_> {
+    /// Sends a text and reads until the answer ends with `end`, or the connection does.
+    pub fn say(&self, text: &str, end: &str) -> std::io::Result<String> {
+        let tcp = TcpStream::connect(self.at)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        let name = self.server_name.to_owned().try_into().map_err(std::io::Error::other)?;
+        let tls = ClientConnection::new(Arc::new(self.config()?), name);
+        let mut stream = StreamOwned::new(tls.map_err(std::io::Error::other)?, tcp);
+        stream.write_all(text.as_bytes())?;
+        stream.flush()?;
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        while !answer.ends_with(end.as_bytes()) && stream.read(&mut byte)? > 0 {
+            answer.push(byte[0]);
+        }
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    fn config(&self) -> std::io::Result<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(self.root.as_bytes());
+        roots.add(root.map_err(std::io::Error::other)?).map_err(std::io::Error::other)?;
+        let builder = ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(std::io::Error::other)?;
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = self.alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Ok(config)
+    }
+}
