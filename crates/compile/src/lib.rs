@@ -26,3 +26,9 @@ mod unsupported;
 
 pub use compiler::{Compiled, Compiler, Dependencies, Missing, compile};
 pub use proxy::{Dns, InvalidNode, Proxy, ProxyKind};
+pub use scope::{Visibility, visibility};
+
+/// The port that a gateway's pod listens on for a port of its Service.
+pub fn listening_port(world: &registry::Snapshot, gateway: &Proxy, port: u16) -> u16 {
+    gateway::listening_port(world, gateway, port)
+}

@@ -108,6 +108,39 @@ impl Scope {
     }
 }
 
+/// Whether a sidecar knows a host, and if not, who keeps it from it.
+#[derive(Clone, Debug)]
+pub enum Visibility {
+    Seen(Arc<Service>),
+    /// The service is there, and this Sidecar imports it not, or without this port.
+    NotImported(Arc<Service>, ObjectRef),
+    /// The service is there, for other namespaces.
+    NotExported(Arc<Service>),
+    /// No service has the host.
+    Unknown,
+}
+
+/// For a service at a host, or at the port of one.
+pub fn visibility(world: &Snapshot, proxy: &Proxy, host: &Host, port: u16) -> Visibility {
+    let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
+    let scope = Scope::of_sidecar(world, proxy);
+    let all = world.services.of_host(host);
+    let Some(any) = all.first() else { return Visibility::Unknown };
+    let visible = pick(world, host, &proxy.namespace, |_| true);
+    match (scope.service(host), visible, sidecar) {
+        (Some(seen), Some(whole), Some(sidecar))
+            if seen.port(port).is_none() && whole.port(port).is_some() =>
+        {
+            Visibility::NotImported(whole.clone(), sidecar.object.clone())
+        }
+        (Some(seen), _, _) => Visibility::Seen(seen.clone()),
+        (None, Some(service), Some(sidecar)) => {
+            Visibility::NotImported(service.clone(), sidecar.object.clone())
+        }
+        _ => Visibility::NotExported(any.clone()),
+    }
+}
+
 /// The DestinationRule that the proxy uses for a service.
 pub(crate) fn rule_of<'a>(
     world: &'a Snapshot,

@@ -70,7 +70,7 @@ async fn inject_fault<'v>(
     let chain = manager.fault.as_ref().map(|(_, rule)| rule);
     let Some(rule) = routed.forwarding.fault(chain) else { return Ok(()) };
     let cluster = &routed.cluster.config.name;
-    let injected = rule.draw(&record.heads.request, cluster, &record.worker.env);
+    let injected = rule.odds(&record.heads.request, cluster).draw(&record.worker.env);
     if let Some(delay) = injected.delay {
         record.stream.flags.set(Flag::DelayInjected);
         tokio::time::sleep(delay).await;

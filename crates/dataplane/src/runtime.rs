@@ -6,6 +6,7 @@ use balance::Usage;
 use base::Finding;
 use ir::{FilterChain, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal};
 use policy::RouteTable;
+use policy::fault::FaultRule;
 use policy::log::{LogRule, Sink};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,7 +80,7 @@ pub struct ManagerRt {
     pub limits: Limits,
     /// Bytes of a request's body that are kept for another attempt or a copy.
     pub buffer_limit: usize,
-    pub fault: Option<(Str, policy::fault::FaultRule)>,
+    pub fault: Option<(Str, FaultRule)>,
     /// The chain has the filter; what it does is said by routes.
     pub cors: bool,
     pub peers: Option<ir::PeerMetadata>,
@@ -240,20 +241,10 @@ impl Runtime {
             RouteSource::Inline(table) => Routes::Inline(Arc::new(self.bind(table, None))),
             RouteSource::Rds(name) => Routes::Named(name.clone()),
         };
-        let fault = config.filters.iter().find_map(|f| match &f.config {
-            ir::HttpFilterConfig::Fault(fault) if !f.disabled => {
-                let rule = policy::fault::FaultRule::new(fault, path, &mut self.findings);
-                Some((f.name.clone(), rule))
-            }
-            _ => None,
-        });
         ManagerRt {
             routes,
-            fault,
-            cors: config
-                .filters
-                .iter()
-                .any(|f| matches!(f.config, ir::HttpFilterConfig::Cors(_)) && !f.disabled),
+            fault: FaultRule::of_chain(config, path, &mut self.findings),
+            cors: policy::cors::in_chain(config),
             peers: config.filters.iter().find_map(|f| match &f.config {
                 ir::HttpFilterConfig::PeerMetadata(p) if !f.disabled => Some(p.clone()),
                 _ => None,

@@ -1,25 +1,64 @@
 //! What a client asks for, as it is typed: `GET http://reviews:9080/reviews/1` and header fields.
 
-use wire::Request;
+use wire::client_hello::ClientHello;
+use wire::detect::Protocol;
+use wire::{Head, Request, RequestHead};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
+    pub scheme: Scheme,
     pub method: String,
     /// As in the URL, without the port.
     pub host: String,
     pub port: u16,
     /// Path and query.
     pub path: String,
-    /// Besides those that follow from the URL.
+    /// Besides those that follow from the URL; `host` stands in place of the URL's.
     pub headers: Vec<(String, String)>,
+}
+
+/// What the client's connection carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    #[default]
+    Http,
+    /// HTTP inside TLS; who does not end the TLS sees its server name only.
+    Https,
+    /// TLS with something else inside.
+    Tls,
+    Tcp,
+}
+
+impl Scheme {
+    const ALL: [(&str, Scheme, u16); 4] = [
+        ("http", Scheme::Http, 80),
+        ("https", Scheme::Https, 443),
+        ("tls", Scheme::Tls, 443),
+        ("tcp", Scheme::Tcp, 0),
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        Scheme::ALL.iter().find(|(_, scheme, _)| *scheme == self).map_or("", |(name, ..)| name)
+    }
+
+    /// The port that goes without saying; 0 is none.
+    pub fn port(self) -> u16 {
+        Scheme::ALL.iter().find(|(_, scheme, _)| *scheme == self).map_or(0, |(.., port)| *port)
+    }
+
+    pub fn is_tls(self) -> bool {
+        matches!(self, Scheme::Https | Scheme::Tls)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRequest {
     #[error(
-        "{0:?} is not a URL of the form http://HOST[:PORT][/PATH]; only plain HTTP can be explained"
+        "{0:?} is not a URL of the form http://HOST[:PORT][/PATH], https://…, tls:// or tcp://"
     )]
     Url(String),
+    #[error("{0:?} names no port; write it as tcp://HOST:PORT")]
+    Port(String),
     #[error("{0:?} is not a header field of the form NAME: VALUE")]
     Header(String),
 }
@@ -27,10 +66,12 @@ pub enum InvalidRequest {
 impl Asked {
     pub fn parse(method: &str, url: &str) -> Result<Asked, InvalidRequest> {
         let invalid = || InvalidRequest::Url(url.to_owned());
-        let rest = match url.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(_) => return Err(invalid()),
-            None => url,
+        let (scheme, rest) = match url.split_once("://") {
+            Some((name, rest)) => {
+                let known = Scheme::ALL.iter().find(|(known, ..)| *known == name);
+                (known.ok_or_else(invalid)?.1, rest)
+            }
+            None => (Scheme::Http, url),
         };
         let (authority, path) = match rest.find(['/', '?']) {
             Some(at) => rest.split_at(at),
@@ -38,16 +79,19 @@ impl Asked {
         };
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => {
-                (host, port.parse().map_err(|_| invalid())?)
+                (host, port.parse().ok().filter(|p| *p != 0).ok_or_else(invalid)?)
             }
-            _ => (authority, 80),
+            _ => (authority, scheme.port()),
         };
-        if host.is_empty() || port == 0 {
+        if host.is_empty() {
             return Err(invalid());
+        }
+        if port == 0 {
+            return Err(InvalidRequest::Port(url.to_owned()));
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let (method, host) = (method.to_ascii_uppercase(), host.to_ascii_lowercase());
-        Ok(Asked { method, host, port, path, headers: Vec::new() })
+        Ok(Asked { scheme, method, host, port, path, headers: Vec::new() })
     }
 
     /// Adds `NAME: VALUE`.
@@ -60,19 +104,69 @@ impl Asked {
 
     /// The host as clients send it: without the port that goes without saying.
     pub fn authority(&self) -> String {
-        if self.port == 80 { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+        match self.port == self.scheme.port() {
+            true => self.host.clone(),
+            false => format!("{}:{}", self.host, self.port),
+        }
     }
 
-    /// The head as the proxy has it before it looks for a route.
-    pub(crate) fn head(&self, path: &[u8]) -> Request {
-        let own = self.headers.iter().find(|(name, _)| name == "host").map(|(_, v)| v.clone());
-        let authority = own.unwrap_or_else(|| self.authority());
-        let mut head = Request::new(self.method.as_bytes(), authority.as_bytes(), path);
+    /// `GET http://reviews:9080/reviews/1`
+    pub fn line(&self) -> String {
+        let (scheme, authority) = (self.scheme.as_str(), self.authority());
+        match self.scheme {
+            Scheme::Http | Scheme::Https => {
+                format!("{} {scheme}://{authority}{}", self.method, self.path)
+            }
+            Scheme::Tls | Scheme::Tcp => format!("{scheme}://{authority}"),
+        }
+    }
+
+    /// What the first bytes of its connection show.
+    pub(crate) fn protocol(&self) -> Protocol {
+        let hello = |alpn: &[&str]| {
+            let name = self.own("host").map(host_of).unwrap_or(&self.host);
+            // A client sends no address as a server name.
+            let name = Some(name).filter(|n| n.parse::<std::net::IpAddr>().is_err());
+            Protocol::Tls(ClientHello {
+                server_name: name.map(str::to_ascii_lowercase),
+                alpn: alpn.iter().map(|p| (*p).to_owned()).collect(),
+            })
+        };
+        match self.scheme {
+            Scheme::Http => Protocol::Http11,
+            Scheme::Https => hello(&["h2", "http/1.1"]),
+            Scheme::Tls => hello(&[]),
+            Scheme::Tcp => Protocol::Other,
+        }
+    }
+
+    /// The head as the proxy reads it.
+    pub(crate) fn head(&self) -> Request {
+        let authority = self.own("host").map_or_else(|| self.authority(), str::to_owned);
+        let (method, path) = (self.method.as_bytes(), self.path.as_bytes());
+        let mut head = Request::new(method, authority.as_bytes(), path);
         for (name, value) in self.headers.iter().filter(|(name, _)| name != "host") {
-            head.set_field(name.as_bytes(), value.as_bytes());
+            head.fields.push(name.as_bytes(), value.as_bytes());
         }
         head
     }
+
+    fn own(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn host_of(authority: &str) -> &str {
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+}
+
+/// Whether the request wants to change the protocol of its connection.
+pub(crate) fn wishes(head: &Request) -> bool {
+    let asks = |value: &[u8]| {
+        value.split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    };
+    head.method() == b"CONNECT"
+        || (head.get(b"upgrade").is_some() && head.get(b"connection").is_some_and(asks))
 }
 
 #[cfg(test)]
@@ -82,19 +176,36 @@ mod tests {
     #[test]
     fn requests_are_read_as_they_are_typed() {
         let table = [
-            ("http://reviews:9080/reviews/1?x=y", ("reviews", 9080, "/reviews/1?x=y")),
-            ("reviews", ("reviews", 80, "/")),
-            ("http://A.Example?q", ("a.example", 80, "/?q")),
-            ("http://[::1]:81/", ("[::1]", 81, "/")),
+            (
+                "http://reviews:9080/reviews/1?x=y",
+                (Scheme::Http, "reviews", 9080, "/reviews/1?x=y"),
+            ),
+            ("reviews", (Scheme::Http, "reviews", 80, "/")),
+            ("http://A.Example?q", (Scheme::Http, "a.example", 80, "/?q")),
+            ("http://[::1]:81/", (Scheme::Http, "[::1]", 81, "/")),
+            ("https://a", (Scheme::Https, "a", 443, "/")),
+            ("tls://a", (Scheme::Tls, "a", 443, "/")),
+            ("tcp://a:3306", (Scheme::Tcp, "a", 3306, "/")),
         ];
-        for (url, (host, port, path)) in table {
+        for (url, expected) in table {
             let asked = Asked::parse("get", url).unwrap();
-            let found = (asked.host.as_str(), asked.port, asked.path.as_str());
-            assert_eq!((found, asked.method.as_str()), ((host, port, path), "GET"));
+            let found = (asked.scheme, asked.host.as_str(), asked.port, asked.path.as_str());
+            assert_eq!((found, asked.method.as_str()), (expected, "GET"));
         }
-        for url in ["", "https://a", "http://:80/", "http://a:x/", "http://a:0"] {
+        for url in ["", "ftp://a", "http://:80/", "http://a:x/", "http://a:0", "tcp://a"] {
             assert!(Asked::parse("GET", url).is_err(), "{url}");
         }
         assert!(Asked::parse("GET", "a").unwrap().header("no colon").is_err());
+    }
+
+    #[test]
+    fn a_connection_shows_what_its_scheme_says() {
+        let shown = |url: &str| Asked::parse("GET", url).unwrap().protocol();
+        assert_eq!(shown("http://a"), Protocol::Http11);
+        assert_eq!(shown("tcp://a:1"), Protocol::Other);
+        let Protocol::Tls(hello) = shown("https://a.b") else { panic!() };
+        assert_eq!(hello.server_name.as_deref(), Some("a.b"));
+        let Protocol::Tls(hello) = shown("tls://10.0.0.1") else { panic!() };
+        assert_eq!(hello.server_name, None);
     }
 }

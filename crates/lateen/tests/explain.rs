@@ -55,11 +55,89 @@ fn a_request_is_traced_to_the_line_of_a_file() {
 
     let (_, told) = ask(&["--from", "deploy/productpage-v1"]);
     assert!(told.contains("301 to http://reviews:9080/elsewhere"), "{told}");
-    assert!(told.contains("its headers did not match"), "{told}");
+    assert!(told.contains("header end-user is not exact \"jason\" (it is absent)"), "{told}");
 
     let (_, told) = ask(&[]);
     assert!(told.contains("404: no route matches"), "{told}");
     let (code, told) = ask(&["--from", "deploy/absent"]);
     assert!(code == 1 && told.contains("no deploy \"absent\""), "{told}");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+const EDGE: &str = "\
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - port: {number: 80, name: http, protocol: HTTP}
+    hosts: ['*']
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 8000}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {template: {metadata: {labels: {app: web}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec:
+  hosts: ['*']
+  gateways: [edge]
+  http:
+  - match:
+    - uri: {exact: /login}
+    timeout: 3s
+    route:
+    - destination: {host: web}
+";
+
+#[test]
+fn each_side_is_asked_by_its_name() {
+    let folder = std::env::temp_dir().join(format!("lateen-explain-sides-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("edge.yaml"), EDGE).unwrap();
+    let ask = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
+        command.arg("explain").args(args).args(["-f", "edge.yaml"]);
+        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        text(output.stdout) + &text(output.stderr)
+    };
+    let expected = "\
+GET http://shop.example.com/login
+at            gateway a workload in istio-system
+destination   the gateway at port 80
+listener      0.0.0.0_80   Gateway default/edge spec.servers[0] (edge.yaml:7)
+filter chain  HTTP
+routes        http.80
+virtual host  *:80   Gateway default/edge spec.servers[0] (edge.yaml:7)
+route         number 0   VirtualService default/web spec.http[0].match[0] (edge.yaml:30)
+verdict       forwarded
+cluster       outbound|8000||web.default.svc.cluster.local   Service default/web spec.ports (edge.yaml:15)
+  balancer    least request
+timeout       3s   VirtualService default/web spec.http[0].timeout (edge.yaml:31)
+retries       2 on connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes
+hint          outbound|8000||web.default.svc.cluster.local has no endpoint: the proxy answers 503   Service default/web spec.ports (edge.yaml:15)
+";
+    for at in ["gateway", "gateway/edge"] {
+        let told = ask(&["http://shop.example.com/login", "--at", at]);
+        assert_eq!(told, expected, "{at}");
+    }
+    let told = ask(&["http://web:8000/", "--at", "server"]);
+    assert!(told.contains("at            inbound sidecar of web.default\n"), "{told}");
+    assert!(told.contains("cluster       inbound|8000||"), "{told}");
+    let told = ask(&["http://shop.example.com/login", "--at", "gateway", "-o", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(json["verdict"]["kind"], "forwarded");
+    assert_eq!(json["facts"][0]["reference"], "edge.yaml:31");
     let _ = std::fs::remove_dir_all(&folder);
 }

@@ -71,7 +71,7 @@ pub struct Seen<'a> {
 pub fn choose(chains: &[FilterChain], seen: &Seen<'_>) -> Option<usize> {
     let mut left: Vec<(usize, &ChainMatch)> =
         chains.iter().enumerate().map(|(i, c)| (i, &c.matches)).collect();
-    for criterion in CRITERIA {
+    for (_, criterion) in CRITERIA {
         let scored: Vec<_> =
             left.iter().filter_map(|(i, m)| Some((criterion(m, seen)?, *i, *m))).collect();
         let best = scored.iter().map(|(score, _, _)| *score).max()?;
@@ -80,22 +80,32 @@ pub fn choose(chains: &[FilterChain], seen: &Seen<'_>) -> Option<usize> {
     left.first().map(|(i, _)| *i)
 }
 
+/// The first criterion by which a chain does not take the connection; `None` when it does, or would,
+/// were there no chain that matches better.
+pub fn why_not(matches: &ChainMatch, seen: &Seen<'_>) -> Option<&'static str> {
+    let failing = |(_, criterion): &&(_, Criterion)| criterion(matches, seen).is_none();
+    CRITERIA.iter().find(failing).map(|(name, _)| *name)
+}
+
 /// How specifically a match holds: `None` not at all, 0 because it does not care.
 type Criterion = fn(&ChainMatch, &Seen<'_>) -> Option<usize>;
 
-const CRITERIA: [Criterion; 9] = [
-    |m, s| exactly(m.destination_port, |p| p == s.destination.port()),
-    |m, s| ranges(&m.destination_ranges, s.destination.ip()),
-    server_name,
-    |m, s| exactly(Some(&m.transport_protocol).filter(|t| !t.is_empty()), |t| **t == *s.transport),
-    protocols,
-    |m, s| ranges(&m.direct_source_ranges, s.direct_source),
-    source_type,
-    |m, s| ranges(&m.source_ranges, s.source.ip()),
-    |m, s| {
+const CRITERIA: [(&str, Criterion); 9] = [
+    ("destination port", |m, s| exactly(m.destination_port, |p| p == s.destination.port())),
+    ("destination address", |m, s| ranges(&m.destination_ranges, s.destination.ip())),
+    ("server name", server_name),
+    ("transport protocol", |m, s| {
+        let wanted = Some(&m.transport_protocol).filter(|t| !t.is_empty());
+        exactly(wanted, |t| **t == *s.transport)
+    }),
+    ("application protocol", protocols),
+    ("address of the peer", |m, s| ranges(&m.direct_source_ranges, s.direct_source)),
+    ("kind of source", source_type),
+    ("source address", |m, s| ranges(&m.source_ranges, s.source.ip())),
+    ("source port", |m, s| {
         let ports = Some(&m.source_ports).filter(|p| !p.is_empty());
         exactly(ports, |p| p.contains(&s.source.port()))
-    },
+    }),
 ];
 
 fn exactly<T>(wanted: Option<T>, holds: impl FnOnce(T) -> bool) -> Option<usize> {
@@ -228,5 +238,7 @@ mod tests {
             protocols: &[],
         };
         assert_eq!(choose(&chains, &seen), None);
+        assert_eq!(why_not(&chains[1].matches, &seen), Some("transport protocol"));
+        assert_eq!(why_not(&chains[0].matches, &seen), None);
     }
 }

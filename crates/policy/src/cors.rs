@@ -2,7 +2,7 @@
 
 use crate::matching::Matcher;
 use base::{Env, Finding};
-use ir::{Cors, Str};
+use ir::{Cors, HttpFilter, HttpFilterConfig, HttpManager, Str};
 use wire::{Head, Request, RequestHead, Response};
 
 /// A compiled [`Cors`].
@@ -17,6 +17,12 @@ pub struct CorsRule {
     /// In parts of a million.
     enabled: u32,
     forward_others: bool,
+}
+
+/// Whether the chain has the filter; what it does is said by routes.
+pub fn in_chain(manager: &HttpManager) -> bool {
+    let is_cors = |f: &HttpFilter| matches!(f.config, HttpFilterConfig::Cors(_)) && !f.disabled;
+    manager.filters.iter().any(is_cors)
 }
 
 /// What becomes of a request.

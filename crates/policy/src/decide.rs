@@ -18,13 +18,25 @@ use wire::{Request, RequestHead, Response};
 pub trait Trace {
     fn host(&mut self, _host: &VirtualHost) {}
     /// A route that was looked at and did not match; the condition that failed.
-    fn skipped(&mut self, _route: &Route, _because: &'static str) {}
+    fn skipped(&mut self, _route: &Route, _because: Miss<'_>) {}
     fn taken(&mut self, _route: &Route) {}
     fn weighted(&mut self, _part: &Part) {}
 }
 
 pub struct NoTrace;
 impl Trace for NoTrace {}
+
+/// The first condition of a route that did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss<'t> {
+    Path,
+    /// The condition at this place, on this header.
+    Header(usize, &'t [u8]),
+    Query(usize, &'t [u8]),
+    Grpc,
+    /// The draw fell outside the fraction.
+    Fraction,
+}
 
 /// What is done with a request.
 #[derive(Debug)]
@@ -266,19 +278,19 @@ impl Route {
         query: &[u8],
         connect: bool,
         env: &impl Env,
-    ) -> Result<usize, &'static str> {
-        let matched = self.path.matches(path, connect).ok_or("path")?;
-        if !self.headers_match.iter().all(|h| h.matches(head)) {
-            return Err("headers");
+    ) -> Result<usize, Miss<'_>> {
+        let matched = self.path.matches(path, connect).ok_or(Miss::Path)?;
+        if let Some(i) = self.headers_match.iter().position(|h| !h.matches(head)) {
+            return Err(Miss::Header(i, self.headers_match[i].name()));
         }
-        if !self.query.iter().all(|q| q.matches(query)) {
-            return Err("query parameters");
+        if let Some(i) = self.query.iter().position(|q| !q.matches(query)) {
+            return Err(Miss::Query(i, self.query[i].name()));
         }
         if self.grpc && !head.get(b"content-type").is_some_and(is_grpc) {
-            return Err("grpc");
+            return Err(Miss::Grpc);
         }
         if self.fraction.is_some_and(|f| env.below(1_000_000) >= u64::from(f)) {
-            return Err("runtime fraction");
+            return Err(Miss::Fraction);
         }
         Ok(matched)
     }

@@ -2,7 +2,7 @@
 
 use crate::matching::HeaderMatcher;
 use base::{Env, Finding};
-use ir::{AbortStatus, Fault, Str};
+use ir::{AbortStatus, Fault, HttpFilterConfig, HttpManager, Str};
 use std::time::Duration;
 use wire::RequestHead;
 
@@ -24,6 +24,20 @@ pub struct Injected {
 }
 
 impl FaultRule {
+    /// Of a connection manager whose chain has the filter, under the filter's name.
+    pub fn of_chain(
+        manager: &HttpManager,
+        path: &str,
+        findings: &mut Vec<Finding>,
+    ) -> Option<(Str, Self)> {
+        manager.filters.iter().filter(|f| !f.disabled).find_map(|f| match &f.config {
+            HttpFilterConfig::Fault(fault) => {
+                Some((f.name.clone(), Self::new(fault, path, findings)))
+            }
+            _ => None,
+        })
+    }
+
     pub fn new(from: &Fault, path: &str, findings: &mut Vec<Finding>) -> Self {
         let headers = from.headers.iter();
         Self {
@@ -35,13 +49,27 @@ impl FaultRule {
         }
     }
 
-    /// Draws what happens to a request that is meant for `cluster`.
-    pub fn draw(&self, head: &impl RequestHead, cluster: &str, env: &impl Env) -> Injected {
+    /// What may happen to a request that is meant for `cluster`.
+    pub fn odds(&self, head: &impl RequestHead, cluster: &str) -> Odds {
         let concerned = (self.cluster.is_empty() || *self.cluster == *cluster)
             && self.headers.iter().all(|h| h.matches(head));
-        if !concerned {
-            return Injected::default();
+        match concerned {
+            true => Odds { delay: self.delay, abort: self.abort },
+            false => Odds::default(),
         }
+    }
+}
+
+/// What may be injected into one request, each with its share in parts of a million.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Odds {
+    pub delay: Option<(Duration, u32)>,
+    pub abort: Option<(AbortStatus, u32)>,
+}
+
+impl Odds {
+    /// Draws what happens.
+    pub fn draw(&self, env: &impl Env) -> Injected {
         let hit = |fraction: u32| env.below(1_000_000) < u64::from(fraction);
         Injected {
             delay: self.delay.filter(|(_, f)| hit(*f)).map(|(d, _)| d),
@@ -74,10 +102,10 @@ mod tests {
         let rule = FaultRule::new(&fault, "", &mut Vec::new());
         let env = FixedEnv::seeded(3);
         let request = Request::new(b"GET", b"h", b"/");
-        let drawn: Vec<_> = (0..1000).map(|_| rule.draw(&request, "ratings", &env)).collect();
+        let drawn: Vec<_> = (0..1000).map(|_| rule.odds(&request, "ratings").draw(&env)).collect();
         assert!(drawn.iter().all(|i| i.delay == Some(Duration::from_secs(7))));
         let aborted = drawn.iter().filter(|i| i.abort.is_some()).count();
         assert!((250..350).contains(&aborted), "{aborted}");
-        assert_eq!(rule.draw(&request, "other", &env), Injected::default());
+        assert_eq!(rule.odds(&request, "other"), Odds::default());
     }
 }

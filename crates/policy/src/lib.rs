@@ -26,7 +26,7 @@ pub mod retry;
 mod rewrite;
 mod table;
 
-pub use decide::{Decision, Forwarding, NoTrace, Redirection, Target, Trace};
+pub use decide::{Decision, Forwarding, Miss, NoTrace, Redirection, Target, Trace};
 pub use flags::{Flag, Flags};
 pub use format::{Info, Stream, Template};
 pub use rewrite::HostFrom;

@@ -115,6 +115,11 @@ impl HeaderMatcher {
         }
     }
 
+    /// Of the header.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// Of several values, each is looked at alone, and one that holds is enough.
     pub fn matches(&self, head: &(impl RequestHead + ?Sized)) -> bool {
         let mut there = false;
@@ -161,6 +166,11 @@ impl QueryMatcher {
     pub fn new(from: &QueryMatch, path: &str, findings: &mut Vec<Finding>) -> Self {
         let value = from.value.as_ref().map(|m| Matcher::new(m, path, findings));
         Self { name: from.name.as_bytes().into(), value }
+    }
+
+    /// Of the parameter.
+    pub fn name(&self) -> &[u8] {
+        &self.name
     }
 
     /// On the first parameter of this name.

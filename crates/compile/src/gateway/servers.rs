@@ -1,6 +1,7 @@
 //! The servers of the Gateway objects that select a proxy, by the port they come to stand on.
 
 use super::bind_address;
+use crate::Proxy;
 use crate::build::Build;
 use crate::unsupported;
 use api::{Gateway, Protocol, Server, ServerTlsMode, VirtualService};
@@ -122,7 +123,7 @@ fn bound(
         .ok_or_else(|| format!("{} is no port", server.port.number))?;
     let ip = bind_address(b, &server.bind)
         .ok_or_else(|| format!("bind {:?} is no address", server.bind))?;
-    let port = target_port(b, server_port);
+    let port = listening_port(b.world, b.proxy, server_port);
     if b.is_reserved(port) {
         return Err(format!("port {port} is the gateway's own; choose another"));
     }
@@ -139,18 +140,17 @@ fn bound(
 }
 
 /// A server's port is the Service's; the pod listens on the port behind it.
-fn target_port(b: &Build<'_>, port: u16) -> u16 {
-    let world: &Snapshot = b.world;
+pub(crate) fn listening_port(world: &Snapshot, proxy: &Proxy, port: u16) -> u16 {
     let before_us = |s: &&Arc<Service>| {
-        *s.namespace == *b.proxy.namespace
+        *s.namespace == *proxy.namespace
             && !s.selector.is_empty()
-            && s.selector.iter().all(|(k, v)| b.proxy.labels.get(k) == Some(v))
+            && s.selector.iter().all(|(k, v)| proxy.labels.get(k) == Some(v))
     };
     let found = world.services.iter().filter(before_us).find_map(|s| s.port(port));
     match found.map(|p| &p.target) {
         Some(TargetPort::Number(target)) => *target,
         Some(TargetPort::Named(name)) => {
-            let pod = b.proxy.ips.iter().find_map(|ip| world.workloads.at(*ip));
+            let pod = proxy.ips.iter().find_map(|ip| world.workloads.at(*ip));
             pod.and_then(|w| w.port_named(name)).unwrap_or(port)
         }
         None => port,

@@ -1,25 +1,34 @@
-//! `explain`: where a request of a workload goes, and which line of which object sends it there. Over the
+//! `explain`: what becomes of a request of a workload, and which line of which object sees to it. Over the
 //! objects of the cluster, or of files alone.
 
-use super::sources::{self, Places};
+mod side;
+
+use super::sources::{self, Places, Source};
 use super::{Global, print};
 use analyze::{Settings, World};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use base::Origin;
 use clap::{Args, ValueEnum};
-use explain::{Asked, Client};
+use explain::{Asked, Draws, Explainer};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use side::{client, side_of, workload};
+
 #[derive(Args)]
 pub struct ExplainArgs {
-    /// METHOD and URL, or the URL alone, as in GET http://reviews:9080/reviews/1
+    /// METHOD and URL, or the URL alone, as in GET http://reviews:9080/reviews/1; https://, tls:// and
+    /// tcp:// too
     #[arg(required = true, num_args = 1..=2, value_name = "REQUEST")]
     request: Vec<String>,
     /// Who asks: POD, POD.NAMESPACE, or deploy/NAME; without it, a workload without labels
-    #[arg(long)]
+    #[arg(long, value_name = "WORKLOAD")]
     from: Option<String>,
+    /// Which proxy is asked, instead of the client's: gateway, gateway/NAME (a Gateway object), server,
+    /// or POD or deploy/NAME as the server
+    #[arg(long, value_name = "PROXY")]
+    at: Option<String>,
     /// A header field, as in "end-user: jason"; may be repeated
     #[arg(short = 'H', long)]
     header: Vec<String>,
@@ -38,32 +47,58 @@ enum Format {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub async fn run(global: &Global, args: ExplainArgs) -> Result<()> {
-    let asked = asked(&args)?;
-    let files = sources::gather(&args.filename, true)?;
-    if let Some((file, error)) = files.iter().find_map(|f| Some((&f.file, f.error.as_ref()?))) {
-        bail!("{file}: {error}");
+/// Objects, and where they stand.
+pub struct Given {
+    pub world: World,
+    pub namespace: String,
+    places: Places,
+}
+
+impl Given {
+    /// Of the cluster.
+    pub async fn live(global: &Global) -> Result<Given> {
+        let (objects, namespace) = sources::of_cluster(global, PATIENCE).await?;
+        Ok(Given::of(global, objects, namespace, Places::default()))
     }
-    let (objects, namespace) = if args.filename.is_empty() {
-        sources::of_cluster(global, PATIENCE).await?
-    } else {
+
+    /// Of files alone.
+    pub fn files(global: &Global, files: &[Source]) -> Result<Given> {
+        if let Some((file, error)) = files.iter().find_map(|f| Some((&f.file, f.error.as_ref()?))) {
+            bail!("{file}: {error}");
+        }
         let objects = files.iter().flat_map(|f| &f.documents).map(|d| d.object.clone());
         let namespace = global.namespace.clone().unwrap_or_else(|| "default".into());
-        (with_addresses(objects), namespace)
-    };
-    let root = global.istio_namespace.clone();
-    let settings = Settings { namespace: namespace.clone(), root, ..Settings::default() };
-    let world = World::new(objects, &settings);
-    let client = client(&world, args.from.as_deref(), &namespace)?;
-    let told = explain::explain(&world.snapshot, &client, &asked);
-    let places = Places::of(&files, &namespace);
-    let place = |o: &Origin| {
-        let place = places.find(&o.object, &o.path)?;
+        let places = Places::of(files, &namespace);
+        Ok(Given::of(global, with_addresses(objects), namespace, places))
+    }
+
+    fn of(global: &Global, objects: Vec<Value>, namespace: String, places: Places) -> Given {
+        let root = global.istio_namespace.clone();
+        let settings = Settings { namespace: namespace.clone(), root, ..Settings::default() };
+        Given { world: World::new(objects, &settings), namespace, places }
+    }
+
+    /// `file.yaml:7`
+    pub fn place(&self, origin: &Origin) -> Option<String> {
+        let place = self.places.find(&origin.object, &origin.path)?;
         Some(match place.line {
             Some(line) => format!("{}:{line}", place.file),
             None => place.file,
         })
+    }
+}
+
+pub async fn run(global: &Global, args: ExplainArgs) -> Result<()> {
+    let asked = asked(&args)?;
+    let given = if args.filename.is_empty() {
+        Given::live(global).await?
+    } else {
+        Given::files(global, &sources::gather(&args.filename, true)?)?
     };
+    let client = client(&given, args.from.as_deref())?;
+    let side = side_of(&given, args.at.as_deref(), client, &asked)?;
+    let told = Explainer::new(&given.world.snapshot, side).explain(&asked, Draws::All);
+    let place = |o: &Origin| given.place(o);
     match args.output {
         Format::Text => print!("{}", told.text(place)),
         Format::Json => print!("{}", print::json(&told.json(place))),
@@ -92,19 +127,4 @@ fn with_addresses(objects: impl Iterator<Item = Value>) -> Vec<Value> {
         }
     }
     all
-}
-
-fn client(world: &World, from: Option<&str>, namespace: &str) -> Result<Client> {
-    let Some(from) = from else {
-        return Ok(Client { namespace: namespace.to_owned(), ..Client::default() });
-    };
-    let (kind, name) = from.split_once('/').unwrap_or(("pod", from));
-    let (name, namespace) = name.split_once('.').unwrap_or((name, namespace));
-    let found = if kind.starts_with("po") {
-        world.pods().find(|p| p.owner.name() == name && p.namespace() == namespace)
-    } else {
-        world.templates().find(|p| p.owner.name() == name && p.namespace() == namespace)
-    };
-    let pod = found.with_context(|| format!("no {kind} {name:?} in namespace {namespace:?}"))?;
-    Ok(Client { namespace: namespace.to_owned(), labels: pod.labels })
 }
