@@ -1,5 +1,7 @@
 //! What every part of one compilation writes to: origins, findings, and what was missing.
 
+use crate::kept::{Said, Work};
+use crate::memo::Pools;
 use crate::{Missing, Proxy};
 use base::{Finding, ObjectRef, Origin, OriginId, OriginTable};
 use registry::Snapshot;
@@ -9,6 +11,8 @@ pub(crate) struct Build<'a> {
     pub world: &'a Snapshot,
     pub proxy: &'a Proxy,
     pub origins: &'a mut Arc<OriginTable>,
+    pub pools: &'a mut Pools,
+    pub work: Work,
     pub findings: Vec<Finding>,
     pub missing: Vec<Missing>,
 }
@@ -21,8 +25,17 @@ impl<'a> Build<'a> {
         world: &'a Snapshot,
         proxy: &'a Proxy,
         origins: &'a mut Arc<OriginTable>,
+        pools: &'a mut Pools,
     ) -> Build<'a> {
-        Build { world, proxy, origins, findings: Vec::new(), missing: Vec::new() }
+        Build {
+            world,
+            proxy,
+            origins,
+            pools,
+            work: Work::default(),
+            findings: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     pub fn origin(&mut self, object: &ObjectRef, path: impl Into<String>) -> OriginId {
@@ -38,6 +51,12 @@ impl<'a> Build<'a> {
         let mesh = &self.world.mesh.config;
         let own = [mesh.proxy_listen_port, mesh.proxy_inbound_listen_port];
         own.contains(&port) || OWN_PORTS.contains(&port)
+    }
+
+    /// What was said since this was last asked.
+    pub fn said(&mut self) -> Said {
+        let findings = std::mem::take(&mut self.findings);
+        Said { findings, missing: std::mem::take(&mut self.missing) }
     }
 
     pub fn say(&mut self, object: &ObjectRef, finding: Finding) {

@@ -1,10 +1,12 @@
 //! Clusters: how a proxy reaches each port and subset of a service, by its DestinationRule.
 
 mod discovery;
+mod kept;
 mod policy;
 mod pool;
 mod tls;
 
+pub(crate) use kept::{KeptClusters, is_same};
 pub(crate) use policy::{Policy, hash_policies};
 pub(crate) use pool::limits;
 
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Clusters, and the endpoints that those of them take that get theirs by EDS.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Clusters {
     pub list: Vec<Arc<Cluster>>,
     pub assignments: Vec<Arc<Assignment>>,
@@ -42,6 +44,7 @@ impl Clusters {
 
 /// All clusters of a service: for each port the service itself and each subset.
 pub(crate) fn of_service(b: &mut Build<'_>, service: &Service, into: &mut Clusters) {
+    b.work.clusters += 1;
     let rule = rule_of(b.world, b.proxy, service).cloned();
     let rule = rule.as_deref();
     b.findings.extend(rule.iter().flat_map(|r| unsupported::in_rule(r)));

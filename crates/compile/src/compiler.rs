@@ -2,7 +2,8 @@
 
 use crate::build::Build;
 use crate::endpoints::Assignment;
-use crate::memo::{Memo, Pool};
+use crate::kept::{Base, Kept, Said, Work};
+use crate::memo::{Memo, Pools};
 use crate::{Dns, Proxy, ProxyKind, gateway, inbound, outbound};
 use base::{Finding, Host, Labels, Origin, OriginTable};
 use ir::{Cluster, Config, Listener, NameTable, RouteConfig, Str};
@@ -10,6 +11,7 @@ use registry::{Resolution, Service, Snapshot};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What one proxy must do, where each piece came from, and what there is to say about it.
@@ -55,10 +57,8 @@ pub struct Compiler {
     origins: Arc<OriginTable>,
     outbound: Memo<OutboundKey, Read, Part>,
     inbound: Memo<inbound::Plan, u64, Part>,
-    assignments: Pool<Assignment>,
-    clusters: Pool<Cluster>,
-    listeners: Pool<Listener>,
-    routes: Pool<RouteConfig>,
+    pools: Pools,
+    work: Work,
 }
 
 /// Listeners, clusters and routes of one side of proxies that are alike.
@@ -74,6 +74,8 @@ pub(crate) struct Part {
     pub served: Arc<[Str]>,
     pub findings: Vec<Finding>,
     pub missing: Vec<Missing>,
+    /// For the next compilation of the kind.
+    pub kept: Option<Arc<Kept>>,
 }
 
 /// What makes proxies alike on the outbound side.
@@ -89,16 +91,16 @@ struct OutboundKey {
     http10: bool,
     dns: Dns,
     families: (bool, bool),
+    /// Of proxies that bind real sockets: the addresses that are the application's own.
+    uncaptured: Option<Vec<IpAddr>>,
 }
 
 /// The versions of what an outbound side was made from.
 #[derive(Clone, PartialEq, Eq)]
 struct Read {
-    sidecar: Option<(String, u64)>,
-    /// Services, VirtualServices, DestinationRules, Gateways, mesh configuration.
-    versions: [u64; 5],
-    /// Where endpoints decide which listeners there are, or stand in clusters.
-    endpoints: u64,
+    base: Base,
+    virtual_services: u64,
+    gateways: u64,
 }
 
 /// A proxy knows the labels that its pod had when it started; the pod's own may have changed since.
@@ -167,13 +169,14 @@ impl Compiler {
         if let Some(part) = self.outbound.get(&key, &read) {
             return part;
         }
-        let mut build = Build::new(world, proxy, &mut self.origins);
+        let last = self.outbound.latest(&key);
+        let last = last.as_ref().and_then(|part| part.kept.as_deref());
+        let mut build = Build::new(world, proxy, &mut self.origins, &mut self.pools);
         let part = match proxy.kind {
-            ProxyKind::Sidecar => outbound::compile(&mut build),
-            ProxyKind::Router => gateway::compile(&mut build),
+            ProxyKind::Sidecar => outbound::compile(&mut build, read.base.clone(), last),
+            ProxyKind::Router => gateway::compile(&mut build).shared(&mut build),
         };
-        let part = part.with(build);
-        let part = self.share(part);
+        self.work += build.work;
         self.outbound.put(key, read, part)
     }
 
@@ -183,39 +186,43 @@ impl Compiler {
         if let Some(part) = self.inbound.get(&plan, &read) {
             return part;
         }
-        let mut build = Build::new(world, proxy, &mut self.origins);
-        let part = inbound::compile(&mut build, &plan).with(build);
-        let part = self.share(part);
+        let mut build = Build::new(world, proxy, &mut self.origins, &mut self.pools);
+        let part = inbound::compile(&mut build, &plan).shared(&mut build);
         self.inbound.put(plan, read, part)
     }
 
-    /// Replaces what some proxy already has by the very same `Arc`.
-    fn share(&mut self, mut part: Part) -> Part {
-        for cluster in &mut part.clusters {
-            self.clusters.share(&cluster.name.clone(), cluster);
-        }
-        for assignment in &mut part.assignments {
-            self.assignments.share(&assignment.cluster.clone(), assignment);
-        }
-        for listener in &mut part.listeners {
-            self.listeners.share(&listener.name.clone(), listener);
-        }
-        for route in &mut part.routes {
-            self.routes.share(&route.name.clone(), route);
-        }
-        part
+    /// How much was computed since the start.
+    pub fn work(&self) -> Work {
+        self.work
     }
 }
 
 impl Part {
+    /// The same, with what some proxy already has replaced by the very same `Arc`.
+    fn shared(mut self, b: &mut Build<'_>) -> Part {
+        first_of_each(&mut self.clusters, |c| c.name.clone());
+        first_of_each(&mut self.assignments, |a| a.cluster.clone());
+        first_of_each(&mut self.listeners, |l| l.name.clone());
+        first_of_each(&mut self.routes, |r| r.name.clone());
+        for cluster in &mut self.clusters {
+            b.pools.clusters.share(&cluster.name.clone(), cluster);
+        }
+        for assignment in &mut self.assignments {
+            b.pools.assignments.share(&assignment.cluster.clone(), assignment);
+        }
+        for listener in &mut self.listeners {
+            b.pools.listeners.share(&listener.name.clone(), listener);
+        }
+        for route in &mut self.routes {
+            b.pools.routes.share(&route.name.clone(), route);
+        }
+        let said = b.said();
+        self.telling(said)
+    }
+
     /// The same rule may stand in several routes; what there is to say about it is said once.
-    fn with(self, build: Build<'_>) -> Part {
-        let mut part = self;
-        first_of_each(&mut part.clusters, |c| c.name.clone());
-        first_of_each(&mut part.assignments, |a| a.cluster.clone());
-        first_of_each(&mut part.listeners, |l| l.name.clone());
-        first_of_each(&mut part.routes, |r| r.name.clone());
-        Part { findings: once(build.findings), missing: once(build.missing), ..part }
+    pub fn telling(self, said: Said) -> Part {
+        Part { findings: once(said.findings), missing: once(said.missing), ..self }
     }
 }
 
@@ -246,6 +253,7 @@ impl OutboundKey {
             stock_envoy: proxy.stock_envoy,
             http10: proxy.http10,
             dns: proxy.dns,
+            uncaptured: proxy.uncaptured.then(|| proxy.ips.clone()),
             families: (
                 proxy.ips.iter().any(|ip| ip.is_ipv4()),
                 proxy.ips.iter().any(|ip| ip.is_ipv6()),
@@ -275,15 +283,15 @@ impl Read {
         let versions = of.filter_map(|s| world.endpoints.get(&s.key())).map(|e| e.version);
         let endpoints = versions.max().unwrap_or(0);
         Read {
-            sidecar: sidecar.map(|s| (s.object.to_string(), s.version)),
-            versions: [
-                world.services.version,
-                world.virtual_services.version,
-                world.destination_rules.version,
-                world.gateways.version,
-                world.mesh.version,
-            ],
-            endpoints,
+            base: Base {
+                sidecar: sidecar.map(|s| (s.object.to_string(), s.version)),
+                services: world.services.version,
+                rules: world.destination_rules.version,
+                mesh: world.mesh.version,
+                endpoints,
+            },
+            virtual_services: world.virtual_services.version,
+            gateways: world.gateways.version,
         }
     }
 }

@@ -233,7 +233,7 @@ fn http_of_port(b: &Build<'_>, port: &InboundPort) -> HttpManager {
 fn http_manager(b: &Build<'_>, name: Str, host: VirtualHost, stat_prefix: Str) -> HttpManager {
     let routes = RouteConfig {
         name,
-        virtual_hosts: vec![host],
+        virtual_hosts: vec![Arc::new(host)],
         validate_clusters: Some(false),
         ..RouteConfig::default()
     };

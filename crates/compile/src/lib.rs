@@ -13,6 +13,7 @@ mod endpoints;
 mod gateway;
 mod http;
 mod inbound;
+mod kept;
 mod locality;
 mod log;
 mod memo;
@@ -25,6 +26,7 @@ mod scope;
 mod unsupported;
 
 pub use compiler::{Compiled, Compiler, Dependencies, Missing, compile};
+pub use kept::Work;
 pub use proxy::{Dns, InvalidNode, Proxy, ProxyKind};
 pub use scope::{Visibility, visibility};
 

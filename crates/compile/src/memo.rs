@@ -1,6 +1,8 @@
 //! Two kinds of memory, both bounded: results that hold while what they were computed from does,
 //! and a pool in which equal values are one.
 
+use crate::endpoints::Assignment;
+use ir::{Cluster, Listener, RouteConfig, VirtualHost};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
@@ -36,6 +38,11 @@ impl<K: Eq + Hash, S: Eq, V> Memo<K, S, V> {
         entry.results.iter().find(|(s, _)| s == stamp).map(|(_, value)| value.clone())
     }
 
+    /// The newest result for a key, whatever it was computed from.
+    pub fn latest(&self, key: &K) -> Option<Arc<V>> {
+        self.entries.get(key)?.results.first().map(|(_, value)| value.clone())
+    }
+
     /// When it is full, the keys that nobody asked for since it was last full go.
     pub fn put(&mut self, key: K, stamp: S, value: V) -> Arc<V> {
         if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&key) {
@@ -54,6 +61,16 @@ impl<K: Eq + Hash, S: Eq, V> Memo<K, S, V> {
         entry.results.insert(0, (stamp, value.clone()));
         value
     }
+}
+
+/// In which pieces of proxies that are not alike, but have them in common, are one.
+#[derive(Default)]
+pub(crate) struct Pools {
+    pub clusters: Pool<Cluster>,
+    pub assignments: Pool<Assignment>,
+    pub listeners: Pool<Listener>,
+    pub hosts: Pool<VirtualHost>,
+    pub routes: Pool<RouteConfig>,
 }
 
 /// Values that somebody still holds, by name; several values may bear one name.

@@ -2,53 +2,141 @@
 //! scope have, reached through the capturing listener on 15001, and route configurations by port.
 
 mod plan;
+mod routes;
 mod virtual_hosts;
 
+pub(crate) use routes::PortRoutes;
 pub(crate) use virtual_hosts::{config, virtual_host};
 
 use crate::build::Build;
 use crate::chains::without_overlaps;
-use crate::cluster::{self, Clusters, TcpOptions};
+use crate::cluster::{self, KeptClusters, TcpOptions};
 use crate::compiler::Part;
 use crate::http::{Side, manager, tcp_filters};
+use crate::kept::{Base, Kept, Said};
 use crate::scope::Scope;
 use crate::{log, name_table, names, unsupported};
-use api::OutboundMode;
-use base::OriginId;
+use api::{OutboundMode, VirtualService};
+use base::{Host, OriginId};
 use ir::{
     Address, ChainMatch, Direction, FilterChain, Inspector, Listener, ListenerFilters, Metadata,
     RouteSource, Str, TcpDestination, TcpProxy, Terminal,
 };
 use plan::{Bind, Plan, TcpChain};
+use registry::{Item, Service};
+use routes::Earlier;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-pub(crate) fn compile(b: &mut Build<'_>) -> Part {
-    let scope = Scope::of_sidecar(b.world, b.proxy);
+/// `last`: what an earlier compilation for the same kind of proxy left.
+pub(crate) fn compile(b: &mut Build<'_>, base: Base, last: Option<&Kept>) -> Part {
+    let last = last.filter(|k| k.base.is_comparable(&base));
+    let same_base = last.filter(|k| k.base == base);
+    let reachable = match same_base {
+        Some(kept) => kept.reachable.clone(),
+        None => {
+            b.work.reached += b.world.services.len() as u64;
+            Arc::new(Scope::reachable(b.world, b.proxy))
+        }
+    };
+    let mut scope = Scope::of_sidecar(b.world, b.proxy, reachable.clone());
+    if let Some(kept) = same_base {
+        scope.unite(&kept.services);
+    }
+    // Nothing but VirtualServices has changed, and they lead to no other services.
+    let settled = same_base.filter(|k| Arc::ptr_eq(&k.services, scope.service_map()));
+    let mut said = of_sidecar(b);
+    let clusters = match settled {
+        Some(kept) => kept.clusters.clone(),
+        None => KeptClusters::of(b, &scope, last.map(|k| &k.clusters)),
+    };
+    said.extend(&clusters.said);
+    let bindings = Bindings::of(b, &scope, settled.map(|k| &k.bindings));
+    said.extend(&bindings.said);
+    let earlier = match (settled, last) {
+        (Some(kept), _) => Earlier::Settled(&kept.routes),
+        (None, Some(kept)) => Earlier::Comparable(&kept.routes),
+        (None, None) => Earlier::Nothing,
+    };
+    let ports = bindings.plan.http_ports.iter().copied();
+    let routes = routes::all(b, &scope, ports, &bindings.plan.detected, earlier);
+    routes.values().flat_map(PortRoutes::said).for_each(|s| said.extend(s));
+    let (names, hosts) = match settled {
+        Some(kept) => (kept.names.clone(), kept.hosts.clone()),
+        None => (
+            name_table::of(b, &scope).map(Arc::new),
+            scope.services().map(|s| s.host.clone()).collect(),
+        ),
+    };
+    let part = Part {
+        listeners: bindings.listeners.to_vec(),
+        clusters: clusters.all.list.clone(),
+        assignments: clusters.all.assignments.clone(),
+        routes: routes.values().map(|r| r.config.clone()).collect(),
+        names: names.clone(),
+        hosts: hosts.clone(),
+        ..Part::default()
+    };
+    let services = scope.service_map().clone();
+    let kept = Kept { base, reachable, services, clusters, bindings, routes, names, hosts };
+    Part { kept: Some(Arc::new(kept)), ..part }.telling(said)
+}
+
+fn of_sidecar(b: &mut Build<'_>) -> Said {
     if let Some(sidecar) = b.world.sidecars.of_proxy(&b.proxy.namespace, &b.proxy.labels) {
         for finding in unsupported::in_sidecar(&sidecar.spec) {
             b.say(&sidecar.object, finding);
         }
     }
-    let mut clusters = Clusters::default();
-    for service in scope.services() {
-        cluster::of_service(b, service, &mut clusters);
+    b.said()
+}
+
+/// What is listened on, and what that was made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Bindings {
+    /// The rules about connections, by the services that they are about.
+    rules: Vec<(Host, Arc<Item<VirtualService>>)>,
+    plan: Arc<Plan>,
+    listeners: Arc<[Arc<Listener>]>,
+    pub said: Arc<Said>,
+}
+
+impl Bindings {
+    /// `settled`: made from the same services and policies.
+    fn of(b: &mut Build<'_>, scope: &Scope, settled: Option<&Bindings>) -> Bindings {
+        let rules = rules_of_connections(scope);
+        let same = |known: &&Bindings| {
+            let pairs = || known.rules.iter().zip(&rules);
+            known.rules.len() == rules.len()
+                && pairs().all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1))
+        };
+        if let Some(known) = settled.filter(same) {
+            return known.clone();
+        }
+        let plan = Plan::of(b, scope);
+        let mut listeners = vec![virtual_outbound(b, scope)];
+        listeners
+            .extend(plan.binds.iter().map(|(at, bind)| Arc::new(listener(b, scope, *at, bind))));
+        b.work.listeners += listeners.len() as u64;
+        for listener in &mut listeners {
+            b.pools.listeners.share(&listener.name.clone(), listener);
+        }
+        let (listeners, said) = (listeners.into(), Arc::new(b.said()));
+        Bindings { rules, plan: Arc::new(plan), listeners, said }
     }
-    clusters.list.push(cluster::black_hole());
-    clusters.list.push(cluster::passthrough(b));
-    let plan = Plan::of(b, &scope);
-    let routes = virtual_hosts::route_configs(b, &scope, &plan);
-    let mut listeners = vec![virtual_outbound(b, &scope)];
-    listeners.extend(plan.binds.iter().map(|(at, bind)| Arc::new(listener(b, &scope, *at, bind))));
-    Part {
-        listeners,
-        clusters: clusters.list,
-        assignments: clusters.assignments,
-        routes,
-        names: name_table::of(b, &scope).map(Arc::new),
-        hosts: scope.services().map(|s| s.host.clone()).collect(),
-        ..Part::default()
+}
+
+fn rules_of_connections(scope: &Scope) -> Vec<(Host, Arc<Item<VirtualService>>)> {
+    let about =
+        |item: &Arc<Item<VirtualService>>| !item.spec.tls.is_empty() || !item.spec.tcp.is_empty();
+    if !scope.routes().iter().any(about) {
+        return Vec::new();
     }
+    let of = |s: &Arc<Service>| {
+        let item = scope.route_of(&s.host).filter(|i| about(i))?;
+        Some((s.host.clone(), item.clone()))
+    };
+    scope.services().filter_map(of).collect()
 }
 
 /// Takes all captured connections and hands them to the listener of their destination; what has none

@@ -236,6 +236,14 @@ pub(crate) fn inbound_retry() -> ir::RetryPolicy {
     }
 }
 
+/// The VirtualServices that each rule delegates to; `None` where there is none that it may.
+pub(crate) type Delegates = Vec<Option<Arc<Item<VirtualService>>>>;
+
+pub(crate) fn delegates(world: &Snapshot, item: &Item<VirtualService>) -> Delegates {
+    let rules = item.spec.http.iter().filter(|h| h.delegate.is_some());
+    rules.map(|h| delegate::of_rule(world, item, h)).collect()
+}
+
 /// Every destination that the rules name, those of delegates too, with the namespace it is named in.
 pub(crate) fn destinations(
     world: &Snapshot,

@@ -12,9 +12,11 @@ use registry::{Item, Rule, Service, Snapshot};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+/// One service for each host, in the order of hosts.
+pub(crate) type ServiceMap = BTreeMap<Host, Arc<Service>>;
+
 pub(crate) struct Scope {
-    /// One for each host, in the order of hosts.
-    services: BTreeMap<Host, Arc<Service>>,
+    services: Arc<ServiceMap>,
     /// For sidecars, oldest first.
     routes: Vec<Arc<Item<VirtualService>>>,
     exact: HashMap<Host, usize>,
@@ -26,8 +28,14 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// Of a sidecar.
-    pub fn of_sidecar(world: &Snapshot, proxy: &Proxy) -> Scope {
+    /// The services that a sidecar may reach without any rule that leads to them.
+    pub fn reachable(world: &Snapshot, proxy: &Proxy) -> ServiceMap {
+        let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
+        Egress::of(world, proxy, sidecar.map(|s| &s.spec)).services(world, proxy)
+    }
+
+    /// Of a sidecar that may reach these.
+    pub fn of_sidecar(world: &Snapshot, proxy: &Proxy, reachable: Arc<ServiceMap>) -> Scope {
         let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
         let egress = Egress::of(world, proxy, sidecar.map(|s| &s.spec));
         let routes: Vec<_> = world
@@ -37,7 +45,7 @@ impl Scope {
             .filter(|v| v.hosts.iter().any(|h| egress.takes_overlapping(v.namespace(), h)))
             .cloned()
             .collect();
-        let mut services = egress.services(world, proxy);
+        let mut services = reachable;
         add_destinations(world, proxy, &routes, &mut services);
         let written = sidecar.and_then(|s| s.spec.outbound_traffic_policy.as_ref());
         let policy = written.unwrap_or(&world.mesh.config.outbound_traffic_policy);
@@ -65,7 +73,9 @@ impl Scope {
     /// Of a gateway: every service exported to its namespace.
     pub fn of_gateway(world: &Snapshot, proxy: &Proxy) -> Scope {
         Scope {
-            services: Egress { world, own: &proxy.namespace, rules: None }.services(world, proxy),
+            services: Arc::new(
+                Egress { world, own: &proxy.namespace, rules: None }.services(world, proxy),
+            ),
             routes: Vec::new(),
             exact: HashMap::new(),
             wildcards: Vec::new(),
@@ -87,6 +97,19 @@ impl Scope {
             }
         }
         self.wildcards.sort_by(|a, b| a.0.by_specificity(&b.0).then(a.1.cmp(&b.1)));
+    }
+
+    /// Takes these in place of its own, which they are equal to.
+    pub fn unite(&mut self, services: &Arc<ServiceMap>) {
+        let own = &self.services;
+        let same = || own.values().zip(services.values()).all(|(a, b)| Arc::ptr_eq(a, b));
+        if own.len() == services.len() && same() {
+            self.services = services.clone();
+        }
+    }
+
+    pub fn service_map(&self) -> &Arc<ServiceMap> {
+        &self.services
     }
 
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
@@ -162,7 +185,7 @@ fn add_destinations(
     world: &Snapshot,
     proxy: &Proxy,
     routes: &[Arc<Item<VirtualService>>],
-    services: &mut BTreeMap<Host, Arc<Service>>,
+    services: &mut Arc<ServiceMap>,
 ) {
     for route in routes {
         for (destination, namespace) in crate::route::destinations(world, route) {
@@ -177,14 +200,14 @@ fn add(
     proxy: &Proxy,
     host: &str,
     namespace: &str,
-    services: &mut BTreeMap<Host, Arc<Service>>,
+    services: &mut Arc<ServiceMap>,
 ) {
     let Ok(host) = Host::resolve(host, namespace, &world.domain) else { return };
     if services.contains_key(&host) {
         return;
     }
     if let Some(service) = pick(world, &host, &proxy.namespace, |_| true) {
-        services.insert(host, service.clone());
+        Arc::make_mut(services).insert(host, service.clone());
     }
 }
 

@@ -10,6 +10,7 @@ use ir::{
     Terminal, VirtualHost,
 };
 use registry::Store;
+use std::sync::Arc;
 use std::time::Duration;
 use support::{apply, ingress, pod, sidecar, slice, store};
 
@@ -60,7 +61,7 @@ fn routes<'a>(c: &'a Compiled, name: &str) -> &'a RouteConfig {
 }
 
 fn host<'a>(config: &'a RouteConfig, domain: &str) -> &'a VirtualHost {
-    let has = |h: &&VirtualHost| h.domains.iter().any(|d| &**d == domain);
+    let has = |h: &&Arc<VirtualHost>| h.domains.iter().any(|d| &**d == domain);
     config.virtual_hosts.iter().find(has).unwrap_or_else(|| panic!("no host {domain}"))
 }
 

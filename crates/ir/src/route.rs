@@ -3,12 +3,14 @@
 use crate::{Fraction, HeaderOps, HttpFilterConfig, Metadata, Str, StringMatch};
 use base::OriginId;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteConfig {
     pub name: Str,
-    pub virtual_hosts: Vec<VirtualHost>,
+    /// Shared with the versions of this configuration that came before.
+    pub virtual_hosts: Vec<Arc<VirtualHost>>,
     pub headers: HeaderOps,
     pub ignore_port_in_host_matching: bool,
     pub most_specific_header_mutations_wins: bool,

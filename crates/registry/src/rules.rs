@@ -47,12 +47,13 @@ struct HostIndex {
 }
 
 impl DestinationRules {
-    /// `items` come oldest first.
+    /// `items` come oldest first. A rule that is as it was in `last` is the same `Arc`.
     pub(crate) fn index<'a>(
         version: u64,
         root: &str,
         default_export: &ExportTo,
         items: impl Iterator<Item = &'a Arc<Item<DestinationRule>>>,
+        last: Option<&DestinationRules>,
     ) -> DestinationRules {
         let mut rules: HashMap<String, Vec<Rule>> = HashMap::new();
         for item in items {
@@ -60,7 +61,9 @@ impl DestinationRules {
             merge_into(rules.entry(rule.namespace.clone()).or_default(), rule);
         }
         let has_selectors = rules.values().flatten().any(|r| r.selector.is_some());
-        let by_namespace = rules.into_iter().map(|(n, r)| (n, HostIndex::of(r))).collect();
+        let old = |namespace: &str| last.and_then(|l| l.by_namespace.get(namespace));
+        let by_namespace =
+            rules.into_iter().map(|(n, r)| (n.clone(), HostIndex::of(r, old(&n)))).collect();
         DestinationRules { version, root: root.to_owned(), by_namespace, has_selectors }
     }
 
@@ -100,10 +103,11 @@ fn only_own(export: &ExportTo, own: &str) -> bool {
 }
 
 impl HostIndex {
-    fn of(rules: Vec<Rule>) -> HostIndex {
+    fn of(rules: Vec<Rule>, last: Option<&HostIndex>) -> HostIndex {
         let mut index = HostIndex::default();
         for rule in rules {
-            let rule = Arc::new(rule);
+            let known = last.into_iter().flat_map(|l| l.of_host(&rule.host)).find(|k| ***k == rule);
+            let rule = known.cloned().unwrap_or_else(|| Arc::new(rule));
             if rule.host.is_wildcard() {
                 index.wildcards.push(rule);
             } else {
@@ -112,6 +116,11 @@ impl HostIndex {
         }
         index.wildcards.sort_by(|a, b| a.host.by_specificity(&b.host));
         index
+    }
+
+    fn of_host<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<Rule>> {
+        let wide = self.wildcards.iter().filter(move |r| r.host == *host);
+        self.exact.get(host).into_iter().flatten().chain(wide)
     }
 
     /// Among those that fit, one with a selector before one without.

@@ -87,7 +87,8 @@ fn world(kind: Flip, flip: usize, front: SocketAddr, backends: &[SocketAddr]) ->
         routes: vec![route],
         ..Default::default()
     };
-    let routes = RouteConfig { name: "r".into(), virtual_hosts: vec![host], ..Default::default() };
+    let routes =
+        RouteConfig { name: "r".into(), virtual_hosts: vec![host.into()], ..Default::default() };
     let resources = [
         Resource::Cluster(Arc::new(cluster)),
         Resource::Endpoints(Arc::new(endpoints)),

@@ -10,6 +10,7 @@ use crate::scope::Scope;
 use base::{Host, OriginId};
 use ir::{Action, PathMatch, RequireTls, RouteConfig, Str, VirtualHost};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 pub(super) fn route_config(
     b: &mut Build<'_>,
@@ -49,7 +50,7 @@ pub(super) fn route_config(
             ..VirtualHost::default()
         });
     }
-    config(name, list)
+    config(name, list.into_iter().map(Arc::new).collect())
 }
 
 fn add_routes(

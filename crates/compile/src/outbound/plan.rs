@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Plan {
     pub binds: BTreeMap<(IpAddr, u16), Bind>,
     /// Ports that have a route configuration of their own, for all HTTP services on it.
@@ -25,7 +25,7 @@ pub(super) struct Plan {
 }
 
 /// What is served at one address and port.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Bind {
     /// The name of the route configuration.
     pub http: Option<Str>,
@@ -36,6 +36,7 @@ pub(super) struct Bind {
     pub origin: OriginId,
 }
 
+#[derive(Debug)]
 pub(super) struct TcpChain {
     pub subnets: Vec<Cidr>,
     pub to: TcpDestination,
@@ -192,7 +193,8 @@ fn addresses(b: &Build<'_>, service: &Service, port: &ServicePort) -> Vec<IpAddr
             _ => None,
         })
         .filter(speaks)
-        .filter(|ip| !b.proxy.ips.contains(ip))
+        // There the application itself listens; a captured connection to it never comes by here.
+        .filter(|ip| !(b.proxy.uncaptured && b.proxy.ips.contains(ip)))
         .collect();
     ips.dedup();
     ips

@@ -1,7 +1,6 @@
-//! Route configurations of a sidecar's outbound side: a virtual host for each service of a port,
-//! under all the names that its clients may use.
+//! Virtual hosts of a sidecar's outbound side: one for each service of a port, under all the names
+//! that its clients may use, and those of hosts that only VirtualServices have.
 
-use super::plan::Plan;
 use crate::build::Build;
 use crate::cluster::follow_alias;
 use crate::names;
@@ -14,33 +13,12 @@ use ir::{
     VirtualHost,
 };
 use registry::{Item, Resolution, Service};
-use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Bytes that a direct response may have.
 const MAX_DIRECT_BODY: u32 = 1 << 20;
 
-pub(super) fn route_configs(
-    b: &mut Build<'_>,
-    scope: &Scope,
-    plan: &Plan,
-) -> Vec<Arc<RouteConfig>> {
-    let mut configs = Vec::new();
-    for port in &plan.http_ports {
-        let hosts = of_port(b, scope, *port);
-        configs.push(Arc::new(config(port.to_string().into(), hosts)));
-    }
-    for (service, port) in &plan.detected {
-        let mut host = of_service(b, scope, service, *port);
-        // The address led here, so whatever Host the client writes is meant for this service.
-        host.domains = vec!["*".into()];
-        let name = names::host_port(service.host.as_str(), *port);
-        configs.push(Arc::new(config(name, vec![host])));
-    }
-    configs
-}
-
-pub(crate) fn config(name: Str, virtual_hosts: Vec<VirtualHost>) -> RouteConfig {
+pub(crate) fn config(name: Str, virtual_hosts: Vec<Arc<VirtualHost>>) -> RouteConfig {
     RouteConfig {
         name,
         virtual_hosts,
@@ -51,35 +29,26 @@ pub(crate) fn config(name: Str, virtual_hosts: Vec<VirtualHost>) -> RouteConfig 
     }
 }
 
-/// All services on a port, and what is to become of other hosts. No domain may stand twice; the
-/// older service keeps it.
-fn of_port(b: &mut Build<'_>, scope: &Scope, port: u16) -> Vec<VirtualHost> {
-    let mut services: Vec<&Arc<Service>> =
-        scope.services().filter(|s| serves(s, port) && scope.spots.serve(port, &s.host)).collect();
-    services.sort_by(|a, b| (&a.created, &a.host).cmp(&(&b.created, &b.host)));
-    let mut hosts: Vec<VirtualHost> =
-        services.iter().map(|s| of_service(b, scope, s, port)).collect();
-    hosts.extend(without_service(b, scope, &services, port));
-    let mut taken = HashSet::new();
-    for host in &mut hosts {
-        host.domains.retain(|d| taken.insert(d.to_ascii_lowercase()));
-    }
-    hosts.retain(|h| !h.domains.is_empty());
-    hosts.sort_by(|a, b| a.name.cmp(&b.name));
-    if !taken.contains("*") {
-        hosts.push(other_hosts(b, scope));
-    }
-    hosts
-}
-
-fn serves(service: &Service, port: u16) -> bool {
+pub(super) fn serves(service: &Service, port: u16) -> bool {
     let speaks = |p: Protocol| p.is_http() || p == Protocol::Undeclared;
     service.port(port).is_some_and(|p| speaks(p.protocol))
 }
 
-fn of_service(b: &mut Build<'_>, scope: &Scope, service: &Arc<Service>, port: u16) -> VirtualHost {
-    let mut routes = match scope.route_of(&service.host).cloned() {
-        Some(item) => routes_at(b, scope, &item, port),
+pub(super) fn virtual_host_name(host: &Host, port: u16) -> Str {
+    names::host_port(host.as_str(), port)
+}
+
+/// `item`: the VirtualService that is about the service.
+pub(super) fn of_service(
+    b: &mut Build<'_>,
+    scope: &Scope,
+    service: &Arc<Service>,
+    item: Option<&Arc<Item<VirtualService>>>,
+    port: u16,
+    domains: Vec<Str>,
+) -> VirtualHost {
+    let mut routes = match item {
+        Some(item) => routes_at(b, scope, item, port),
         None => Vec::new(),
     };
     if routes.is_empty() {
@@ -88,8 +57,20 @@ fn of_service(b: &mut Build<'_>, scope: &Scope, service: &Arc<Service>, port: u1
     }
     routes.shrink_to_fit();
     let origin = b.origin(&service.object, "spec.ports");
-    let name = names::host_port(service.host.as_str(), port);
-    virtual_host(name, domains(b, service), routes, origin)
+    virtual_host(virtual_host_name(&service.host, port), domains, routes, origin)
+}
+
+/// Of a host that no service has.
+pub(super) fn of_rule(
+    b: &mut Build<'_>,
+    item: &Item<VirtualService>,
+    host: &Host,
+    port: u16,
+    routes: &[Route],
+) -> VirtualHost {
+    let origin = b.origin(&item.object, "spec.hosts");
+    let domains = vec![host.as_str().into()];
+    virtual_host(virtual_host_name(host, port), domains, routes.to_vec(), origin)
 }
 
 pub(crate) fn virtual_host(
@@ -108,7 +89,7 @@ pub(crate) fn virtual_host(
     }
 }
 
-fn routes_at(
+pub(super) fn routes_at(
     b: &mut Build<'_>,
     scope: &Scope,
     item: &Arc<Item<VirtualService>>,
@@ -118,41 +99,9 @@ fn routes_at(
     http_routes(b, &Place { scope, gateways: &gateways, port, tls: false }, item)
 }
 
-/// Hosts of VirtualServices that no service has on this port: they are reached on the ports that the
-/// other hosts of their VirtualService have, and on 80.
-fn without_service(
-    b: &mut Build<'_>,
-    scope: &Scope,
-    services: &[&Arc<Service>],
-    port: u16,
-) -> Vec<VirtualHost> {
-    let named: HashSet<&Host> = services.iter().map(|s| &s.host).collect();
-    let served = |host: &Host| match host.is_wildcard() {
-        true => services.iter().any(|s| host.covers(&s.host)),
-        false => named.contains(host),
-    };
-    let mut hosts = Vec::new();
-    for item in scope.routes() {
-        let others: Vec<&Host> = item.hosts.iter().filter(|h| !served(h)).collect();
-        if others.is_empty() || (port != 80 && others.len() == item.hosts.len()) {
-            continue;
-        }
-        let routes = routes_at(b, scope, item, port);
-        if routes.is_empty() {
-            continue;
-        }
-        let origin = b.origin(&item.object, "spec.hosts");
-        hosts.extend(others.into_iter().map(|host| {
-            let name = names::host_port(host.as_str(), port);
-            virtual_host(name, vec![host.as_str().into()], routes.clone(), origin)
-        }));
-    }
-    hosts
-}
-
 /// The names of a service: its host, the short forms that resolve in the client's namespace, and its
 /// addresses.
-fn domains(b: &Build<'_>, service: &Service) -> Vec<Str> {
+pub(super) fn domains(b: &Build<'_>, service: &Service) -> Vec<Str> {
     let host = service.host.as_str();
     let mut names = vec![host.to_owned()];
     let suffix = format!(".{}.svc.{}", service.namespace, b.world.domain);
@@ -180,7 +129,7 @@ fn domains(b: &Build<'_>, service: &Service) -> Vec<Str> {
 }
 
 /// Requests to hosts that nothing describes go where they were going, or are refused.
-fn other_hosts(b: &Build<'_>, scope: &Scope) -> VirtualHost {
+pub(super) fn other_hosts(b: &Build<'_>, scope: &Scope) -> VirtualHost {
     let (name, route) = match scope.outbound {
         OutboundMode::RegistryOnly => ("block_all", blocked()),
         OutboundMode::AllowAny | OutboundMode::AllowAnyDynamicDns => {

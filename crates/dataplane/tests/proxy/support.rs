@@ -43,7 +43,7 @@ pub fn route(prefix: &str, forward: Forward) -> Route {
 pub fn routes(routes: Vec<Route>) -> RouteConfig {
     let host =
         VirtualHost { name: "all".into(), domains: vec!["*".into()], routes, ..Default::default() };
-    RouteConfig { virtual_hosts: vec![host], ..Default::default() }
+    RouteConfig { virtual_hosts: vec![host.into()], ..Default::default() }
 }
 
 pub fn manager(table: RouteConfig) -> HttpManager {

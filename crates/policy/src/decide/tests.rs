@@ -35,7 +35,7 @@ fn one(name: &str) -> Vec<ir::Route> {
 
 fn table(virtual_hosts: Vec<ir::VirtualHost>, ignore_port: bool) -> RouteTable {
     let config = RouteConfig {
-        virtual_hosts,
+        virtual_hosts: virtual_hosts.into_iter().map(Into::into).collect(),
         ignore_port_in_host_matching: ignore_port,
         ..Default::default()
     };
@@ -190,8 +190,10 @@ fn patterns_that_cannot_be_compiled_are_reported_and_match_nothing() {
         route("bad", PathMatch::Regex("(".into()), Destination::Cluster("c".into())),
         route("good", PathMatch::Prefix("/".into()), Destination::Cluster("c".into())),
     ];
-    let config =
-        RouteConfig { virtual_hosts: vec![host("h", &["*", "*"], bad)], ..Default::default() };
+    let config = RouteConfig {
+        virtual_hosts: vec![host("h", &["*", "*"], bad).into()],
+        ..Default::default()
+    };
     let table = RouteTable::new(&config);
     let paths: Vec<_> = table.findings.iter().map(|f| f.path.as_str()).collect();
     assert_eq!(paths, ["virtual_hosts[0].domains", "virtual_hosts[0].routes[0].match"]);

@@ -115,7 +115,8 @@ impl Store {
         }
         let items = Collection::of(&self.destination_rules);
         let export = &self.mesh.destination_rule_export;
-        Arc::new(DestinationRules::index(version, &self.root, export, items.iter()))
+        let last = last.map(|l| &*l.destination_rules);
+        Arc::new(DestinationRules::index(version, &self.root, export, items.iter(), last))
     }
 
     fn build_sidecars(&self, last: Option<&Snapshot>) -> Arc<Sidecars> {

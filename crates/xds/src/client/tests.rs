@@ -41,7 +41,7 @@ pub(super) fn route(name: &str, clusters: &[&str]) -> Resource {
     };
     Resource::Route(Arc::new(RouteConfig {
         name: name.into(),
-        virtual_hosts: vec![host],
+        virtual_hosts: vec![host.into()],
         ..Default::default()
     }))
 }

@@ -17,11 +17,12 @@ use ir::{
     Action, DataSource, DirectResponse, PathMatch, QueryMatch, Redirect, RedirectCode,
     RedirectPath, RequireTls, Route, RouteConfig, RouteMatch, VirtualHost,
 };
+use std::sync::Arc;
 
 pub(super) fn write_route_config(r: &RouteConfig) -> Msg {
     let msg = Msg::new(&ROUTE_CONFIGURATION)
         .set("name", &r.name)
-        .set("virtual_hosts", Val::list(&r.virtual_hosts, write_virtual_host))
+        .set("virtual_hosts", Val::list(&r.virtual_hosts, |v| write_virtual_host(v)))
         .set("ignore_port_in_host_matching", r.ignore_port_in_host_matching)
         .set("most_specific_header_mutations_wins", r.most_specific_header_mutations_wins)
         .set_opt("max_direct_response_body_size_bytes", r.max_direct_response_body)
@@ -32,7 +33,7 @@ pub(super) fn write_route_config(r: &RouteConfig) -> Msg {
 pub(super) fn read_route_config(at: &At) -> RouteConfig {
     RouteConfig {
         name: at.str("name"),
-        virtual_hosts: at.each("virtual_hosts", read_virtual_host),
+        virtual_hosts: at.each("virtual_hosts", |v| Arc::new(read_virtual_host(v))),
         headers: read_header_ops(at),
         ignore_port_in_host_matching: at.bool("ignore_port_in_host_matching"),
         most_specific_header_mutations_wins: at.bool("most_specific_header_mutations_wins"),

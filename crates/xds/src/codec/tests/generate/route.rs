@@ -7,7 +7,7 @@ impl Gen {
     pub(super) fn route_config(&self) -> RouteConfig {
         RouteConfig {
             name: self.word(),
-            virtual_hosts: self.some_of(|| self.virtual_host()),
+            virtual_hosts: self.some_of(|| self.virtual_host().into()),
             headers: self.header_ops(),
             ignore_port_in_host_matching: self.yes(),
             most_specific_header_mutations_wins: self.yes(),

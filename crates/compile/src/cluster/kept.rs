@@ -1,0 +1,101 @@
+//! The clusters of all services of a scope, service by service, so that those of services whose
+//! policy did not change are taken over.
+
+use super::{Clusters, black_hole, of_service, passthrough};
+use crate::build::Build;
+use crate::kept::Said;
+use crate::scope::{Scope, rule_of};
+use base::Host;
+use registry::{Resolution, Rule, Service};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub(crate) struct KeptClusters {
+    by_host: Arc<HashMap<Host, Arc<OfService>>>,
+    /// All of them, with those that every sidecar has.
+    pub all: Arc<Clusters>,
+    pub said: Arc<Said>,
+}
+
+/// The clusters of one service, and what they were made from.
+#[derive(Debug)]
+struct OfService {
+    service: Arc<Service>,
+    rule: Option<Arc<Rule>>,
+    /// The version of the endpoints that stand in them.
+    endpoints: u64,
+    clusters: Clusters,
+    said: Said,
+}
+
+impl KeptClusters {
+    /// `last`: of the same mesh configuration.
+    pub fn of(b: &mut Build<'_>, scope: &Scope, last: Option<&KeptClusters>) -> KeptClusters {
+        let mut by_host = HashMap::new();
+        let (mut all, mut said) = (Clusters::default(), Said::default());
+        for service in scope.services() {
+            let known = last.and_then(|l| l.by_host.get(&service.host));
+            let one = match known.filter(|k| k.holds(b, service)) {
+                Some(same) => same.clone(),
+                None => Arc::new(OfService::new(b, service)),
+            };
+            all.list.extend(one.clusters.list.iter().cloned());
+            all.assignments.extend(one.clusters.assignments.iter().cloned());
+            said.extend(&one.said);
+            by_host.insert(service.host.clone(), one);
+        }
+        for mut cluster in [black_hole(), passthrough(b)] {
+            b.pools.clusters.share(&cluster.name.clone(), &mut cluster);
+            all.list.push(cluster);
+        }
+        KeptClusters { by_host: Arc::new(by_host), all: Arc::new(all), said: Arc::new(said) }
+    }
+}
+
+impl OfService {
+    fn new(b: &mut Build<'_>, service: &Arc<Service>) -> OfService {
+        let mut clusters = Clusters::default();
+        of_service(b, service, &mut clusters);
+        // A port that is written twice is one.
+        let mut names = HashSet::new();
+        clusters.list.retain(|c| names.insert(c.name.clone()));
+        names.clear();
+        clusters.assignments.retain(|a| names.insert(a.cluster.clone()));
+        for cluster in &mut clusters.list {
+            b.pools.clusters.share(&cluster.name.clone(), cluster);
+        }
+        for assignment in &mut clusters.assignments {
+            b.pools.assignments.share(&assignment.cluster.clone(), assignment);
+        }
+        OfService {
+            service: service.clone(),
+            rule: rule_of(b.world, b.proxy, service).cloned(),
+            endpoints: endpoints_in(b, service),
+            clusters,
+            said: b.said(),
+        }
+    }
+
+    fn holds(&self, b: &Build<'_>, service: &Arc<Service>) -> bool {
+        let rule = rule_of(b.world, b.proxy, service);
+        is_same(&self.service, service)
+            && self.rule.as_ref().map(Arc::as_ptr) == rule.map(Arc::as_ptr)
+            && self.endpoints == endpoints_in(b, service)
+    }
+}
+
+/// Some services are made anew with each snapshot, and may be the same nonetheless.
+pub(crate) fn is_same(a: &Arc<Service>, b: &Arc<Service>) -> bool {
+    Arc::ptr_eq(a, b) || (a.version == b.version && a == b)
+}
+
+/// Endpoints that DNS finds stand in the cluster.
+fn endpoints_in(b: &Build<'_>, service: &Service) -> u64 {
+    match service.resolution {
+        Resolution::Dns | Resolution::DnsRoundRobin => {
+            b.world.endpoints.get(&service.key()).map_or(0, |e| e.version)
+        }
+        _ => 0,
+    }
+}
