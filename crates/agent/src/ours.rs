@@ -48,6 +48,8 @@ pub(crate) struct Handle(Arc<Ours>);
 pub(crate) async fn start(setting: &Setting) -> Result<Handle, String> {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = match setting.concurrency {
+        // As many as there are.
+        Some(0) => available,
         Some(n) => usize::try_from(n).unwrap_or(1),
         None => DEFAULT_WORKERS.min(available),
     };

@@ -157,7 +157,7 @@ fn setting(role: Role, flags: &Flags) -> Result<Setting, String> {
     Ok(Setting {
         role,
         names,
-        concurrency: concurrency.filter(|c| *c > 0),
+        concurrency,
         log_level: flags.get(&["proxyLogLevel"]).unwrap_or("warning").to_owned(),
         node,
         authority,

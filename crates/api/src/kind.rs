@@ -10,6 +10,7 @@ pub enum Kind {
     Sidecar,
     WorkloadEntry,
     WorkloadGroup,
+    ProxyConfig,
     Service,
     EndpointSlice,
     Pod,
@@ -22,7 +23,7 @@ pub enum Kind {
 const NETWORKING: &str = "networking.istio.io";
 
 impl Kind {
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Namespace,
         Kind::Node,
         Kind::ConfigMap,
@@ -32,6 +33,7 @@ impl Kind {
         Kind::EndpointSlice,
         Kind::WorkloadEntry,
         Kind::WorkloadGroup,
+        Kind::ProxyConfig,
         Kind::ServiceEntry,
         Kind::DestinationRule,
         Kind::Gateway,
@@ -54,6 +56,7 @@ impl Kind {
             Kind::Sidecar => "Sidecar",
             Kind::WorkloadEntry => "WorkloadEntry",
             Kind::WorkloadGroup => "WorkloadGroup",
+            Kind::ProxyConfig => "ProxyConfig",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
@@ -72,7 +75,8 @@ impl Kind {
             | Kind::ServiceEntry
             | Kind::Sidecar
             | Kind::WorkloadEntry
-            | Kind::WorkloadGroup => NETWORKING,
+            | Kind::WorkloadGroup
+            | Kind::ProxyConfig => NETWORKING,
             Kind::EndpointSlice => "discovery.k8s.io",
             _ => "",
         }
@@ -80,7 +84,10 @@ impl Kind {
 
     /// The version that is watched.
     pub fn version(self) -> &'static str {
-        "v1"
+        match self {
+            Kind::ProxyConfig => "v1beta1",
+            _ => "v1",
+        }
     }
 
     /// As in URLs.
@@ -93,6 +100,7 @@ impl Kind {
             Kind::Sidecar => "sidecars",
             Kind::WorkloadEntry => "workloadentries",
             Kind::WorkloadGroup => "workloadgroups",
+            Kind::ProxyConfig => "proxyconfigs",
             Kind::Service => "services",
             Kind::EndpointSlice => "endpointslices",
             Kind::Pod => "pods",

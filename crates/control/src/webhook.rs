@@ -20,6 +20,7 @@ pub(crate) fn inject(review: &Value, world: &World, revision: &str, metrics: &Me
         namespace,
         namespace_labels: Some(facts.namespaces.get(namespace).unwrap_or(&none)),
         mesh: &facts.mesh,
+        proxy_configs: &world.facts.proxy_configs,
         values: &facts.injection,
         nodes_run_native: inject::nodes_run_native(facts.kubelets.values().map(String::as_str)),
         revision,

@@ -36,6 +36,7 @@ pub struct Facts {
     /// The mesh configuration as JSON.
     pub mesh: Value,
     pub injection: inject::Values,
+    pub proxy_configs: Vec<inject::ProxyConfig>,
     /// The kubelet's version by node.
     pub kubelets: BTreeMap<String, String>,
     /// TLS material by (namespace, name).
@@ -217,6 +218,7 @@ impl Loader {
             Kind::ConfigMap if namespace == self.namespace => self.note_config_map(name, object),
             Kind::Secret => self.note_secret(namespace, name, object),
             Kind::Node => self.note_node(name, object),
+            Kind::ProxyConfig => self.note_proxy_config(Some(object), namespace, name),
             _ => registry::Change::Nothing,
         }
     }
@@ -258,6 +260,18 @@ impl Loader {
         registry::Change::Endpoints
     }
 
+    fn note_proxy_config(
+        &mut self,
+        object: Option<&Value>,
+        namespace: &str,
+        name: &str,
+    ) -> registry::Change {
+        let all = &mut Arc::make_mut(&mut self.facts).proxy_configs;
+        all.retain(|c| c.name() != name || c.namespace() != namespace);
+        all.extend(object.map(inject::ProxyConfig::from_json));
+        registry::Change::Endpoints
+    }
+
     /// Only what has to do with TLS is kept.
     fn note_secret(&mut self, namespace: &str, name: &str, object: &Value) -> registry::Change {
         let key = (namespace.to_owned(), name.to_owned());
@@ -291,6 +305,9 @@ impl Loader {
             Kind::Node => facts.kubelets.remove(&name).is_some(),
             _ => false,
         };
+        if kind == Kind::ProxyConfig {
+            self.note_proxy_config(None, &namespace, &name);
+        }
         let change = self.store.delete(kind, &namespace, &name);
         if gone { change.max(registry::Change::Endpoints) } else { change }
     }

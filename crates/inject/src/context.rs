@@ -1,5 +1,6 @@
 //! What injection knows beside the pod: its namespace, the mesh configuration, the installation's values.
 
+use crate::ProxyConfig;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ pub struct Context<'a> {
     /// The mesh configuration (`mesh` of the ConfigMap `istio`) as JSON.
     pub mesh: &'a Value,
     pub values: &'a Values,
+    /// Of all namespaces.
+    pub proxy_configs: &'a [ProxyConfig],
     /// Every node starts native sidecars in order: what `auto` comes to.
     pub nodes_run_native: bool,
     /// `default` unless several control planes live side by side.

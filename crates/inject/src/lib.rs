@@ -12,12 +12,14 @@ mod merge;
 mod patch;
 mod pod;
 mod probes;
+mod proxy_config;
 mod settings;
 
 pub use context::{Context, Owner, Values, nodes_run_native};
 pub use decide::Skip;
 pub use document::{Outcome, inject_document};
 pub use patch::{JsonPatchOp, apply, difference};
+pub use proxy_config::ProxyConfig;
 
 use base::Finding;
 use serde_json::Value;

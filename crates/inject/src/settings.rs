@@ -1,8 +1,8 @@
 //! What a pod's annotations ask for, checked: a bad value is a finding that refuses the pod, as a
 //! proxy configured half would be worse than none.
 
-use crate::Context;
 use crate::pod::{annotation, app_containers, label};
+use crate::{Context, proxy_config};
 use base::Finding;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -30,7 +30,8 @@ pub(crate) struct Settings {
     pub agent_log_level: String,
     pub resources: Value,
     pub data_plane: String,
-    /// `defaultConfig` of the mesh with the pod's own `proxy.istio.io/config` laid over it.
+    /// `defaultConfig` of the mesh, ProxyConfigs, and the pod's own `proxy.istio.io/config`, each laid over
+    /// the one before.
     pub proxy_config: Value,
     pub user_volumes: Map<String, Value>,
     pub user_mounts: Map<String, Value>,
@@ -69,7 +70,8 @@ pub(crate) fn read(pod: &Value, ctx: &Context) -> Result<Settings, Vec<Finding>>
     let status_port = reader.status_port(&proxy_config, v.status_port);
     let settings = Settings {
         template: reader.template(),
-        image: reader.text("sidecar.istio.io/proxyImage", &v.image),
+        image: reader
+            .text("sidecar.istio.io/proxyImage", &proxy_config::variant(&v.image, &proxy_config)),
         native: reader.flag(
             "sidecar.istio.io/nativeSidecar",
             v.native_sidecar.unwrap_or(ctx.nodes_run_native),
@@ -147,6 +149,10 @@ impl Reader<'_> {
             Value::Object(map) => Value::Object(map.clone()),
             _ => json!({}),
         };
+        let root = ctx.values.istio_namespace.as_str();
+        for over in proxy_config::of_pod(ctx.proxy_configs, root, ctx.namespace, self.pod) {
+            overlay(&mut config, over.clone());
+        }
         let Some(text) = annotation(self.pod, KEY) else { return config };
         match serde_yaml_ng::from_str::<Value>(text) {
             Ok(Value::Object(own)) => overlay(&mut config, own),

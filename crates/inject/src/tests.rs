@@ -1,7 +1,8 @@
 //! What users rely on: who is injected, what the pod then holds, and that doing it twice changes nothing.
 
 use crate::{
-    Context, Decision, Outcome, Skip, Values, apply, inject, inject_document, nodes_run_native,
+    Context, Decision, Outcome, ProxyConfig, Skip, Values, apply, inject, inject_document,
+    nodes_run_native,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ struct World {
     namespace_labels: BTreeMap<String, String>,
     mesh: Value,
     values: Values,
+    proxy_configs: Vec<ProxyConfig>,
 }
 
 impl Default for World {
@@ -38,6 +40,7 @@ impl Default for World {
             namespace_labels: labels(&[("istio-injection", "enabled")]),
             mesh: json!({}),
             values: Values::default(),
+            proxy_configs: Vec::new(),
         }
     }
 }
@@ -49,6 +52,7 @@ impl World {
             namespace_labels: Some(&self.namespace_labels),
             mesh: &self.mesh,
             values: &self.values,
+            proxy_configs: &self.proxy_configs,
             nodes_run_native: false,
             revision: "default",
             owner: None,
@@ -310,6 +314,76 @@ fn the_mesh_speaks_through_the_default_configuration() {
     assert_eq!(env(proxy, "FOO"), Some("bar"));
     assert_eq!(env(proxy, "TRUST_DOMAIN"), Some("td1"));
     assert!(proxy["args"].to_string().contains(r#""--concurrency","2""#));
+}
+
+#[test]
+fn settings_come_from_the_nearest() {
+    let object = |name: &str, namespace: &str, app: &str, n: u8| {
+        let selector = if app.is_empty() { json!({}) } else { json!({"app": app}) };
+        let created = format!("2026-01-0{n}T00:00:00Z");
+        ProxyConfig::from_json(&json!({
+            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created},
+            "spec": {"selector": {"matchLabels": selector}, "concurrency": n,
+                "environmentVariables": {"WHO": name, name: "yes"}}}))
+    };
+    let mut world = World {
+        mesh: json!({"defaultConfig": {"concurrency": 9, "proxyMetadata": {"WHO": "mesh", "MESH": "yes"}}}),
+        ..World::default()
+    };
+    let said = |world: &World, pod: &Value| {
+        let pod = world.injected(pod);
+        let proxy = container(&pod, "containers", "istio-proxy").clone();
+        let args = proxy["args"].as_array().unwrap();
+        let at = args.iter().position(|a| a == "--concurrency").unwrap();
+        let seen = ["MESH", "ROOT", "OWN", "YOUNGER", "POD", "OTHER"];
+        let seen: Vec<_> = seen.into_iter().filter(|k| env(&proxy, k) == Some("yes")).collect();
+        format!(
+            "{} {} {}",
+            env(&proxy, "WHO").unwrap(),
+            args[at + 1].as_str().unwrap(),
+            seen.join(" ")
+        )
+    };
+    assert_eq!(said(&world, &productpage()), "mesh 9 MESH");
+    world.proxy_configs.push(object("ROOT", "istio-system", "", 1));
+    assert_eq!(said(&world, &productpage()), "ROOT 1 MESH ROOT");
+    world.proxy_configs.push(object("YOUNGER", "default", "", 3));
+    world.proxy_configs.push(object("OWN", "default", "", 2));
+    world.proxy_configs.push(object("OTHER", "other", "", 2));
+    assert_eq!(said(&world, &productpage()), "OWN 2 MESH ROOT OWN");
+    world.proxy_configs.push(object("POD", "default", "productpage", 4));
+    world.proxy_configs.push(object("OTHER", "default", "reviews", 4));
+    assert_eq!(said(&world, &productpage()), "POD 4 MESH ROOT OWN POD");
+    let pod = with(
+        productpage(),
+        "/metadata/annotations",
+        json!({"proxy.istio.io/config": "{concurrency: 5, proxyMetadata: {WHO: me}, image: {imageType: debug}}"}),
+    );
+    assert_eq!(said(&world, &pod), "me 5 MESH ROOT OWN POD");
+    world.values.image = "istio/proxyv2:1".into();
+    let pod = world.injected(&pod);
+    assert_eq!(container(&pod, "containers", "istio-proxy")["image"], "istio/proxyv2:1-debug");
+}
+
+/// ServiceEntry hosts simply resolve, unless somebody says that they must not.
+#[test]
+fn dns_is_captured_unless_it_is_switched_off() {
+    let captured = |pod: &Value| {
+        let pod = World::default().injected(pod);
+        let of = |list: &str, name: &str| {
+            let container =
+                pod["spec"][list].as_array().unwrap().iter().find(|c| c["name"] == name);
+            container.and_then(|c| env(c, "ISTIO_META_DNS_CAPTURE").map(str::to_owned))
+        };
+        (of("initContainers", "istio-init"), of("containers", "istio-proxy"))
+    };
+    let on = Some("true".to_owned());
+    assert_eq!(captured(&productpage()), (on.clone(), on));
+    for off in ["\"false\"", "false"] {
+        let config = format!("proxyMetadata: {{ISTIO_META_DNS_CAPTURE: {off}}}");
+        let (init, proxy) = captured(&annotated("proxy.istio.io/config", &config));
+        assert_eq!((init, proxy.as_deref()), (None, Some("false")));
+    }
 }
 
 #[test]

@@ -156,6 +156,7 @@ fn with_proxy(bare: Value, values: &Values) -> Value {
         namespace: &values.namespace,
         namespace_labels: None,
         mesh: &mesh,
+        proxy_configs: &[],
         values: &injection,
         nodes_run_native: false,
         revision: &values.revision,

@@ -4,12 +4,13 @@
 use crate::cli::Global;
 use crate::cli::remote::Remote;
 use anyhow::{Result, bail};
-use inject::{Context, Outcome, Values};
+use inject::{Context, Outcome, ProxyConfig, Values};
 use serde_json::{Value, json};
 
 pub struct Settings {
     mesh: Value,
     values: Values,
+    proxy_configs: Vec<ProxyConfig>,
     nodes_run_native: bool,
     namespace: String,
 }
@@ -26,10 +27,14 @@ pub async fn settings(global: &Global) -> Result<Settings> {
     };
     let values = serde_json::from_str(injector.body["data"]["values"].as_str().unwrap_or("{}"))?;
     let mesh = serde_yaml_ng::from_str(mesh.body["data"]["mesh"].as_str().unwrap_or("{}"))?;
+    let configs = remote.connection.get("/apis/networking.istio.io/v1beta1/proxyconfigs").await;
+    let configs = configs.map(|c| c.body).unwrap_or_default();
+    let configs = configs["items"].as_array().into_iter().flatten();
+    let proxy_configs = configs.map(ProxyConfig::from_json).collect();
     let nodes = remote.connection.get("/api/v1/nodes").await;
     let nodes_run_native = nodes.is_ok_and(|nodes| all_run_native(&nodes.body));
     let values = Values::from_json(&values);
-    Ok(Settings { mesh, values, nodes_run_native, namespace: remote.namespace })
+    Ok(Settings { mesh, values, proxy_configs, nodes_run_native, namespace: remote.namespace })
 }
 
 fn all_run_native(nodes: &Value) -> bool {
@@ -43,6 +48,7 @@ fn defaults(global: &Global) -> Settings {
     Settings {
         mesh: json!({}),
         values: Values::from_json(&json!({})),
+        proxy_configs: Vec::new(),
         nodes_run_native: false,
         namespace: global.namespace.clone().unwrap_or_else(|| "default".into()),
     }
@@ -56,6 +62,7 @@ pub fn inject_document(document: Value, settings: &Settings) -> Result<Value> {
         namespace_labels: None,
         mesh: &settings.mesh,
         values: &settings.values,
+        proxy_configs: &settings.proxy_configs,
         nodes_run_native: settings.nodes_run_native,
         revision: "default",
         owner: None,

@@ -111,7 +111,9 @@ impl Store {
             Kind::Pod => self.apply_pod(object),
             Kind::Node => self.apply_node(object),
             Kind::ConfigMap => self.apply_config_map(object),
-            Kind::Namespace | Kind::Secret | Kind::WorkloadGroup => Ok(quiet(Change::Nothing)),
+            Kind::Namespace | Kind::Secret | Kind::WorkloadGroup | Kind::ProxyConfig => {
+                Ok(quiet(Change::Nothing))
+            }
         }
     }
 
@@ -161,7 +163,9 @@ impl Store {
             }
             Kind::Node => (drop_from(&mut self.nodes, next, "", name), Change::Endpoints),
             Kind::ConfigMap => return self.forget_mesh(namespace, name),
-            Kind::Namespace | Kind::Secret | Kind::WorkloadGroup => (false, Change::Nothing),
+            Kind::Namespace | Kind::Secret | Kind::WorkloadGroup | Kind::ProxyConfig => {
+                (false, Change::Nothing)
+            }
         };
         if !gone {
             return Change::Nothing;

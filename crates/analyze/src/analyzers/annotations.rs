@@ -96,6 +96,7 @@ fn check_values(owner: &Resource, pod: &Value, prefix: &str, report: &mut Report
         namespace: owner.namespace(),
         namespace_labels: None,
         mesh: &mesh,
+        proxy_configs: &[],
         values: &values,
         revision: "default",
         owner: None,
