@@ -146,7 +146,8 @@ pub enum Visibility {
 /// For a service at a host, or at the port of one.
 pub fn visibility(world: &Snapshot, proxy: &Proxy, host: &Host, port: u16) -> Visibility {
     let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
-    let scope = Scope::of_sidecar(world, proxy);
+    let reachable = Arc::new(Scope::reachable(world, proxy));
+    let scope = Scope::of_sidecar(world, proxy, reachable);
     let all = world.services.of_host(host);
     let Some(any) = all.first() else { return Visibility::Unknown };
     let visible = pick(world, host, &proxy.namespace, |_| true);
