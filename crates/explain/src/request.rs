@@ -285,7 +285,8 @@ struct Heard<'a, 'e, 'r> {
 impl Trace for Heard<'_, '_, '_> {
     fn host(&mut self, host: &policy::VirtualHost) {
         self.told.virtual_host = Some(self.explainer.node(&*host.name, host.origin));
-        self.host = self.config.virtual_hosts.iter().find(|h| h.name == host.name);
+        let hosts = &self.config.virtual_hosts;
+        self.host = hosts.iter().find(|h| h.name == host.name).map(|h| &**h);
     }
 
     fn skipped(&mut self, route: &policy::Route, because: Miss<'_>) {
