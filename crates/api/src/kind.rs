@@ -11,6 +11,7 @@ pub enum Kind {
     WorkloadEntry,
     WorkloadGroup,
     ProxyConfig,
+    EnvoyFilter,
     Service,
     EndpointSlice,
     Pod,
@@ -39,6 +40,7 @@ impl Kind {
         Kind::Gateway,
         Kind::Sidecar,
         Kind::VirtualService,
+        Kind::EnvoyFilter,
     ];
 
     /// By `apiVersion` and `kind`; every version of a group is the same kind.
@@ -57,6 +59,7 @@ impl Kind {
             Kind::WorkloadEntry => "WorkloadEntry",
             Kind::WorkloadGroup => "WorkloadGroup",
             Kind::ProxyConfig => "ProxyConfig",
+            Kind::EnvoyFilter => "EnvoyFilter",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
@@ -76,7 +79,8 @@ impl Kind {
             | Kind::Sidecar
             | Kind::WorkloadEntry
             | Kind::WorkloadGroup
-            | Kind::ProxyConfig => NETWORKING,
+            | Kind::ProxyConfig
+            | Kind::EnvoyFilter => NETWORKING,
             Kind::EndpointSlice => "discovery.k8s.io",
             _ => "",
         }
@@ -86,6 +90,7 @@ impl Kind {
     pub fn version(self) -> &'static str {
         match self {
             Kind::ProxyConfig => "v1beta1",
+            Kind::EnvoyFilter => "v1alpha3",
             _ => "v1",
         }
     }
@@ -101,6 +106,7 @@ impl Kind {
             Kind::WorkloadEntry => "workloadentries",
             Kind::WorkloadGroup => "workloadgroups",
             Kind::ProxyConfig => "proxyconfigs",
+            Kind::EnvoyFilter => "envoyfilters",
             Kind::Service => "services",
             Kind::EndpointSlice => "endpointslices",
             Kind::Pod => "pods",

@@ -4,7 +4,7 @@ use crate::{
     Collection, DestinationRules, EndpointIndex, ExportTo, Item, Service, Services, Sidecars,
     Workloads,
 };
-use api::{Gateway, MeshConfig, VirtualService};
+use api::{EnvoyFilter, Gateway, MeshConfig, VirtualService};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -21,6 +21,7 @@ pub struct Snapshot {
     pub destination_rules: Arc<DestinationRules>,
     pub gateways: Arc<Collection<Gateway>>,
     pub sidecars: Arc<Sidecars>,
+    pub envoy_filters: Arc<Collection<EnvoyFilter>>,
 }
 
 /// The mesh configuration, and the visibility that objects have by default.

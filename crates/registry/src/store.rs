@@ -9,8 +9,8 @@ use crate::item::Table;
 use crate::snapshot::Mesh;
 use crate::{Collection, ExportTo, Item, Service, Snapshot, Workload};
 use api::{
-    ConfigMap, DestinationRule, EndpointSlice, Gateway, Kind, MeshConfig, Node, Object, Pod,
-    ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
+    ConfigMap, DestinationRule, EndpointSlice, EnvoyFilter, Gateway, Kind, MeshConfig, Node,
+    Object, Pod, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
 };
 use base::{Finding, Host, Labels, ObjectRef};
 use build::Stale;
@@ -43,6 +43,7 @@ pub struct Store {
     destination_rules: Table<Item<DestinationRule>>,
     gateways: Table<Item<Gateway>>,
     sidecars: Table<Item<Sidecar>>,
+    envoy_filters: Table<Item<EnvoyFilter>>,
     service_entries: Table<Item<ServiceEntry>>,
     machines: Table<Object<WorkloadEntry>>,
     services: Table<Service>,
@@ -68,6 +69,7 @@ impl Store {
             destination_rules: Table::default(),
             gateways: Table::default(),
             sidecars: Table::default(),
+            envoy_filters: Table::default(),
             service_entries: Table::default(),
             machines: Table::default(),
             services: Table::default(),
@@ -104,6 +106,10 @@ impl Store {
             Kind::Sidecar => {
                 let (item, findings) = read_item(kind, self.revision + 1, object)?;
                 Ok(put(&mut self.revision, &mut self.sidecars, item, findings))
+            }
+            Kind::EnvoyFilter => {
+                let (item, findings) = read_item(kind, self.revision + 1, object)?;
+                Ok(put(&mut self.revision, &mut self.envoy_filters, item, findings))
             }
             Kind::WorkloadEntry => self.apply_machine(object),
             Kind::Service => self.apply_service(object),
@@ -142,6 +148,9 @@ impl Store {
             }
             Kind::Sidecar => {
                 (drop_from(&mut self.sidecars, next, namespace, name), Change::Configuration)
+            }
+            Kind::EnvoyFilter => {
+                (drop_from(&mut self.envoy_filters, next, namespace, name), Change::Configuration)
             }
             Kind::Service => {
                 (drop_from(&mut self.services, next, namespace, name), Change::Configuration)

@@ -25,6 +25,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "controllers",
             "analyze",
             "explain",
+            "envoyfilter",
         ],
     ),
     (2, &["net", "tls", "ca", "k8s", "telemetry"]),

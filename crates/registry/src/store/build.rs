@@ -76,6 +76,7 @@ impl Store {
             destination_rules: self.build_rules(last),
             gateways: collect(&self.gateways, last.map(|l| &l.gateways)),
             sidecars: self.build_sidecars(last),
+            envoy_filters: collect(&self.envoy_filters, last.map(|l| &l.envoy_filters)),
         });
         self.last = Some(snapshot.clone());
         snapshot
