@@ -3,6 +3,7 @@
 use base::Labels;
 use registry::{Locality, Service};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,10 @@ pub struct Proxy {
     pub stock_envoy: bool,
     /// HTTP/1.0 is answered 426 unless asked for (`HTTP10: "1"`).
     pub http10: bool,
+    /// What it says of itself (`ISTIO_VERSION`).
+    pub version: String,
+    /// The strings of its node's metadata, by which patches can tell proxies apart.
+    pub metadata: BTreeMap<String, String>,
     /// Connections are not captured (`INTERCEPTION_MODE: NONE`).
     pub uncaptured: bool,
     pub dns: Dns,
@@ -98,6 +103,8 @@ impl Proxy {
             node: text(metadata, "NODE_NAME").unwrap_or_default().to_owned(),
             stock_envoy: flag(metadata, "STOCK_ENVOY"),
             http10: flag(metadata, "HTTP10"),
+            version: text(metadata, "ISTIO_VERSION").unwrap_or_default().to_owned(),
+            metadata: strings(metadata),
             uncaptured: text(metadata, "INTERCEPTION_MODE") == Some("NONE"),
             dns: Dns::of(metadata),
             unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
@@ -169,8 +176,12 @@ fn flag(metadata: &Value, key: &str) -> bool {
 }
 
 fn labels(metadata: &Value) -> Labels {
-    let fields = metadata.get("LABELS").and_then(Value::as_object);
-    let pairs = fields.into_iter().flatten();
+    metadata.get("LABELS").map(strings).unwrap_or_default()
+}
+
+/// The fields that are strings.
+fn strings(of: &Value) -> BTreeMap<String, String> {
+    let pairs = of.as_object().into_iter().flatten();
     pairs.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
 }
 

@@ -3,6 +3,7 @@
 
 mod book;
 mod dialect;
+mod patch;
 mod plan;
 mod secrets;
 mod stream;

@@ -10,7 +10,21 @@ pub(crate) fn findings(object: &Value) -> Vec<Finding> {
     let meta = &object["metadata"];
     let about = ObjectRef::new(&kind, text(&meta["namespace"]), text(&meta["name"]));
     let own = api::validate(&kind, object).into_iter().map(|f| f.about(about.clone()));
-    own.chain(analyze::admission(object).into_iter().filter(is_worth_it).map(softened)).collect()
+    own.chain(patches(&about, object))
+        .chain(analyze::admission(object).into_iter().filter(is_worth_it).map(softened))
+        .collect()
+}
+
+/// What an EnvoyFilter patches is known where Envoy's API is.
+fn patches(about: &ObjectRef, object: &Value) -> Vec<Finding> {
+    if about.kind != "EnvoyFilter" {
+        return Vec::new();
+    }
+    match api::decode::<api::Object<api::EnvoyFilter>>("EnvoyFilter", object) {
+        Ok(read) => envoyfilter::check(about, &read.object.spec),
+        // What cannot be read has been said by its shape.
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Hints that everybody would see at every apply stay with `lateen analyze`.

@@ -184,3 +184,6 @@ fn concerns(to: ApplyTo, of: Resources) -> bool {
         Invalid | ExtensionConfig | Bootstrap => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,5 +212,7 @@ fn proxy_of(world: &Snapshot, side: &Side) -> Proxy {
         uncaptured: false,
         unprivileged: false,
         dns: compile::Dns::Captured,
+        version: String::new(),
+        metadata: Default::default(),
     }
 }

@@ -11,7 +11,7 @@ mod watch;
 pub use plan::PushPlan;
 pub use request::{Ack, Push, Request, Subscription};
 
-use crate::codec;
+use crate::codec::{self, Refusal};
 use bytes::Bytes;
 use ir::{Kind, Resource, ResourceKey, Str};
 use plan::View;
@@ -33,10 +33,28 @@ pub struct Encoded {
 
 impl Encoded {
     pub fn of(resource: &Resource) -> Self {
-        let bytes = codec::encode(resource);
+        let needs = crate::references::references(resource).into();
+        Self::with(codec::encode(resource), needs)
+    }
+
+    /// Of bytes that others wrote, and what our own proxy would refuse in them. What it could not read
+    /// keeps the references of the resource that it was made from.
+    pub fn of_bytes(
+        kind: Kind,
+        bytes: Bytes,
+        made_from: &[ResourceKey],
+    ) -> (Self, Option<Refusal>) {
+        match codec::decode(&codec::type_url_of(kind), &bytes) {
+            Ok((resource, _)) => {
+                (Self::with(bytes, crate::references::references(&resource).into()), None)
+            }
+            Err(refusal) => (Self::with(bytes, made_from.into()), Some(refusal)),
+        }
+    }
+
+    fn with(bytes: Bytes, needs: Arc<[ResourceKey]>) -> Self {
         let mut hasher = DefaultHasher::new();
         hasher.write(&bytes);
-        let needs = crate::references::references(resource).into();
         Self { version: hasher.finish(), bytes, needs }
     }
 }

@@ -1,6 +1,7 @@
 //! From a world to what one proxy is to hold: compile, let the settling rule judge, encode. What is
 //! alike for several proxies is compiled and encoded once.
 
+use super::patch::Patches;
 use crate::settle::{Settle, Verdict};
 use crate::world::World;
 use base::{Finding, Instant};
@@ -38,6 +39,7 @@ pub(crate) struct Planner(Mutex<Inner>);
 struct Inner {
     compiler: Compiler,
     encoded: Cache,
+    patches: Patches,
 }
 
 impl Planner {
@@ -51,7 +53,7 @@ impl Planner {
         now: Instant,
     ) -> Planned {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { compiler, encoded } = &mut *inner;
+        let Inner { compiler, encoded, patches } = &mut *inner;
         let mut compiled = compiler.compile(&world.snapshot, proxy);
         let (mut held_until, mut waits_for) = (None, Vec::new());
         match settle.judge(&world.snapshot, &compiled, patience, now) {
@@ -63,8 +65,10 @@ impl Planner {
             }
         }
         let mut resources: Desired = all(&compiled).map(|r| (r.key(), encoded.get(&r))).collect();
-        let (secrets, lacking) =
+        let patched = patches.apply(world, proxy, &mut resources);
+        let (secrets, mut lacking) =
             super::secrets::of(world, &proxy.namespace, credentials, &compiled);
+        lacking.extend(patched);
         resources.extend(secrets.iter().map(|secret| (secret.key(), Encoded::of(secret))));
         let findings = match lacking.is_empty() {
             true => compiled.findings,
