@@ -24,7 +24,7 @@ pub enum Kind {
 const NETWORKING: &str = "networking.istio.io";
 
 impl Kind {
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Namespace,
         Kind::Node,
         Kind::ConfigMap,
