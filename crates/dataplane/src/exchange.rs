@@ -12,13 +12,14 @@ use crate::route;
 use crate::runtime::{BoundTable, ManagerRt, Routes};
 use crate::view::View;
 use policy::edge::Via;
+use policy::local::{grpc_status, is_grpc};
 use policy::receive;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use wire::h1::{Body, Framing};
-use wire::{Head, Request, RequestHead, Response, Version};
+use wire::{Head, RequestHead, Response, Version};
 
 /// What one request runs under.
 pub struct Run<'a> {
@@ -154,7 +155,8 @@ fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool, seco
         response.status = 200;
         response.fields.set(b"content-type", b"application/grpc");
         if response.get(b"grpc-status").is_none() {
-            response.fields.push(b"grpc-status", grpc_status(reply.status));
+            let status = grpc_status(reply.status).to_string();
+            response.fields.push(b"grpc-status", status.as_bytes());
         }
         if !reply.body.is_empty() {
             response.fields.set(b"grpc-message", &percent_encoded(&reply.body));
@@ -171,23 +173,6 @@ fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool, seco
         }
     } else if !matches!(reply.status, 100..=199 | 204 | 304) {
         response.fields.push(b"content-length", b"0");
-    }
-}
-
-pub fn is_grpc(request: &Request) -> bool {
-    let kind = request.get(b"content-type").and_then(|t| t.strip_prefix(b"application/grpc"));
-    kind.is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
-}
-
-/// gRPC's own mapping of HTTP statuses.
-fn grpc_status(status: u16) -> &'static [u8] {
-    match status {
-        400 => b"13",
-        401 => b"16",
-        403 => b"7",
-        404 => b"12",
-        429 | 502 | 503 | 504 => b"14",
-        _ => b"2",
     }
 }
 

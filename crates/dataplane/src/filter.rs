@@ -1,7 +1,6 @@
 //! Step: filter. What stands between route and upstream: injected faults, cross-origin rules. A
 //! filter may answer instead of the upstream.
 
-use crate::exchange::is_grpc;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::route::Routed;
@@ -9,6 +8,7 @@ use crate::runtime::ManagerRt;
 use ir::AbortStatus;
 use policy::Flag;
 use policy::cors::{CorsRule, Verdict};
+use policy::local::is_grpc;
 
 /// A request that passed all filters.
 #[derive(Debug)]

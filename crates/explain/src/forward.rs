@@ -10,7 +10,7 @@ use ir::{
     Cluster, Destination, Discovery, EndpointGroup, Health, LoadBalancer, TcpDestination,
     WeightedCluster,
 };
-use policy::{Forwarding, Stream, Target};
+use policy::{Forwarding, Stream};
 use std::net::SocketAddr;
 use wire::{Request, RequestHead, Response};
 
@@ -31,15 +31,11 @@ impl Passing<'_> {
                 vec![explainer.pick(&String::from_utf8_lossy(value), 100.0, None, here)]
             }
             Destination::Weighted(all) => {
-                let drawn = match (self.draws, forwarding.to) {
-                    (Draws::From(_), Target::Cluster(n)) => self.table.clusters.get(n as usize),
-                    _ => None,
-                };
                 let mut picks = explainer.weighted(all, here);
-                if let Some(name) = drawn {
-                    picks.retain(|p| *p.cluster.name == **name);
+                if let (Draws::From(_), Some(part)) = (self.draws, forwarding.part) {
+                    picks.retain(|(place, _)| *place == part.place);
                 }
-                picks
+                picks.into_iter().map(|(_, pick)| pick).collect()
             }
         }
     }
@@ -88,17 +84,20 @@ impl Explainer<'_> {
     pub(crate) fn bytes_to(&self, to: &TcpDestination, reached: &Reached) -> Vec<Pick> {
         match to {
             TcpDestination::Cluster(name) => vec![self.pick(name, 100.0, None, reached.address)],
-            TcpDestination::Weighted(all) => self.weighted(all, reached.address),
+            TcpDestination::Weighted(all) => {
+                self.weighted(all, reached.address).into_iter().map(|(_, pick)| pick).collect()
+            }
         }
     }
 
-    fn weighted(&self, all: &[WeightedCluster], here: SocketAddr) -> Vec<Pick> {
+    /// Those that get a share, with their places in the list.
+    fn weighted(&self, all: &[WeightedCluster], here: SocketAddr) -> Vec<(usize, Pick)> {
         let total: f64 = all.iter().map(|c| f64::from(c.weight)).sum();
-        let drawn = all.iter().filter(|c| c.weight > 0);
+        let drawn = all.iter().enumerate().filter(|(_, c)| c.weight > 0);
         drawn
-            .map(|c| {
+            .map(|(place, c)| {
                 let share = 100.0 * f64::from(c.weight) / total.max(1.0);
-                self.pick(&c.name, share, Some(c.origin), here)
+                (place, self.pick(&c.name, share, Some(c.origin), here))
             })
             .collect()
     }

@@ -20,6 +20,7 @@ impl Explanation {
             "route": self.route.as_ref().map(|r| to.node(r)),
             "routePlace": self.place,
             "verdict": to.verdict(&self.verdict),
+            "grpcStatus": self.grpc_status,
             "facts": to.facts(&self.facts),
             "hints": to.facts(&self.hints),
             "sent": self.sent.as_ref().map(|s| json!({

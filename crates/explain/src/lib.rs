@@ -56,6 +56,8 @@ pub struct Explanation {
     /// Its place among the routes of the virtual host.
     pub place: Option<u32>,
     pub verdict: Verdict,
+    /// The client speaks gRPC and is answered by the proxy: HTTP status 200, and this one of its own kind.
+    pub grpc_status: Option<u32>,
     /// Timeout, retries, rewriting and the like.
     pub facts: Vec<Fact>,
     /// What may be missing, and what came nearest.

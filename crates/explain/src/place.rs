@@ -88,6 +88,7 @@ impl<'w> Explainer<'w> {
             route: None,
             place: None,
             verdict: Verdict::Closed { why: "nothing listens there".into() },
+            grpc_status: None,
             facts: Vec::new(),
             hints: Vec::new(),
             sent: None,

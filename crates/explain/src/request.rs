@@ -9,6 +9,7 @@ use ir::{AbortStatus, HttpManager, RouteConfig};
 use policy::cors::{self, Verdict as Cors};
 use policy::edge::Via;
 use policy::fault::FaultRule;
+use policy::local;
 use policy::receive::{self, Refusal};
 use policy::{Decision, Forwarding, Miss, RouteTable, Stream, Trace};
 use wire::{Request, RequestHead, Response};
@@ -33,11 +34,28 @@ pub(crate) fn explain(
     draws: Draws,
     told: &mut Explanation,
 ) {
+    let head = asked.head();
+    let grpc = local::is_grpc(&head);
+    follow(explainer, manager, arrived, head, draws, told);
+    if let Verdict::Answered { status, .. } | Verdict::Redirected { status, .. } = told.verdict {
+        // A fault may have said which.
+        let mapped = || local::grpc_status(status);
+        told.grpc_status = grpc.then(|| told.grpc_status.unwrap_or_else(mapped));
+    }
+}
+
+fn follow(
+    explainer: &Explainer<'_>,
+    manager: &HttpManager,
+    arrived: &Arrived<'_>,
+    mut head: Request,
+    draws: Draws,
+    told: &mut Explanation,
+) {
     let env = FixedEnv::seeded(match draws {
         Draws::All => 0,
         Draws::From(seed) => seed,
     });
-    let mut head = asked.head();
     let upgrade = wishes(&head);
     if let Err(refusal) = read(explainer, manager, arrived, &mut head, &env) {
         told.verdict = refused(refusal);
@@ -220,7 +238,10 @@ impl Passing<'_> {
         say(abort_text(abort));
         let status = match abort {
             AbortStatus::Http(status) => status,
-            AbortStatus::Grpc(_) => 200,
+            AbortStatus::Grpc(status) => {
+                told.grpc_status = Some(status);
+                200
+            }
         };
         Some(answered(status, Answer::Fault, format!("a fault is injected: {}", abort_text(abort))))
     }

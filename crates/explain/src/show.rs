@@ -29,6 +29,9 @@ impl Explanation {
             out.node("route", route);
         }
         out.verdict(&self.verdict);
+        if let Some(status) = self.grpc_status {
+            out.line("gRPC status", &format!("{status}, with HTTP status 200"), None);
+        }
         for fact in self.facts.iter().chain(&self.hints) {
             out.fact(fact);
         }

@@ -17,6 +17,7 @@ mod flags;
 pub mod format;
 pub mod hash;
 pub mod headers;
+pub mod local;
 pub mod log;
 pub mod matching;
 pub mod normal;

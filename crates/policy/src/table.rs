@@ -108,6 +108,8 @@ pub(crate) enum To {
 /// One weighted cluster.
 #[derive(Debug)]
 pub struct Part {
+    /// Its place among the weighted clusters of the route.
+    pub place: usize,
     pub(crate) cluster: u32,
     pub(crate) weight: u32,
     pub(crate) headers: HeaderRules,
@@ -330,6 +332,7 @@ impl Build {
                 for (i, w) in list.iter().enumerate() {
                     let at = format!("{path}.weighted_clusters.clusters[{i}]");
                     parts.push(Part {
+                        place: i,
                         cluster: self.cluster(&w.name),
                         weight: w.weight,
                         headers: HeaderRules::new(&w.headers, &at, &mut self.findings),
