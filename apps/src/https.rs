@@ -112,6 +112,7 @@ fn answer(site: &Site, call: &Call, seen: &Value) -> Reply {
         StatusCode::OK,
         &json!({
             "served_by": pod_name(),
+            "peer": call.peer.to_string(),
             "method": call.method.as_str(),
             "path": call.path,
             "headers": headers.collect::<serde_json::Map<_, _>>(),

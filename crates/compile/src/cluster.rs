@@ -10,6 +10,7 @@ pub(crate) use kept::{KeptClusters, is_same};
 pub(crate) use policy::{Policy, hash_policies};
 pub(crate) use pool::limits;
 
+use crate::ProxyKind;
 use crate::build::Build;
 use crate::endpoints::{Assignment, Selection};
 use crate::locality::Nearness;
@@ -143,7 +144,9 @@ fn of_port(
             b.say(&rule.policy_object, Finding::error("spec.trafficPolicy.tunnel", say));
             return None;
         }
-        if let Err(finding) = tls::apply(&policy, service, &mut cluster) {
+        let has_secrets = b.proxy.kind == ProxyKind::Router || rule.selector.is_some();
+        let hop = tls::Hop { service, protocol: port.protocol, has_secrets };
+        if let Err(finding) = tls::apply(&policy, &hop, &mut cluster) {
             b.say(&rule.policy_object, *finding);
             return None;
         }

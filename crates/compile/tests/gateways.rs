@@ -142,3 +142,92 @@ fn nothing_is_passed_on_to_pods_without_a_sidecar() {
     };
     assert_eq!((of("details"), of("productpage")), (0, 1));
 }
+
+/// The TLS of the cluster for `out.example:PORT`, as (SNI, by host, names checked by host, ALPN,
+/// certificate, roots), or what is said where there is no cluster.
+fn tls_of(proxy: &compile::Proxy, port: u16, rule: Value) -> Result<String, String> {
+    let mut store = bookinfo();
+    let ports = json!([
+        {"number": 80, "name": "http", "protocol": "HTTP"},
+        {"number": 443, "name": "https", "protocol": "HTTPS"},
+        {"number": 9000, "name": "tcp", "protocol": "TCP"}]);
+    let entry = json!({"hosts": ["out.example"], "resolution": "DNS", "location": "MESH_EXTERNAL",
+        "addresses": ["10.9.9.9"], "ports": ports});
+    let to = json!([{"destination": {"host": "out.example", "port": {"number": port}}}]);
+    let way =
+        json!({"hosts": ["out.example"], "gateways": ["mesh", "way"], "http": [{"route": to}]});
+    let servers =
+        json!([{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]);
+    for object in [
+        object("ServiceEntry", "out", entry),
+        object("DestinationRule", "out", rule),
+        gateway("way", servers),
+        object("VirtualService", "way", way),
+    ] {
+        apply(&mut store, &object);
+    }
+    let c = compile(&store.snapshot(), proxy);
+    let name = format!("outbound|{port}||out.example");
+    let Some(cluster) = c.config.clusters.iter().find(|c| *c.name == *name) else {
+        return Err(findings(&c).join("; "));
+    };
+    let Some(tls) = &cluster.tls else { return Ok("plain".to_owned()) };
+    let certificates = tls.common.certificates.iter().map(|c| match c {
+        ir::CertificateSource::Sds(secret) => secret.name.to_string(),
+        ir::CertificateSource::Inline(_) => "inline".to_owned(),
+    });
+    let v = tls.common.validation.as_ref().expect("servers are always checked");
+    let roots = match &v.roots_sds {
+        Some(roots) => roots.name.to_string(),
+        None if v.system_roots => "system".to_owned(),
+        None => format!("untrusted={}", v.accept_untrusted),
+    };
+    Ok(format!(
+        "sni={} auto={}/{} alpn={} cert={} roots={roots} sans={} crl={}",
+        tls.sni,
+        tls.auto_sni,
+        tls.auto_san_validation,
+        tls.common.alpn.join(","),
+        certificates.collect::<Vec<_>>().join(","),
+        v.sans.len(),
+        v.crl.is_some(),
+    ))
+}
+
+#[test]
+fn tls_to_servers_is_as_the_rule_says_for_whom_it_says() {
+    let (gateway, sidecar) = (ingress(), support::sidecar("default", "client", "v1", "10.1.0.99"));
+    let rule = |tls: Value| json!({"host": "out.example", "trafficPolicy": {"tls": tls}});
+    let selecting = |tls: Value| {
+        let mut rule = rule(tls);
+        rule["workloadSelector"] = json!({"matchLabels": {"app": "client"}});
+        rule
+    };
+    let simple = json!({"mode": "SIMPLE"});
+    let named =
+        json!({"mode": "SIMPLE", "sni": "x.example", "caCertificates": "/ca", "caCrl": "/crl"});
+    let trusting = json!({"mode": "SIMPLE", "insecureSkipVerify": true, "sni": "y"});
+    let sans = json!({"mode": "SIMPLE", "subjectAltNames": ["z"]});
+    let files = json!({"mode": "MUTUAL", "clientCertificate": "/c", "privateKey": "/k", "caCertificates": "/ca"});
+    let secret = json!({"mode": "MUTUAL", "credentialName": "own"});
+    let simple_secret = json!({"mode": "SIMPLE", "credentialName": "own"});
+    let by_host = "sni= auto=true/true alpn=http/1.1";
+    let table = [
+        (&gateway, 80, rule(simple.clone()), format!("{by_host} cert= roots=system sans=0 crl=false")),
+        (&sidecar, 443, rule(simple.clone()), "sni=out.example auto=true/true alpn=http/1.1 cert= roots=system sans=0 crl=false".into()),
+        (&sidecar, 9000, rule(simple), "sni=out.example auto=true/true alpn= cert= roots=system sans=0 crl=false".into()),
+        (&gateway, 80, rule(named), "sni=x.example auto=false/false alpn=http/1.1 cert= roots=file-root:/ca sans=0 crl=true".into()),
+        (&gateway, 80, rule(trusting), "sni=y auto=false/false alpn=http/1.1 cert= roots=untrusted=true sans=0 crl=false".into()),
+        (&gateway, 80, rule(sans), "sni= auto=true/false alpn=http/1.1 cert= roots=system sans=1 crl=false".into()),
+        (&sidecar, 80, rule(files), format!("{by_host} cert=file-cert:/c~/k roots=file-root:/ca sans=0 crl=false")),
+        (&gateway, 80, rule(secret.clone()), format!("{by_host} cert=kubernetes://own roots=kubernetes://own-cacert sans=0 crl=false")),
+        (&sidecar, 80, selecting(secret.clone()), format!("{by_host} cert=kubernetes://own roots=kubernetes://own-cacert sans=0 crl=false")),
+        (&gateway, 80, rule(simple_secret.clone()), format!("{by_host} cert= roots=kubernetes://own-cacert sans=0 crl=false")),
+        (&sidecar, 80, rule(simple_secret), format!("{by_host} cert= roots=system sans=0 crl=false")),
+    ];
+    for (proxy, port, rule, expected) in table {
+        assert_eq!(tls_of(proxy, port, rule.clone()), Ok(expected), "{rule}");
+    }
+    let refused = tls_of(&sidecar, 80, rule(secret)).expect_err("no certificate to show");
+    assert!(refused.contains("credentialName is for gateways"), "{refused}");
+}

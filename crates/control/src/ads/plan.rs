@@ -21,11 +21,15 @@ pub(crate) struct Planned {
     pub held_until: Option<Instant>,
     /// What the change lacks; empty unless it is held.
     pub waits_for: Vec<String>,
+    /// It names credentials, and whether the proxy may have them has not been asked.
+    pub must_ask: bool,
 }
 
 /// Which secrets a proxy may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credentials {
+    /// Nobody has asked yet, since none was named.
+    NotAsked,
     None,
     /// Those of its namespace that its configuration names.
     OfNamespace,
@@ -66,15 +70,17 @@ impl Planner {
         }
         let mut resources: Desired = all(&compiled).map(|r| (r.key(), encoded.get(&r))).collect();
         let patched = patches.apply(world, proxy, &mut resources);
+        let names = super::secrets::named(&compiled);
+        let must_ask = credentials == Credentials::NotAsked && !names.is_empty();
         let (secrets, mut lacking) =
-            super::secrets::of(world, &proxy.namespace, credentials, &compiled);
+            super::secrets::of(world, &proxy.namespace, credentials, names, &compiled);
         lacking.extend(patched);
         resources.extend(secrets.iter().map(|secret| (secret.key(), Encoded::of(secret))));
         let findings = match lacking.is_empty() {
             true => compiled.findings,
             false => compiled.findings.iter().cloned().chain(lacking).collect(),
         };
-        Planned { resources: Arc::new(resources), findings, held_until, waits_for }
+        Planned { resources: Arc::new(resources), findings, held_until, waits_for, must_ask }
     }
 }
 

@@ -21,10 +21,11 @@ pub(super) fn of(
     world: &World,
     namespace: &str,
     credentials: Credentials,
+    names: BTreeMap<Str, OriginId>,
     compiled: &Compiled,
 ) -> (Vec<Resource>, Vec<Finding>) {
     let (mut found, mut findings) = (Vec::new(), Vec::new());
-    for (name, origin) in named(compiled) {
+    for (name, origin) in names {
         match value(world, namespace, credentials, &name) {
             Ok(value) => found.push(Resource::Secret(Arc::new(Secret { name, value }))),
             Err(why) => findings.extend(finding(compiled, origin, why)),
@@ -33,8 +34,8 @@ pub(super) fn of(
     (found, findings)
 }
 
-/// Each name once, with the first place that has it.
-fn named(compiled: &Compiled) -> BTreeMap<Str, OriginId> {
+/// The credentials that a configuration names; each once, with the first place that has it.
+pub(super) fn named(compiled: &Compiled) -> BTreeMap<Str, OriginId> {
     let mut names = BTreeMap::new();
     let config = &compiled.config;
     for listener in &config.listeners {
@@ -82,11 +83,11 @@ fn value(
     let (of, written) = written.split_once('/').unwrap_or((namespace, written));
     if of != namespace {
         return Err(format!(
-            "Secret {written} of namespace {of} is refused: a gateway in namespace {namespace} is \
+            "Secret {written} of namespace {of} is refused: a proxy in namespace {namespace} is \
              given Secrets of that namespace only"
         ));
     }
-    if credentials == Credentials::None {
+    if credentials != Credentials::OfNamespace {
         return Err(format!(
             "Secret {written} is refused: the service account of the proxy may not list Secrets in \
              namespace {namespace}; give it a Role with get, watch and list on secrets"
@@ -114,7 +115,7 @@ fn certificate(
         )),
         None => Err(format!(
             "there is no Secret {name} with tls.crt and tls.key (or cert and key) in namespace \
-             {namespace}, where the gateway runs"
+             {namespace}, where the proxy runs"
         )),
     }
 }

@@ -4,7 +4,7 @@
 use super::Shared;
 use super::book::{Applied, Page, short};
 use super::dialect::Dialect;
-use super::plan::Credentials;
+use super::plan::{Credentials, Planned};
 use crate::discovery::Caller;
 use crate::env::SystemEnv;
 use crate::grpc::Answers;
@@ -12,17 +12,20 @@ use crate::node;
 use crate::settle::Settle;
 use crate::world::World;
 use base::{Env, Instant};
-use compile::{Proxy, ProxyKind};
+use compile::Proxy;
 use proto::discovery::ControlPlane;
 use serde_json::Value;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use xds::server::{Event, Session};
 
 /// Messages that wait for a slow proxy; then its stream waits, and later worlds replace earlier ones.
 const QUEUE: usize = 16;
+/// Roles are not watched; whoever was refused by them is tried again after this time.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Serves a stream in a task of its own; the task ends when the proxy goes.
 pub(super) fn run<D: Dialect>(
@@ -54,23 +57,26 @@ async fn converse<D: Dialect>(
         found = worlds.wait_for(Option::is_some) => drop(found.map_err(|_| leaving())?),
         _ = stop.wait_for(|s| *s) => return Err(leaving()),
     }
-    let credentials = credentials(shared, &caller, &proxy).await?;
     let page = shared.book.open(&proxy, &metadata, D::NAME);
     shared.gauge_connections();
     let mut talk = Talk::<D> {
         shared,
         session: Session::new(D::OF_SESSION),
         sender: sender(&shared.options.pod_name),
-        credentials,
+        credentials: match &caller {
+            Caller::Known(_) => Credentials::NotAsked,
+            _ => Credentials::None,
+        },
         settle: Settle::default(),
         held_until: None,
+        ask_again: None,
         applied: Applied::default(),
         told_at: std::time::Instant::now(),
         page,
         proxy,
         dialect: PhantomData,
     };
-    talk.world(&mut worlds);
+    talk.world(&caller, &mut worlds).await?;
     let mut answers = talk.request(first);
     loop {
         for answer in answers {
@@ -78,20 +84,30 @@ async fn converse<D: Dialect>(
                 return Ok(());
             }
         }
-        answers = tokio::select! {
+        let news = tokio::select! {
             biased;
-            _ = stop.wait_for(|s| *s) => return Ok(()),
+            _ = stop.wait_for(|s| *s) => News::End,
             request = requests.message() => match request {
-                Ok(Some(request)) => talk.request(request),
-                Ok(None) | Err(_) => return Ok(()),
+                Ok(Some(request)) => News::Request(request),
+                Ok(None) | Err(_) => News::End,
             },
-            changed = worlds.changed() => match changed {
-                Ok(()) => talk.world(&mut worlds),
-                Err(_) => return Ok(()),
-            },
-            () = until(talk.held_until) => talk.world(&mut worlds),
+            changed = worlds.changed() => changed.map_or(News::End, |()| News::World),
+            () = until(talk.looks_again()) => News::World,
+        };
+        answers = match news {
+            News::Request(request) => talk.request(request),
+            News::World => talk.world(&caller, &mut worlds).await?,
+            News::End => return Ok(()),
         };
     }
+}
+
+/// What a stream waits for.
+enum News<R> {
+    Request(R),
+    /// There is another world, or the time has come to look at this one again.
+    World,
+    End,
 }
 
 fn leaving() -> Status {
@@ -128,22 +144,15 @@ fn admit<R>(
     }
 }
 
-/// Gateways get credentials, if the cluster would let their account read them. A caller that nobody
-/// has vouched for gets none. While the cluster cannot be asked the proxy goes on with what it has.
-async fn credentials(
-    shared: &Shared,
-    caller: &Caller,
-    proxy: &Proxy,
-) -> Result<Credentials, Status> {
-    match caller {
-        Caller::Known(identity) if proxy.kind == ProxyKind::Router => {
-            match shared.access.may_read_secrets(identity).await {
-                Ok(true) => Ok(Credentials::OfNamespace),
-                Ok(false) => Ok(Credentials::None),
-                Err(why) => Err(Status::unavailable(why)),
-            }
-        }
-        _ => Ok(Credentials::None),
+/// A proxy that names credentials gets them, if the cluster would let its account read them. A caller
+/// that nobody has vouched for gets none. While the cluster cannot be asked the proxy goes on with
+/// what it has.
+async fn credentials(shared: &Shared, caller: &Caller) -> Result<Credentials, Status> {
+    let Caller::Known(identity) = caller else { return Ok(Credentials::None) };
+    match shared.access.may_read_secrets(identity).await {
+        Ok(true) => Ok(Credentials::OfNamespace),
+        Ok(false) => Ok(Credentials::None),
+        Err(why) => Err(Status::unavailable(why)),
     }
 }
 
@@ -156,6 +165,8 @@ struct Talk<'a, D> {
     credentials: Credentials,
     settle: Settle,
     held_until: Option<Instant>,
+    /// The account was refused the credentials that its configuration names; it may be granted them.
+    ask_again: Option<Instant>,
     applied: Applied,
     told_at: std::time::Instant,
     page: Page<'a>,
@@ -164,18 +175,21 @@ struct Talk<'a, D> {
 
 impl<D: Dialect> Talk<'_, D> {
     /// Plans for the newest world.
-    fn world(&mut self, worlds: &mut watch::Receiver<Option<World>>) -> Vec<D::Response> {
-        let Some(world) = worlds.borrow_and_update().clone() else { return Vec::new() };
+    async fn world(
+        &mut self,
+        caller: &Caller,
+        worlds: &mut watch::Receiver<Option<World>>,
+    ) -> Result<Vec<D::Response>, Status> {
+        let Some(world) = worlds.borrow_and_update().clone() else { return Ok(Vec::new()) };
+        let mut plan = self.plan(&world);
         let now = SystemEnv::default().now();
-        let patience = self.shared.options.settle;
-        let plan = self.shared.planner.plan(
-            &world,
-            &self.proxy,
-            self.credentials,
-            &mut self.settle,
-            patience,
-            now,
-        );
+        if plan.must_ask || self.ask_again.is_some_and(|time| time <= now) {
+            self.credentials = credentials(self.shared, caller).await?;
+            let refused =
+                matches!(caller, Caller::Known(_)) && self.credentials == Credentials::None;
+            self.ask_again = refused.then(|| now.after(ASK_AGAIN));
+            plan = self.plan(&world);
+        }
         self.held_until = plan.held_until;
         if plan.held_until.is_none() {
             self.applied.told = world.sequence;
@@ -184,7 +198,18 @@ impl<D: Dialect> Talk<'_, D> {
         self.applied.waits_for = plan.waits_for;
         self.session.set_desired(plan.resources.clone());
         self.page.planned(plan.resources, plan.findings);
-        self.answers()
+        Ok(self.answers())
+    }
+
+    /// When something changes though nothing is told.
+    fn looks_again(&self) -> Option<Instant> {
+        [self.held_until, self.ask_again].into_iter().flatten().min()
+    }
+
+    fn plan(&mut self, world: &World) -> Planned {
+        let (patience, now) = (self.shared.options.settle, SystemEnv::default().now());
+        let (proxy, credentials) = (&self.proxy, self.credentials);
+        self.shared.planner.plan(world, proxy, credentials, &mut self.settle, patience, now)
     }
 
     fn request(&mut self, request: D::Request) -> Vec<D::Response> {
