@@ -13,15 +13,18 @@ pub enum App {
     TcpEcho,
     Health,
     WebSocket,
-    Echo,
+    Fortio,
     ExtAuthz,
     Https,
     Load,
     Postgres,
     Mariadb,
+    /// MariaDB with the shop's ratings in it.
+    MysqlDb,
+    MongoDb,
 }
 
-const NAMES: [(&str, App); 21] = [
+const NAMES: [(&str, App); 23] = [
     ("productpage", App::Productpage),
     ("details", App::Details),
     ("reviews", App::Reviews(1)),
@@ -35,7 +38,7 @@ const NAMES: [(&str, App); 21] = [
     ("health", App::Health),
     ("websocket-demo", App::WebSocket),
     ("tornado-websocket-example", App::WebSocket),
-    ("fortio", App::Echo),
+    ("fortio", App::Fortio),
     ("ext-authz", App::ExtAuthz),
     ("https", App::Https),
     ("nginxhttps", App::Https),
@@ -43,6 +46,8 @@ const NAMES: [(&str, App); 21] = [
     ("postgres", App::Postgres),
     ("mariadb", App::Mariadb),
     ("mysql", App::Mariadb),
+    ("mysqldb", App::MysqlDb),
+    ("mongodb", App::MongoDb),
 ];
 
 /// The application and the arguments that are left for it.

@@ -1,8 +1,12 @@
 //! The database images: what their entry points do before the host's own server takes over. A fresh data
 //! directory is filled, the users and databases that the environment asks for are made, and the server
-//! replaces this process. `postgres` and `mariadb` hold what is particular to each.
+//! replaces this process. `postgres` and `mariadb` hold what is particular to each; `mongodb` is a small
+//! server of our own, and it and `mysql` are how `ratings` asks.
 
+pub mod bson;
 mod mariadb;
+pub mod mongodb;
+pub mod mysql;
 mod postgres;
 
 use std::os::unix::process::CommandExt;
@@ -11,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
-pub use mariadb::mariadb;
+pub use mariadb::{RATINGS, mariadb};
 pub use postgres::postgres;
 
 /// Runs a step of the preparation to its end; what it says goes to the log if it fails.

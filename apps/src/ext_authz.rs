@@ -63,6 +63,12 @@ async fn over_grpc(request: Request<Incoming>, _peer: IpAddr) -> Reply {
 }
 
 fn answer(message: Bytes, status: &'static str) -> Reply {
+    if message.is_empty() {
+        // Nothing but a status stands in the head.
+        let mut reply = web::text(StatusCode::OK, "application/grpc", message);
+        web::set(&mut reply, "grpc-status", status);
+        return reply;
+    }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static(status));
     let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });

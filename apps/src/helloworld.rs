@@ -23,8 +23,12 @@ pub async fn run(flags: &Flags, of_image: u8) -> anyhow::Result<()> {
     .await
 }
 
-/// The liveness sample: answers every path, so a probe of any path finds it alive.
+/// The liveness sample: answers every path, so a probe of any path finds it alive; on the next port too,
+/// which nothing but a probe asks.
 pub async fn health(flags: &Flags) -> anyhow::Result<()> {
-    let listener = web::listen(flags.port(8001)?).await?;
-    web::serve(listener, |_| async { web::text(StatusCode::OK, "text/plain", "ok\n") }).await
+    let port = flags.port(8001)?;
+    let well = |_| async { web::text(StatusCode::OK, "text/plain", "ok\n") };
+    let (first, second) = (web::listen(port).await?, web::listen(port.wrapping_add(1)).await?);
+    tokio::try_join!(web::serve(first, well), web::serve(second, well))?;
+    Ok(())
 }

@@ -11,6 +11,7 @@ mod database;
 mod echo;
 mod ext_authz;
 mod flags;
+mod fortio;
 mod helloworld;
 mod httpbin;
 mod https;
@@ -62,12 +63,14 @@ async fn run(app: App, args: &[String]) -> anyhow::Result<()> {
         App::TcpEcho => tcp_echo::run(&flags).await,
         App::Health => helloworld::health(&flags).await,
         App::WebSocket => websocket::run(&flags).await,
-        App::Echo => echo::run(&flags).await,
+        App::Fortio => fortio::run(args).await,
         App::ExtAuthz => ext_authz::run(&flags).await,
         App::Https => https::run(&flags).await,
+        App::MongoDb => database::mongodb::serve(&flags).await,
         App::Load => load::run(&flags).await,
         // These become other programs, and return only if they cannot.
         App::Postgres => Err(database::postgres(args)),
-        App::Mariadb => Err(database::mariadb(args)),
+        App::Mariadb => Err(database::mariadb(args, &[])),
+        App::MysqlDb => Err(database::mariadb(args, &database::RATINGS)),
     }
 }

@@ -127,3 +127,17 @@ fn who_signs_in_is_passed_on_and_so_is_the_trace() {
     let out = shop.get("/logout", "");
     assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
 }
+
+#[test]
+fn version_2_of_ratings_says_what_its_database_says() {
+    let database = Program::start("examples-bookinfo-mongodb", &[]);
+    let url = format!("mongodb://127.0.0.1:{}/test", database.port);
+    let ratings = Program::start("examples-bookinfo-ratings-v2", &[("MONGO_DB_URL", url)]);
+    let stars = serde_json::json!({"id": 7, "ratings": {"Reviewer1": 5, "Reviewer2": 4}});
+    assert_eq!(ratings.get("/ratings/7", "").json(), stars);
+    assert_eq!(ratings.post("/ratings/7", "", "{}").status, 501);
+    drop(database);
+    let answer = ratings.get("/ratings/7", "");
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.json()["error"], "could not connect to ratings database");
+}

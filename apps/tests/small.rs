@@ -148,3 +148,20 @@ fn programs_are_small() {
         assert!(memory <= limit, "{app} holds {memory} KiB");
     }
 }
+
+#[test]
+fn fortio_counts_answers_by_status() {
+    let httpbin = Program::start("httpbin", &[]);
+    let load = |path: &str| {
+        let url = format!("http://127.0.0.1:{}{path}", httpbin.port);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lateen-apps"));
+        let words = "fortio load -c 3 -qps 0 -n 30 -loglevel Warning";
+        let out = command.args(words.split(' ')).arg(url).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let said = load("/get");
+    assert!(said.contains("\nCode 200 : 30 (100.0 %)\n"), "{said}");
+    assert!(said.contains("Sockets used: 3 ("), "{said}");
+    assert!(said.contains("\nAll done 30 calls"), "{said}");
+    assert!(load("/status/503").contains("\nCode 503 : 30 (100.0 %)\n"));
+}

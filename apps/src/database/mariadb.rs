@@ -16,19 +16,42 @@ const SMALL: [&str; 3] = [
     "--innodb-data-file-path=ibdata1:4M:autoextend",
 ];
 
-/// Prepares what is missing and becomes the server; returns only to say why it could not.
-pub fn mariadb(args: &[String]) -> anyhow::Error {
-    match prepare() {
+/// What the image of Bookinfo's database has in it: the stars of two reviewers.
+pub const RATINGS: [&str; 3] = [
+    "CREATE DATABASE IF NOT EXISTS test;",
+    "CREATE TABLE test.ratings (ReviewID INT NOT NULL PRIMARY KEY, Rating INT);",
+    "INSERT INTO test.ratings VALUES (1, 5), (2, 4);",
+];
+
+/// Prepares what is missing, with these statements in a fresh database, and becomes the server; returns
+/// only to say why it could not.
+pub fn mariadb(args: &[String], statements: &[&str]) -> anyhow::Error {
+    match prepare(statements) {
         Ok(mut server) => {
-            let names = ["mariadbd", "mysqld", "mariadb", "mysql", "docker-entrypoint.sh"];
-            server.args(for_server(args, &names));
+            let names =
+                ["mariadbd", "mysqld", "mariadb", "mysql", "mysqldb", "docker-entrypoint.sh"];
+            server.args(known(for_server(args, &names)));
             become_it(server)
         }
         Err(error) => error,
     }
 }
 
-fn prepare() -> anyhow::Result<Command> {
+/// MySQL's choice of how passwords are proved is MariaDB's only one.
+fn known(args: &[String]) -> Vec<&String> {
+    const CHOICE: &str = "--default-authentication-plugin";
+    let mut before = "";
+    let mut known = Vec::new();
+    for arg in args {
+        if before != CHOICE && !arg.starts_with(CHOICE) {
+            known.push(arg);
+        }
+        before = arg;
+    }
+    known
+}
+
+fn prepare(statements: &[&str]) -> anyhow::Result<Command> {
     let data = PathBuf::from(DATA);
     let fresh = is_empty(&data)?;
     std::fs::create_dir_all(SOCKETS)?;
@@ -36,12 +59,12 @@ fn prepare() -> anyhow::Result<Command> {
     server.args(["--no-defaults", "--user=root", "--bind-address=*"]).args(SMALL);
     server.arg(format!("--datadir={DATA}")).arg(format!("--socket={SOCKETS}/mysqld.sock"));
     if fresh {
-        fill(&mut server)?;
+        fill(&mut server, statements)?;
     }
     Ok(server)
 }
 
-fn fill(server: &mut Command) -> anyhow::Result<()> {
+fn fill(server: &mut Command, statements: &[&str]) -> anyhow::Result<()> {
     let waivers = ["MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_PASSWORD"];
     let said = setting("ROOT_PASSWORD").is_some() || waivers.iter().any(|w| env(w).is_some());
     ensure_password(said, "MARIADB_ROOT_PASSWORD (or MYSQL_…)", waivers[0])?;
@@ -55,7 +78,8 @@ fn fill(server: &mut Command) -> anyhow::Result<()> {
         user: setting("USER"),
         password: setting("PASSWORD").unwrap_or_default(),
     };
-    write_secret(Path::new(FIRST_STATEMENTS), &wish.statements())?;
+    let first = wish.statements() + &statements.join("\n") + "\n";
+    write_secret(Path::new(FIRST_STATEMENTS), &first)?;
     server.arg(format!("--init-file={FIRST_STATEMENTS}"));
     Ok(())
 }
@@ -122,5 +146,18 @@ mod tests {
         assert_eq!(lines[5], "GRANT ALL ON `te``st`.* TO 'sailor'@'%';");
         let bare = Wish { database: None, user: None, ..wish };
         assert_eq!(bare.statements().lines().count(), 3);
+    }
+
+    #[test]
+    fn what_only_mysql_knows_is_left_out() {
+        let table: [(&[&str], &[&str]); 3] = [
+            (&["--default-authentication-plugin", "mysql_native_password", "-v"], &["-v"]),
+            (&["--default-authentication-plugin=x", "-v"], &["-v"]),
+            (&["--bind-address=*"], &["--bind-address=*"]),
+        ];
+        for (args, expected) in table {
+            let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+            assert_eq!(known(&args), expected, "{args:?}");
+        }
     }
 }

@@ -15,6 +15,8 @@ use crate::shim::PROGRAMS;
 pub const EXEC_ANNOTATION: &str = "lateen.dev/exec";
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The samples' images are made to run as somebody.
+const EXAMPLES_USER: u32 = 1000;
 const POSTGRES: &str = "/usr/lib/postgresql";
 
 /// What an image consists of, as far as it matters.
@@ -23,6 +25,8 @@ pub struct Image {
     pub entrypoint: Vec<String>,
     pub arguments: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// Who runs it when the pod does not say.
+    pub user: u32,
     /// Commands by name, with the words that replace the name.
     pub commands: BTreeMap<String, Vec<String>>,
     /// A program that the host must have for the image's own to work.
@@ -89,7 +93,11 @@ pub fn find(pod: &Pod, container: &Container, user: &UserImages) -> Result<Image
 /// The program of the host that the image cannot do without, if it is not there.
 fn missing(image: &Image) -> Option<String> {
     let first = image.entrypoint.first().or(image.arguments.first());
-    let own = first.filter(|program| !image.commands.contains_key(*program));
+    let brought = |program: &String| {
+        let name = Path::new(program).file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| image.commands.contains_key(name))
+    };
+    let own = first.filter(|program| !brought(program));
     let needed = own.cloned().or(image.needs.map(str::to_owned))?;
     (!on_host(&needed)).then_some(needed)
 }
@@ -133,6 +141,7 @@ fn program(words: &[String]) -> Image {
 fn known(name: &str) -> Option<Image> {
     if let Some((app, version)) = name.strip_prefix("examples-").and_then(example) {
         let mut image = application(app, &[app]);
+        image.user = EXAMPLES_USER;
         image.env.push(("SERVICE_VERSION".to_owned(), version.to_owned()));
         return Some(image);
     }
@@ -153,6 +162,8 @@ fn known(name: &str) -> Option<Image> {
         "curl" | "curl-ssl" => host(&["curl"]),
         "busybox" | "alpine" | "sleep" | "debian" | "ubuntu" | "bash" | "netshoot" => host(&["sh"]),
         "postgres" => database("postgres", &["postgres"], "postgres"),
+        "examples-bookinfo-mongodb" => application("mongodb", &["mongod", "docker-entrypoint.sh"]),
+        "examples-bookinfo-mysqldb" => database("mysqldb", &["mariadbd", "mysqld"], "mariadbd"),
         "mariadb" | "mysql" => database("mariadb", &["mariadbd", "mysqld"], "mariadbd"),
         "redis" => host(&["redis-server", "--protected-mode", "no"]),
         "nginx" => host(&["nginx", "-g", "daemon off;"]),
@@ -259,7 +270,6 @@ mod tests {
             let env = known(short_name(image)).unwrap().env;
             assert!(env.contains(&("SERVICE_VERSION".into(), "v2".into())));
         }
-        assert_eq!(known("examples-bookinfo-mysqldb"), None);
         assert_eq!(known("hello-world"), None);
     }
 
@@ -284,6 +294,13 @@ mod tests {
                 "/lateen/programs/lateen-apps postgres -c fsync=off",
             ),
             ("library/mysql", &[], &[], "/lateen/programs/lateen-apps mariadb"),
+            ("istio/examples-bookinfo-mysqldb:1", &[], &[], "/lateen/programs/lateen-apps mysqldb"),
+            (
+                "istio/examples-bookinfo-mongodb:1",
+                &[],
+                &["--ipv6"],
+                "/lateen/programs/lateen-apps mongodb --ipv6",
+            ),
             (
                 "kennethreitz/httpbin",
                 &["gunicorn", "-b", "0.0.0.0:80"],
@@ -313,6 +330,16 @@ mod tests {
         for name in ["nginxhttps", "https", "httpbin", "tcp-echo", "proxyv2", "pilot"] {
             assert_eq!(missing(&known(name).unwrap()), None, "{name}");
         }
+    }
+
+    #[test]
+    fn an_image_of_ours_needs_no_program_of_the_host() {
+        for image in ["ymqytw/nginxhttps:1.5", "httpbin", "istio/examples-bookinfo-mongodb:1.20.3"]
+        {
+            assert_eq!(missing(&known(short_name(image)).unwrap()), None, "{image}");
+        }
+        let absent = program(&["/no/such/program".to_owned()]);
+        assert_eq!(missing(&absent).as_deref(), Some("/no/such/program"));
     }
 
     #[test]

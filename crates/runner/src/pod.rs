@@ -79,6 +79,7 @@ pub struct DnsOption {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSecurity {
+    pub run_as_non_root: Option<bool>,
     pub run_as_user: Option<u32>,
     pub run_as_group: Option<u32>,
     pub fs_group: Option<u32>,
@@ -274,6 +275,8 @@ pub struct Sleep {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Security {
+    pub allow_privilege_escalation: Option<bool>,
+    pub run_as_non_root: Option<bool>,
     pub run_as_user: Option<u32>,
     pub run_as_group: Option<u32>,
     pub privileged: bool,

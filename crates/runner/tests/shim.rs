@@ -94,6 +94,7 @@ impl Pod {
             commands: Default::default(),
             files: [("etc/hostname".to_owned(), "web\n".to_owned())].into(),
             read_only_root: false,
+            no_new_privileges: false,
             log: self.directory.join(format!("{name}-{attempt}.log")),
         }
     }

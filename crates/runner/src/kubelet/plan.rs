@@ -22,6 +22,10 @@ pub enum NotNow {
     NoCommand(String),
     #[error("volumeMount {mount:?}: {why}")]
     Mount { mount: String, why: String },
+    #[error(
+        "container has runAsNonRoot and image {0:?} will run as root: set runAsUser to another user"
+    )]
+    Root(String),
 }
 
 impl NotNow {
@@ -119,7 +123,7 @@ pub fn start(
         .commands
         .iter()
         .filter_map(|(name, words)| Some((name.clone(), PathBuf::from(words.first()?))));
-    let uid = own.run_as_user.or(pod_security.run_as_user).unwrap_or(0);
+    let uid = user(pod, container, image.user)?;
     let groups = pod_security.supplemental_groups.iter().chain(&pod_security.fs_group);
     Ok(Start {
         name: container.name.clone(),
@@ -135,8 +139,20 @@ pub fn start(
         commands: commands.collect(),
         files: files(shared, pod, uid, ips),
         read_only_root: own.read_only_root_filesystem,
+        no_new_privileges: own.allow_privilege_escalation == Some(false),
         log: places.log(&container.name, attempt),
     })
+}
+
+/// Who runs a container: whom it says, whom its pod says, or whom the image says, unless that is root
+/// and must not be.
+fn user(pod: &Pod, container: &Container, of_image: u32) -> Result<u32, NotNow> {
+    let (own, whole) = (&container.security_context, &pod.spec.security_context);
+    let uid = own.run_as_user.or(whole.run_as_user).unwrap_or(of_image);
+    match own.run_as_non_root.or(whole.run_as_non_root) {
+        Some(true) if uid == 0 => Err(NotNow::Root(container.image.clone())),
+        _ => Ok(uid),
+    }
 }
 
 fn capabilities(container: &Container, uid: u32) -> Vec<String> {
@@ -260,4 +276,30 @@ fn resolv_conf(shared: &Shared, pod: &Pod) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    #[test]
+    fn who_runs_a_container() {
+        let user = |whole: Value, own: Value, of_image: u32| {
+            let object = json!({"metadata": {"name": "p"}, "spec": {"securityContext": whole,
+                "containers": [{"name": "c", "image": "i", "securityContext": own}]}});
+            let pod = Pod::read(&Arc::new(object)).expect("a pod");
+            super::user(&pod, &pod.spec.containers[0], of_image).map_err(|e| e.to_string())
+        };
+        assert_eq!(user(json!({}), json!({}), 1000), Ok(1000));
+        assert_eq!(user(json!({"runAsUser": 7}), json!({}), 1000), Ok(7));
+        assert_eq!(user(json!({"runAsUser": 7}), json!({"runAsUser": 8}), 0), Ok(8));
+        let refused = user(json!({}), json!({"runAsNonRoot": true}), 0).unwrap_err();
+        assert!(refused.contains("will run as root"), "{refused}");
+        assert!(user(json!({"runAsNonRoot": true}), json!({}), 0).is_err());
+        let own = json!({"runAsNonRoot": false});
+        assert_eq!(user(json!({"runAsNonRoot": true}), own, 0), Ok(0));
+        assert_eq!(user(json!({"runAsNonRoot": true}), json!({}), 1000), Ok(1000));
+    }
 }

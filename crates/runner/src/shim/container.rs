@@ -126,6 +126,9 @@ fn execute(start: &Start, argv: &[String]) -> io::Result<std::convert::Infallibl
     give_stdio(start);
     net::process::bound_capabilities(&start.capabilities);
     become_user(start)?;
+    if start.no_new_privileges {
+        rustix::thread::set_no_new_privs(true)?;
+    }
     let directory = start.directory.as_deref().unwrap_or("/");
     std::env::set_current_dir(directory)
         .map_err(|e| io::Error::new(e.kind(), format!("working directory {directory}: {e}")))?;
@@ -167,10 +170,13 @@ fn become_user(start: &Start) -> io::Result<()> {
     Ok(rustix::thread::set_thread_uid(Uid::from_raw(start.uid))?)
 }
 
-/// The image's own names come first, then the search path of the container.
+/// The image's own names come first, then the search path of the container. A path may be where the
+/// real image has a command that stands elsewhere here.
 fn find(name: &str, start: &Start) -> Option<std::path::PathBuf> {
     if name.contains('/') {
-        return Path::new(name).exists().then(|| name.into());
+        let as_named = Path::new(name);
+        let own = Path::new(root::COMMANDS).join(as_named.file_name()?);
+        return [as_named.to_owned(), own].into_iter().find(|path| path.exists());
     }
     let path = start.env.iter().rev().find(|(k, _)| k == "PATH").map_or("", |(_, v)| v.as_str());
     let directories = std::iter::once(root::COMMANDS).chain(path.split(':'));

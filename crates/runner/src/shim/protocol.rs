@@ -43,6 +43,9 @@ pub struct Start {
     /// Files written into the root: `etc/hosts`, `etc/resolv.conf` and so on.
     pub files: BTreeMap<String, String>,
     pub read_only_root: bool,
+    /// Programs that would make it more than it is have no such effect.
+    #[serde(default)]
+    pub no_new_privileges: bool,
     pub log: PathBuf,
 }
 
