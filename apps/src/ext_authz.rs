@@ -6,8 +6,8 @@ mod check;
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 
@@ -71,8 +71,9 @@ fn answer(message: Bytes, status: &'static str) -> Reply {
     }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static(status));
-    let body = Full::new(message).with_trailers(async move { Some(Ok(trailers)) });
-    let mut reply = Response::new(body.map_err(|never| match never {}).boxed());
+    // Frames and no length, as gRPC has it: a client that counts would not wait for the trailers.
+    let frames = [Ok(Frame::data(message)), Ok(Frame::trailers(trailers))];
+    let mut reply = Response::new(StreamBody::new(futures::stream::iter(frames)).boxed());
     reply.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     reply
 }
