@@ -16,4 +16,7 @@ pub struct WorkloadEntry {
     /// Zero means one.
     pub weight: u32,
     pub service_account: String,
+    /// Not of the spec: its health is checked, and it is not known to be well.
+    #[serde(skip)]
+    pub unhealthy: bool,
 }

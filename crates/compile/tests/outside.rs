@@ -229,6 +229,35 @@ fn an_entry_selects_pods_and_machines() {
     assert_eq!(all, ["10.1.0.8:15432 1 ", "192.0.2.9:6432 5 eu"]);
 }
 
+/// reference: WorkloadEntry, condition `Healthy`.
+#[test]
+fn a_machine_whose_health_is_checked_serves_while_it_is_well() {
+    let mut store = store();
+    apply(
+        &mut store,
+        &entry(
+            "db",
+            "{hosts: [db.example.com], addresses: [240.0.0.9], ports: [{number: 5432, name: tcp, protocol: TCP}], resolution: STATIC, workloadSelector: {labels: {app: db}}}",
+        ),
+    );
+    let mut machine = json!({
+        "metadata": {"name": "vm", "namespace": "default"},
+        "spec": {"address": "192.0.2.9", "labels": {"app": "db"}}});
+    let mut serves = |machine: &serde_json::Value| {
+        store.apply(api::Kind::WorkloadEntry, machine);
+        let c = compiled(&mut store, Dns::Captured);
+        let found = c.config.endpoints.iter().find(|e| e.cluster.ends_with("db.example.com"));
+        found.is_some_and(|e| e.groups.iter().any(|g| !g.endpoints.is_empty()))
+    };
+    assert!(serves(&machine));
+    machine["metadata"]["annotations"]["proxy.istio.io/health-checks-enabled"] = "true".into();
+    assert!(!serves(&machine), "nothing is known of it yet");
+    for (status, well) in [("True", true), ("False", false)] {
+        machine["status"]["conditions"] = json!([{"type": "Healthy", "status": status}]);
+        assert_eq!(serves(&machine), well, "{status}");
+    }
+}
+
 fn hosts(c: &Compiled, route: &str) -> Vec<String> {
     let found = c.config.routes.iter().find(|r| &*r.name == route);
     let hosts = found.iter().flat_map(|r| &r.virtual_hosts);
@@ -358,4 +387,38 @@ fn ingress_listeners_say_what_is_served_and_how() {
     assert_eq!(refused.to, TcpDestination::Cluster("BlackHoleCluster".into()));
     let said: Vec<_> = c.findings.iter().map(|f| f.path.as_str()).collect();
     assert_eq!(said, ["spec.ingress[4].tls.mode"]);
+}
+
+/// reference: ServiceEntry.subjectAltNames.
+#[test]
+fn a_server_must_have_one_of_the_entrys_names_unless_the_rule_says_otherwise() {
+    let mut store = store();
+    apply(
+        &mut store,
+        &entry(
+            "api",
+            "{hosts: [api.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS, subjectAltNames: [one.example.com, two.example.com]}",
+        ),
+    );
+    let mut names = |tls: &str| {
+        let spec =
+            format!("{{host: api.example.com, trafficPolicy: {{tls: {{mode: SIMPLE{tls}}}}}}}");
+        apply(&mut store, &istio("DestinationRule", "api", &spec));
+        let c = compiled(&mut store, Dns::Captured);
+        let tls = cluster(&c, "outbound|80||api.example.com").tls.clone().expect("TLS");
+        let sans = tls.common.validation.expect("a validation").sans;
+        (
+            sans.iter().map(|s| format!("{:?}", s.value)).collect::<Vec<_>>().join(" "),
+            tls.auto_san_validation,
+        )
+    };
+    let (of_entry, automatic) = names("");
+    assert!(
+        of_entry.contains("one.example.com") && of_entry.contains("two.example.com") && !automatic
+    );
+    let (of_rule, _) = names(", subjectAltNames: [three.example.com]");
+    assert!(
+        of_rule.contains("three.example.com") && !of_rule.contains("one.example.com"),
+        "{of_rule}"
+    );
 }

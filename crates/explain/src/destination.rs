@@ -20,7 +20,7 @@ pub(crate) fn resolve(world: &Snapshot, asked: &Asked, namespace: &str) -> Reach
     let bare = asked.host.trim_start_matches('[').trim_end_matches(']');
     let at = |ip| SocketAddr::new(ip, asked.port);
     if let Ok(ip) = bare.parse::<IpAddr>() {
-        let owner = world.services.iter().find(|s| s.addresses.iter().any(|(a, _)| *a == ip));
+        let owner = world.services.iter().find(|s| has(s, ip));
         let owner = owner.map(|s| &**s);
         let host = owner.map(|s| s.host.clone());
         return Reached { address: at(ip), node: node(ip, owner), host };
@@ -38,6 +38,10 @@ pub(crate) fn resolve(world: &Snapshot, asked: &Asked, namespace: &str) -> Reach
             Reached { address: at(ELSEWHERE), node, host: None }
         }
     }
+}
+
+fn has(service: &Service, ip: IpAddr) -> bool {
+    service.addresses.iter().any(|(a, _)| *a == ip) || service.automatic.contains(&ip)
 }
 
 /// An address of the proxy itself.

@@ -11,6 +11,7 @@ mod asked;
 mod because;
 mod connection;
 mod destination;
+mod dns;
 mod facts;
 mod forward;
 mod hints;
@@ -21,6 +22,7 @@ mod show;
 
 pub use asked::{Asked, InvalidRequest, Scheme};
 pub use destination::service;
+pub use dns::{NameAnswer, Named};
 pub use place::{Explainer, Side, Workload};
 
 use base::Origin;

@@ -2,7 +2,8 @@
 //! same program.
 
 pub mod analyze;
-pub mod explain;
+pub mod dns;
+mod explain;
 pub mod jsonpath;
 pub mod manifest;
 pub mod mesh;
@@ -77,6 +78,8 @@ pub enum Command {
     Analyze(analyze::AnalyzeArgs),
     /// Where a request of a workload goes, and which line sends it there
     Explain(explain::ExplainArgs),
+    /// What a workload's DNS answers to a name, and why
+    Dns(dns::DnsArgs),
     /// What admission would say of the objects in files
     #[command(visible_alias = "v")]
     Validate(validate::ValidateArgs),
@@ -152,6 +155,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Version(args) => mesh::version(&global, args).await?,
         Command::Analyze(args) => return analyze::run(&global, args).await,
         Command::Explain(args) => explain::run(&global, args).await?,
+        Command::Dns(args) => dns::run(&global, args).await?,
         Command::Validate(args) => return validate::run(&global, args),
         Command::Crds => manifest::crds()?,
         Command::Demo { profile } => crate::demo::run(&global, profile).await?,

@@ -141,3 +141,100 @@ hint          outbound|8000||web.default.svc.cluster.local has no endpoint: the 
     assert_eq!(json["facts"][0]["reference"], "edge.yaml:31");
     let _ = std::fs::remove_dir_all(&folder);
 }
+
+const OUTSIDE: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec:
+  ports: [{name: http, port: 9080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: far}
+spec: {type: ExternalName, externalName: example.org}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db}
+spec:
+  hosts: [db.example.com]
+  resolution: DNS
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: fixed}
+spec:
+  hosts: ['*.example.net']
+  addresses: [192.168.0.1]
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: hidden, namespace: other}
+spec:
+  hosts: [hidden.example.com]
+  exportTo: ['.']
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: none}
+spec:
+  hosts: [none.example.com]
+  resolution: NONE
+  ports: [{number: 80, name: http, protocol: HTTP}]
+";
+
+#[test]
+fn a_name_is_traced_to_the_line_that_gives_it_an_address() {
+    let folder = std::env::temp_dir().join(format!("lateen-dns-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("mesh.yaml"), OUTSIDE).unwrap();
+    let ask = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
+        command.args(["dns", name, "-f", "mesh.yaml"]);
+        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table: &[(&str, &[&str])] = &[
+        (
+            "reviews",
+            &[
+                "asked as reviews.default.svc.cluster.local",
+                "the host itself",
+                "Service default/reviews",
+            ],
+        ),
+        (
+            "db.example.com",
+            &[
+                "answer   240.240.",
+                "alias of db.example.com",
+                "automatic",
+                "ServiceEntry default/db",
+            ],
+        ),
+        (
+            "a.example.net.",
+            &[
+                "answer   192.168.0.1",
+                "the wildcard host *.example.net",
+                "spec.addresses (mesh.yaml:25)",
+            ],
+        ),
+        ("hidden.example.com", &["by the name servers", "not among the hosts", "other/hidden"]),
+        ("none.example.com", &["by the name servers", "resolution NONE", "spec.resolution"]),
+        ("far", &["by the name servers", "another name", "Service default/far"]),
+        ("nobody.example.com", &["by the name servers", "no service has this host"]),
+    ];
+    for (name, expected) in table {
+        let told = ask(name);
+        expected.iter().for_each(|part| assert!(told.contains(part), "{part:?} in {told}"));
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -47,11 +47,12 @@ pub(crate) fn likely(namespace: &str, host: &Host) -> [IpAddr; 2] {
 /// The hosts of an entry that are to have an automatic address.
 pub(crate) fn hosts(item: &Item<ServiceEntry>) -> impl Iterator<Item = &Host> {
     let spec = &item.spec;
+    // Where the proxy looks nothing up itself, a connection to such an address would lead nowhere.
+    let looked_up = !matches!(spec.resolution, Resolution::None | Resolution::DynamicDns);
     let wanted = spec.addresses.is_empty()
-        && spec.resolution != Resolution::None
+        && looked_up
         && item.metadata.labels.get(LABEL).is_none_or(|v| v != "false");
-    let dynamic = spec.resolution == Resolution::DynamicDns;
-    item.hosts.iter().filter(move |h| wanted && (dynamic || !h.is_wildcard()))
+    item.hosts.iter().filter(move |h| wanted && !h.is_wildcard())
 }
 
 /// Addresses that users wrote themselves.

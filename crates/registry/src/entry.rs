@@ -31,6 +31,7 @@ pub(crate) fn services(item: &Item<ServiceEntry>) -> impl Iterator<Item = Servic
         addresses: spec.addresses.iter().filter_map(|a| address(a)).collect(),
         automatic: given(item, host),
         likely: likely(item, host),
+        subject_alt_names: spec.subject_alt_names.iter().map(|n| n.as_str().into()).collect(),
         resolution: resolution.clone(),
         external: spec.location == Location::MeshExternal,
         kubernetes: false,
@@ -54,7 +55,9 @@ fn given(item: &Item<ServiceEntry>, host: &Host) -> Vec<IpAddr> {
 }
 
 fn likely(item: &Item<ServiceEntry>, host: &Host) -> Vec<IpAddr> {
-    let none = item.spec.addresses.is_empty() && item.spec.resolution != api::Resolution::None;
+    let client_chooses =
+        matches!(item.spec.resolution, api::Resolution::None | api::Resolution::DynamicDns);
+    let none = item.spec.addresses.is_empty() && !client_chooses;
     match none && !host.is_wildcard() {
         true => automatic::likely(item.namespace(), host).to_vec(),
         false => Vec::new(),
@@ -126,7 +129,7 @@ impl Machine<'_> {
                 address: address.clone(),
                 port: own.unwrap_or(target_number(port, &workload)),
                 hostname: "".into(),
-                ready: true,
+                ready: !self.entry.unhealthy,
                 weight: self.entry.weight.max(1),
                 workload: workload.clone(),
             }
@@ -194,6 +197,15 @@ pub(crate) fn takes(selector: &Labels, labels: &Labels) -> bool {
 pub(crate) fn allocated(object: &Value) -> Vec<api::Allocated> {
     let written = object["status"]["addresses"].as_array().into_iter().flatten();
     written.filter_map(|a| api::Allocated::deserialize(a).ok()).collect()
+}
+
+/// A WorkloadEntry whose health is checked (the annotation says so) is well only once its status says so.
+pub(crate) fn is_unhealthy(object: &Value) -> bool {
+    const CHECKED: &str = "proxy.istio.io/health-checks-enabled";
+    let checked = object["metadata"]["annotations"][CHECKED] == "true";
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let well = conditions.into_iter().any(|c| c["type"] == "Healthy" && c["status"] == "True");
+    checked && !well
 }
 
 /// The hosts of an entry as they are routed; those that are no host are left out.

@@ -23,6 +23,8 @@ pub struct Service {
     pub automatic: Vec<IpAddr>,
     /// What that would likely be, for proxies that allocate by themselves.
     pub likely: Vec<IpAddr>,
+    /// One of which a server's certificate must hold, where TLS begins here.
+    pub subject_alt_names: Vec<Arc<str>>,
     pub resolution: Resolution,
     /// Outside the mesh: never mesh mTLS.
     pub external: bool,
@@ -143,6 +145,7 @@ impl Service {
             addresses,
             automatic: Vec::new(),
             likely: Vec::new(),
+            subject_alt_names: Vec::new(),
             resolution,
             external: false,
             kubernetes: true,

@@ -208,7 +208,8 @@ impl Store {
     }
 
     fn apply_machine(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
-        let read: Object<WorkloadEntry> = decode("WorkloadEntry", object)?.object;
+        let mut read: Object<WorkloadEntry> = decode("WorkloadEntry", object)?.object;
+        read.spec.unhealthy = entry::is_unhealthy(object);
         let (namespace, name) = (read.metadata.namespace.clone(), read.metadata.name.clone());
         if self.machines.get(&namespace, &name).is_some_and(|old| old.spec == read.spec) {
             return Ok(quiet(Change::Nothing));

@@ -32,6 +32,7 @@ fn names(name: &str, flags: &[&str]) {
     services_have_all_their_names(mesh);
     mesh.apply_text(ENTRIES);
     hosts_of_entries_resolve_where_dns_is_captured(mesh);
+    an_answer_is_explained(mesh);
     two_databases_on_one_port_are_told_apart(mesh);
     a_host_may_be_its_own_endpoint(mesh);
     addresses_stay(mesh);
@@ -83,6 +84,16 @@ fn hosts_of_entries_resolve_where_dns_is_captured(mesh: &Mesh) {
     for pod in [&["uncaptured"][..], &["-n", "outside", "plain"]] {
         assert_eq!(look_up(mesh, pod, "one.hhuge9.com"), [""; 0], "{pod:?}");
     }
+}
+
+/// `lateen dns` says what the pod would learn, and why.
+fn an_answer_is_explained(mesh: &Mesh) {
+    let [ip] = &look_up(mesh, &["client"], "one.hhuge9.com")[..] else { panic!("one address") };
+    let told = mesh.lateen(&["dns", "one.hhuge9.com", "--from", "client"]);
+    let parts = [format!("answer   {ip}"), "ServiceEntry default/one status.addresses".to_owned()];
+    parts.iter().for_each(|part| assert!(told.contains(part), "{part} in {told}"));
+    let told = mesh.lateen(&["dns", "web", "--from", "client"]);
+    assert!(told.contains("host     web.default.svc.cluster.local"), "{told}");
 }
 
 fn two_databases_on_one_port_are_told_apart(mesh: &Mesh) {

@@ -57,7 +57,9 @@ fn context(
     if tls.mode == ClientTlsMode::Mutual {
         common.certificates = vec![CertificateSource::Sds(client_certificate(tls, credential)?)];
     }
-    common.validation = Some(validation(tls, credential));
+    let validation = validation(tls, hop.service, credential);
+    let any_name = validation.sans.is_empty();
+    common.validation = Some(validation);
     let by_host = tls.sni.is_empty();
     // What is not HTTP has no request that says the name.
     let named = by_host && !hop.protocol.is_http() && !hop.service.host.is_wildcard();
@@ -66,7 +68,7 @@ fn context(
         common,
         sni: sni.into(),
         auto_sni: by_host,
-        auto_san_validation: by_host && tls.subject_alt_names.is_empty(),
+        auto_san_validation: by_host && any_name,
         allow_renegotiation: false,
     })
 }
@@ -93,11 +95,18 @@ fn client_certificate(
     Ok(SecretRef::of_agent(name))
 }
 
-fn validation(tls: &ClientTlsSettings, credential: Option<&str>) -> Validation {
-    let sans = tls.subject_alt_names.iter();
-    let sans = sans.map(|s| SanMatch { kind: SanKind::Any, value: StringMatch::exact(s.as_str()) });
+/// The rule's names for the server, else those of its ServiceEntry.
+fn validation(
+    tls: &ClientTlsSettings,
+    service: &Service,
+    credential: Option<&str>,
+) -> Validation {
+    let of_rule = tls.subject_alt_names.iter().map(String::as_str);
+    let of_entry = service.subject_alt_names.iter().map(|s| &**s);
+    let of_entry = of_entry.filter(|_| tls.subject_alt_names.is_empty());
+    let sans = of_rule.chain(of_entry);
     let mut validation = Validation {
-        sans: sans.collect(),
+        sans: sans.map(|s| SanMatch { kind: SanKind::Any, value: StringMatch::exact(s) }).collect(),
         crl: (!tls.ca_crl.is_empty()).then(|| DataSource::File(tls.ca_crl.as_str().into())),
         ..Validation::default()
     };

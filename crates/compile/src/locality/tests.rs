@@ -27,6 +27,7 @@ fn service(closeness: Closeness) -> Service {
         addresses: Vec::new(),
         automatic: Vec::new(),
         likely: Vec::new(),
+        subject_alt_names: Vec::new(),
         resolution: Resolution::Endpoints,
         external: false,
         kubernetes: true,

@@ -40,7 +40,7 @@ pub struct ExplainArgs {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     Text,
     Json,
 }
@@ -69,7 +69,7 @@ impl Given {
         let objects = files.iter().flat_map(|f| &f.documents).map(|d| d.object.clone());
         let namespace = global.namespace.clone().unwrap_or_else(|| "default".into());
         let places = Places::of(files, &namespace);
-        Ok(Given::of(global, with_addresses(objects), namespace, places))
+        Ok(Given::of(global, with_automatic(with_addresses(objects)), namespace, places))
     }
 
     fn of(global: &Global, objects: Vec<Value>, namespace: String, places: Places) -> Given {
@@ -124,6 +124,29 @@ fn with_addresses(objects: impl Iterator<Item = Value>) -> Vec<Value> {
         if spec["clusterIP"].is_null() && spec["type"] != "ExternalName" {
             next += 1;
             spec["clusterIP"] = json!(format!("240.1.{}.{}", next >> 8 & 255, next & 255));
+        }
+    }
+    all
+}
+
+/// Hosts of ServiceEntries in files get the automatic addresses that a new cluster would give them.
+fn with_automatic(mut all: Vec<Value>) -> Vec<Value> {
+    let mut store = registry::Store::new("cluster.local", "istio-system");
+    for entry in all.iter().filter(|o| o["kind"] == "ServiceEntry") {
+        store.apply(api::Kind::ServiceEntry, entry);
+    }
+    for allocation in store.allocations() {
+        let own = |o: &&mut Value| {
+            let meta = &o["metadata"];
+            o["kind"] == "ServiceEntry"
+                && meta["name"] == allocation.name.as_str()
+                && meta["namespace"].as_str().unwrap_or_default() == allocation.namespace
+        };
+        let addresses = allocation.addresses.iter();
+        let list: Value =
+            addresses.map(|(host, ip)| json!({"value": ip, "host": host.as_str()})).collect();
+        if let Some(entry) = all.iter_mut().find(own) {
+            entry["status"]["addresses"] = list;
         }
     }
     all
