@@ -81,7 +81,8 @@ impl Explainer<'_> {
             return node("no service has this host".to_owned(), None);
         };
         let at = |path: &str| Some(origin(service, path));
-        if !self.compiled.dependencies.hosts.contains(&service.host) {
+        let is_alias = matches!(service.resolution, Resolution::Alias(_));
+        if !is_alias && !self.compiled.dependencies.hosts.contains(&service.host) {
             let say = format!("{} is not among the hosts that the workload sees", service.host);
             return node(say, at("spec"));
         }
