@@ -10,7 +10,7 @@ pub struct Reply<'v> {
     pub body: Cow<'v, [u8]>,
     pub details: Cow<'static, str>,
     pub flag: Option<Flag>,
-    pub headers: Vec<(&'static str, Vec<u8>)>,
+    pub headers: Vec<(Cow<'static, str>, Vec<u8>)>,
     /// The connection ends with it.
     pub close: bool,
     /// Whose header operations apply.
@@ -44,7 +44,7 @@ impl<'v> Reply<'v> {
     }
 
     pub fn header(mut self, name: &'static str, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push((name, value.into()));
+        self.headers.push((name.into(), value.into()));
         self
     }
 

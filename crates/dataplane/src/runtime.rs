@@ -4,10 +4,13 @@
 use crate::security::{self, ClusterTls, Made, Secrets};
 use balance::Usage;
 use base::Finding;
-use ir::{FilterChain, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal};
+use ir::{
+    FilterChain, HttpFilterConfig, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal,
+};
 use policy::RouteTable;
 use policy::fault::FaultRule;
 use policy::log::{LogRule, Sink};
+use policy::rate_limit::LimitRule;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -81,11 +84,21 @@ pub struct ManagerRt {
     /// Bytes of a request's body that are kept for another attempt or a copy.
     pub buffer_limit: usize,
     pub fault: Option<(Str, FaultRule)>,
-    /// The chain has the filter; what it does is said by routes.
-    pub cors: bool,
+    /// What is asked of each request on its way to the upstream, in order.
+    pub steps: Vec<Step>,
     pub peers: Option<ir::PeerMetadata>,
     pub stats_filter: Option<ir::IstioStats>,
     pub stats: HttpStats,
+}
+
+/// A filter that may answer instead of the upstream.
+#[derive(Debug)]
+pub enum Step {
+    Fault,
+    /// The chain has the filter; what it does is said by routes.
+    Cors,
+    /// Under the filter's name, by which routes say their own.
+    Limit(Str, Arc<LimitRule>),
 }
 
 #[derive(Debug)]
@@ -244,7 +257,7 @@ impl Runtime {
         ManagerRt {
             routes,
             fault: FaultRule::of_chain(config, path, &mut self.findings),
-            cors: policy::cors::in_chain(config),
+            steps: self.steps(config, path),
             peers: config.filters.iter().find_map(|f| match &f.config {
                 ir::HttpFilterConfig::PeerMetadata(p) if !f.disabled => Some(p.clone()),
                 _ => None,
@@ -263,6 +276,23 @@ impl Runtime {
             stats: HttpStats::new(registry, &config.stat_prefix),
             config: config.clone(),
         }
+    }
+
+    fn steps(&mut self, config: &HttpManager, path: &str) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for filter in config.filters.iter().filter(|f| !f.disabled) {
+            match &filter.config {
+                HttpFilterConfig::Fault(_) => steps.push(Step::Fault),
+                HttpFilterConfig::LocalRateLimit(limit) => {
+                    let at = format!("{path}.http_filters[{}]", filter.name);
+                    let rule = LimitRule::new(limit, &at, &mut self.findings);
+                    steps.push(Step::Limit(filter.name.clone(), Arc::new(rule)));
+                }
+                HttpFilterConfig::Cors(_) => steps.push(Step::Cors),
+                _ => {}
+            }
+        }
+        steps
     }
 
     fn tcp(

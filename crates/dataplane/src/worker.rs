@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
-use telemetry::{CodeStats, LogBuffer, LogFiles, Registry, Shard};
+use telemetry::{CodeStats, LimitStats, LogBuffer, LogFiles, Registry, Shard};
 
 /// The newest configuration, for all workers.
 #[derive(Debug, Default)]
@@ -98,6 +98,7 @@ pub struct Worker {
     view: RefCell<Rc<View>>,
     logs: RefCell<HashMap<Sink, Option<Rc<LogBuffer>>>>,
     codes: RefCell<HashMap<ir::Str, CodeStats>>,
+    limits: RefCell<HashMap<ir::Str, LimitStats>>,
     connections: RefCell<Connections>,
     /// There were connections since memory was given back.
     served: Cell<bool>,
@@ -124,6 +125,7 @@ impl Worker {
             view: RefCell::new(Rc::new(empty)),
             logs: RefCell::default(),
             codes: RefCell::default(),
+            limits: RefCell::default(),
             connections: RefCell::default(),
             served: Cell::new(false),
             env,
@@ -174,6 +176,17 @@ impl Worker {
         }
         let stats = codes.entry(prefix.clone()).or_insert_with(|| CodeStats::http(prefix));
         stats.count(code, registry, &self.shard);
+    }
+
+    /// The counters of rate limits under this prefix.
+    pub fn limit_stats(&self, prefix: &ir::Str) -> LimitStats {
+        let mut known = self.limits.borrow_mut();
+        if let Some(stats) = known.get(&**prefix) {
+            return *stats;
+        }
+        let stats = LimitStats::new(&self.shared.registry, prefix);
+        known.insert(prefix.clone(), stats);
+        stats
     }
 
     /// Enters a connection's task, so that it is woken when draining begins.

@@ -1,6 +1,6 @@
 //! Filters as a closed set: HTTP filters in their order, and the network filters before a terminal one.
 
-use crate::{AccessLog, Cors, Fraction, HeaderMatch, Str, WeightedCluster};
+use crate::{AccessLog, Cors, Fraction, HeaderMatch, LocalRateLimit, Str, WeightedCluster};
 use base::OriginId;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ pub enum HttpFilterConfig {
         emit_filter_state: bool,
     },
     GrpcWeb,
+    LocalRateLimit(Box<LocalRateLimit>),
     /// `istio.alpn`: the ALPN offered upstream follows the protocol of the request.
     IstioAlpn,
     /// Metrics of Istio (`istio.stats`).

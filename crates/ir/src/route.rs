@@ -1,6 +1,6 @@
 //! Routes (`envoy.config.route.v3`): which virtual host, which route, and what then.
 
-use crate::{Fraction, HeaderOps, HttpFilterConfig, Metadata, Str, StringMatch};
+use crate::{Fraction, HeaderOps, HttpFilterConfig, Metadata, RateLimit, Str, StringMatch};
 use base::OriginId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub struct VirtualHost {
     pub include_attempt_count: bool,
     pub include_attempt_count_in_response: bool,
     pub per_filter: Vec<(Str, HttpFilterConfig)>,
+    pub rate_limits: Vec<RateLimit>,
     pub metadata: Metadata,
     pub origin: OriginId,
 }
@@ -150,6 +151,10 @@ pub struct Forward {
     pub upgrades: Vec<crate::Upgrade>,
     pub metadata_match: Metadata,
     pub cors: Option<Cors>,
+    /// What makes descriptors for filters that limit rates.
+    pub rate_limits: Vec<RateLimit>,
+    /// The virtual host's rules, too.
+    pub include_vh_rate_limits: bool,
 }
 
 impl Forward {
@@ -170,6 +175,8 @@ impl Forward {
             upgrades: Vec::new(),
             metadata_match: Metadata::new(),
             cors: None,
+            rate_limits: Vec::new(),
+            include_vh_rate_limits: false,
         }
     }
 }

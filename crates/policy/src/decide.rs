@@ -4,6 +4,7 @@ use crate::cors::CorsRule;
 use crate::fault::FaultRule;
 use crate::matching::split_query;
 use crate::normal::split_port;
+use crate::rate_limit::{LimitRule, Subject};
 use crate::rewrite::{RedirectRule, set_host};
 use crate::table::{
     Domains, FilterRule, ForwardRule, Hosts, Part, Route, RouteAction, RouteTable, To, VirtualHost,
@@ -12,6 +13,7 @@ use crate::{HostFrom, Stream};
 use base::Env;
 use bytes::Bytes;
 use ir::RequireTls;
+use std::sync::Arc;
 use wire::{Request, RequestHead, Response};
 
 /// Listens to a decision. The proxy passes [`NoTrace`], which compiles to nothing.
@@ -214,6 +216,33 @@ impl<'t> Forwarding<'t> {
             _ => None,
         });
         own.or(self.rule.cors.as_ref())
+    }
+
+    /// The limit of this request by the filter of this name; `None`: it is off here.
+    pub fn limit(&self, filter: &str, chain: &'t Arc<LimitRule>) -> Option<&'t Arc<LimitRule>> {
+        let part = self.part.map(|p| p.filters.as_slice()).unwrap_or_default();
+        let levels = [part, &self.route.filters, &self.host.filters];
+        let own = levels.into_iter().flatten().find(|(name, _)| **name == *filter);
+        match own {
+            Some((_, FilterRule::Limit(rule))) => Some(rule),
+            Some((_, FilterRule::Disabled)) => None,
+            _ => Some(chain),
+        }
+    }
+
+    /// What is asked of buckets on behalf of this request.
+    pub fn subject<'s, H>(&self, head: &'s H, cluster: &'s str, remote: &'s str) -> Subject<'s, H>
+    where
+        't: 's,
+    {
+        Subject {
+            head,
+            cluster,
+            remote,
+            route: &self.rule.limits,
+            host: &self.host.limits,
+            include_host: self.rule.include_host_limits,
+        }
     }
 
     /// Of a filter's rules that of the weighted cluster, else the route, else the virtual host.

@@ -7,6 +7,7 @@
 //! [`RouteTable::decide`] finds the route, `rewrite` and [`headers`] change the head, [`retry`]
 //! judges each answer, [`log`] writes the line.
 
+mod bucket;
 pub mod chain;
 pub mod cors;
 mod decide;
@@ -22,11 +23,13 @@ pub mod log;
 pub mod matching;
 pub mod normal;
 pub mod peer;
+pub mod rate_limit;
 pub mod receive;
 pub mod retry;
 mod rewrite;
 mod table;
 
+pub use bucket::Left;
 pub use decide::{Decision, Forwarding, Miss, NoTrace, Redirection, Target, Trace};
 pub use flags::{Flag, Flags};
 pub use format::{Info, Stream, Template};

@@ -4,6 +4,7 @@ use crate::cors::CorsRule;
 use crate::fault::FaultRule;
 use crate::headers::HeaderRules;
 use crate::matching::{HeaderMatcher, QueryMatcher, whole};
+use crate::rate_limit::{DescriptorRule, LimitRule};
 use crate::retry::RetryRules;
 use crate::rewrite::{RedirectRule, Rewrites};
 use base::{Finding, OriginId};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use ir::{Action, Destination, HttpFilterConfig, PathMatch, RequireTls, RouteConfig, Str};
 use regex::bytes::Regex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A compiled [`RouteConfig`].
@@ -33,6 +35,7 @@ pub struct VirtualHost {
     pub attempt_count: bool,
     pub attempt_count_in_response: bool,
     pub filters: Vec<(Str, FilterRule)>,
+    pub limits: Vec<DescriptorRule>,
     pub origin: OriginId,
     pub(crate) routes: Vec<Route>,
     pub(crate) require_tls: RequireTls,
@@ -63,6 +66,7 @@ pub struct Route {
 pub enum FilterRule {
     Fault(FaultRule),
     Cors(CorsRule),
+    Limit(Arc<LimitRule>),
     Disabled,
 }
 
@@ -86,6 +90,9 @@ pub struct ForwardRule {
     pub upgrades: Vec<ir::Upgrade>,
     pub hash: Vec<ir::HashPolicy>,
     pub cors: Option<CorsRule>,
+    pub limits: Vec<DescriptorRule>,
+    /// The virtual host's, too.
+    pub include_host_limits: bool,
     pub(crate) to: To,
     pub(crate) rewrites: Rewrites,
 }
@@ -231,6 +238,7 @@ impl Build {
             attempt_count: host.include_attempt_count,
             attempt_count_in_response: host.include_attempt_count_in_response,
             filters: self.filters(&host.per_filter, path),
+            limits: DescriptorRule::all(&host.rate_limits, path, &mut self.findings),
             origin: host.origin,
             routes: routes
                 .map(|(i, r)| {
@@ -273,6 +281,10 @@ impl Build {
                 }
                 HttpFilterConfig::Cors(Some(cors)) => {
                     FilterRule::Cors(CorsRule::new(cors, &at, &mut self.findings))
+                }
+                HttpFilterConfig::LocalRateLimit(limit) => {
+                    let rule = LimitRule::new(limit, &at, &mut self.findings);
+                    FilterRule::Limit(Arc::new(rule))
                 }
                 HttpFilterConfig::Disabled => FilterRule::Disabled,
                 _ => continue,
@@ -318,6 +330,8 @@ impl Build {
             upgrades: from.upgrades.clone(),
             hash: from.hash.clone(),
             cors: from.cors.as_ref().map(|c| CorsRule::new(c, path, findings)),
+            limits: DescriptorRule::all(&from.rate_limits, path, findings),
+            include_host_limits: from.include_vh_rate_limits,
             rewrites: Rewrites::new(from, path, findings),
             to,
         }

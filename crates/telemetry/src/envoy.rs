@@ -102,6 +102,16 @@ metrics! {
 }
 
 metrics! {
+    /// `PREFIX.http_local_rate_limit.*`
+    LimitStats {
+        counter enabled = "enabled",
+        counter enforced = "enforced",
+        counter ok = "ok",
+        counter rate_limited = "rate_limited",
+    }
+}
+
+metrics! {
     /// `server.*`, set when somebody looks.
     Server {
         gauge live = "live",
@@ -162,6 +172,17 @@ impl TcpStats {
         let scope =
             Scope { prefix: format!("tcp.{prefix}."), family: "envoy_tcp_", ..Scope::default() };
         registry.set(scope.label("envoy_tcp_prefix", prefix))
+    }
+}
+
+impl LimitStats {
+    pub fn new(registry: &Registry, prefix: &str) -> Self {
+        let scope = Scope {
+            prefix: format!("{prefix}.http_local_rate_limit."),
+            family: "envoy_http_local_rate_limit_",
+            ..Scope::default()
+        };
+        registry.set(scope.label("envoy_local_http_ratelimit_prefix", prefix))
     }
 }
 

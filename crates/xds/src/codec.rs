@@ -16,6 +16,7 @@ mod names;
 mod network;
 mod options;
 mod outlier;
+mod rate_limit;
 mod retry;
 mod route;
 mod route_action;

@@ -9,6 +9,7 @@ mod http;
 mod istio;
 mod listener;
 mod log;
+mod rate_limit;
 mod route;
 mod tls;
 
@@ -19,6 +20,7 @@ pub use self::http::*;
 pub use self::istio::*;
 pub use self::listener::*;
 pub use self::log::*;
+pub use self::rate_limit::*;
 pub use self::route::*;
 pub use self::tls::*;
 
@@ -166,6 +168,7 @@ pub fn all() -> impl Iterator<Item = &'static Message> {
         istio::ALL,
         listener::ALL,
         log::ALL,
+        rate_limit::ALL,
         route::ALL,
         tls::ALL,
     ]

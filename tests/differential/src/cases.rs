@@ -4,6 +4,7 @@ mod balancing;
 mod managers;
 mod matching;
 mod protocol;
+mod rates;
 mod resilience;
 mod rewriting;
 mod second;
@@ -77,6 +78,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(managers::cases(&dice));
     cases.extend(protocol::cases(&dice));
     cases.extend(balancing::cases(&dice));
+    cases.extend(rates::cases());
     cases.extend(second::cases(&dice));
     cases
 }

@@ -96,11 +96,7 @@ fn client_certificate(
 }
 
 /// The rule's names for the server, else those of its ServiceEntry.
-fn validation(
-    tls: &ClientTlsSettings,
-    service: &Service,
-    credential: Option<&str>,
-) -> Validation {
+fn validation(tls: &ClientTlsSettings, service: &Service, credential: Option<&str>) -> Validation {
     let of_rule = tls.subject_alt_names.iter().map(String::as_str);
     let of_entry = service.subject_alt_names.iter().map(|s| &**s);
     let of_entry = of_entry.filter(|_| tls.subject_alt_names.is_empty());

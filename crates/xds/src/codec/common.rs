@@ -136,14 +136,14 @@ const APPEND_ACTIONS: &[(i32, AppendAction)] = &[
     (3, AppendAction::OverwriteIfExists),
 ];
 
-fn write_header_add(h: &HeaderAdd) -> Msg {
+pub(super) fn write_header_add(h: &HeaderAdd) -> Msg {
     Msg::new(&HEADER_VALUE_OPTION)
         .set("header", Msg::new(&HEADER_VALUE).set("key", &h.name).set("value", &h.value))
         .set("append_action", number_of(APPEND_ACTIONS, h.action))
         .set("keep_empty_value", h.keep_empty_value)
 }
 
-fn read_header_add(at: &At) -> HeaderAdd {
+pub(super) fn read_header_add(at: &At) -> HeaderAdd {
     let (mut name, mut value) = (Str::from(""), Str::from(""));
     if let Some(header) = at.msg("header") {
         name = lower(header.str("key"));

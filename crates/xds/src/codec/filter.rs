@@ -5,7 +5,7 @@ use super::common::{
     read_fraction, read_header_match, read_runtime_fraction, read_string_match, write_fraction,
     write_header_match, write_runtime_fraction, write_string_match,
 };
-use super::{INERT, type_url, unsupported};
+use super::{INERT, rate_limit, type_url, unsupported};
 use crate::message::{Msg, Path, Val, write_wire};
 use crate::schema::*;
 use base::OriginId;
@@ -100,6 +100,7 @@ fn write_config(config: &HttpFilterConfig, stage: Stage) -> Val {
             Msg::new(&GRPC_STATS).set("emit_filter_state", *emit_filter_state).any()
         }
         HttpFilterConfig::GrpcWeb => Msg::new(&GRPC_WEB).any(),
+        HttpFilterConfig::LocalRateLimit(l) => rate_limit::write_local(l).any(),
         HttpFilterConfig::IstioAlpn => write_alpn().any(),
         HttpFilterConfig::IstioStats(s) => write_stats(s).any(),
         HttpFilterConfig::PeerMetadata(p) => write_peer(p).any(),
@@ -127,6 +128,9 @@ fn read_config(typed: Typed, stage: Stage, path: &Path) -> Option<HttpFilterConf
             HttpFilterConfig::GrpcStats { emit_filter_state: at.bool("emit_filter_state") }
         }
         t if t == GRPC_WEB.name => HttpFilterConfig::GrpcWeb,
+        t if t == LOCAL_RATE_LIMIT.name => {
+            HttpFilterConfig::LocalRateLimit(Box::new(rate_limit::read_local(&at)))
+        }
         t if t == ALPN.name => {
             at.each("alpn_override", read_alpn);
             HttpFilterConfig::IstioAlpn

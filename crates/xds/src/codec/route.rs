@@ -8,6 +8,7 @@ use super::common::{
     write_string_match,
 };
 use super::filter::{read_per_filter, write_per_filter};
+use super::rate_limit::{read_rules, write_rules};
 use super::retry::{read_retry, write_retry};
 use super::route_action::{read_forward, write_forward};
 use crate::message::{Msg, Val};
@@ -56,6 +57,7 @@ fn write_virtual_host(v: &VirtualHost) -> Msg {
         .set("include_request_attempt_count", v.include_attempt_count)
         .set("include_attempt_count_in_response", v.include_attempt_count_in_response)
         .set("typed_per_filter_config", write_per_filter(&v.per_filter))
+        .set("rate_limits", write_rules(&v.rate_limits))
         .set_opt("metadata", write_metadata(&v.metadata));
     write_header_ops(msg, &v.headers)
 }
@@ -75,6 +77,7 @@ fn read_virtual_host(at: &At) -> VirtualHost {
         include_attempt_count: at.bool("include_request_attempt_count"),
         include_attempt_count_in_response: at.bool("include_attempt_count_in_response"),
         per_filter: read_per_filter(at),
+        rate_limits: read_rules(at),
         metadata: read_metadata(at, "metadata"),
         origin: OriginId::NONE,
     }

@@ -6,6 +6,7 @@ use super::common::{
     write_metadata, write_regex_rewrite, write_runtime_fraction,
 };
 use super::filter::{read_cors, read_per_filter, write_cors, write_per_filter};
+use super::rate_limit::{read_rules, write_rules};
 use super::retry::{read_retry, write_retry};
 use crate::message::{Msg, Val};
 use crate::schema::*;
@@ -40,6 +41,8 @@ pub(super) fn write_forward(f: &Forward) -> Msg {
         .set("hash_policy", Val::list(&f.hash, write_hash))
         .set("upgrade_configs", Val::list(&f.upgrades, upgrade))
         .set_opt("metadata_match", write_metadata(&f.metadata_match))
+        .set("rate_limits", write_rules(&f.rate_limits))
+        .set_opt("include_vh_rate_limits", f.include_vh_rate_limits.then_some(true))
         .set_opt("cors", f.cors.as_ref().map(|c| write_cors(c, &CORS_POLICY)));
     let msg = match &f.host_rewrite {
         HostRewrite::None => msg,
@@ -78,6 +81,8 @@ pub(super) fn read_forward(at: &At) -> Forward {
         }),
         metadata_match: read_metadata(at, "metadata_match"),
         cors: at.msg("cors").map(|c| read_cors(&c)),
+        rate_limits: read_rules(at),
+        include_vh_rate_limits: at.bool("include_vh_rate_limits"),
     }
 }
 

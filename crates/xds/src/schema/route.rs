@@ -5,6 +5,7 @@ use super::core::{
     DATA_SOURCE, HEADER_VALUE_OPTION, INT64_RANGE, METADATA, REGEX_MATCHER, REGEX_REWRITE,
     RUNTIME_FRACTIONAL_PERCENT, STRING_MATCHER,
 };
+use super::rate_limit::RATE_LIMIT;
 use super::row::*;
 use super::{Enum, Message};
 
@@ -40,7 +41,7 @@ pub static VIRTUAL_HOST: Message = Message::plain(
         yes(3, "routes", msg(&ROUTE)).many(),
         yes(4, "require_tls", enumeration(&VIRTUAL_HOST_TLS_REQUIREMENT_TYPE)),
         fine(5, "virtual_clusters", "only names statistics").many(),
-        no(6, "rate_limits").many(),
+        yes(6, "rate_limits", msg(&RATE_LIMIT)).many(),
         yes(7, "request_headers_to_add", msg(&HEADER_VALUE_OPTION)).many(),
         no(8, "cors"),
         yes(10, "response_headers_to_add", msg(&HEADER_VALUE_OPTION)).many(),
@@ -163,8 +164,8 @@ pub static ROUTE_ACTION: Message = Message::plain(
         yes(8, "timeout", DURATION),
         yes(9, "retry_policy", msg(&RETRY_POLICY)),
         no(11, "priority"),
-        no(13, "rate_limits").many(),
-        no(14, "include_vh_rate_limits"),
+        yes(13, "rate_limits", msg(&RATE_LIMIT)).many(),
+        yes(14, "include_vh_rate_limits", BOOL_VALUE),
         yes(15, "hash_policy", msg(&HASH_POLICY)).many(),
         yes(17, "cors", msg(&CORS_POLICY)),
         yes(

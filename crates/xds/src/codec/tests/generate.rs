@@ -3,6 +3,7 @@
 
 mod cluster;
 mod listener;
+mod rate_limit;
 mod route;
 
 use base::{Env, FixedEnv};

@@ -30,6 +30,7 @@ impl Gen {
             include_attempt_count: self.yes(),
             include_attempt_count_in_response: self.yes(),
             per_filter: self.per_filter(),
+            rate_limits: self.some_of(|| self.rate_limit()),
             metadata: self.metadata(),
             origin: OriginId::NONE,
         }
@@ -123,6 +124,8 @@ impl Gen {
             upgrades: self.some_of(|| self.upgrade()),
             metadata_match: self.metadata(),
             cors: self.opt(|| self.cors()),
+            rate_limits: self.some_of(|| self.rate_limit()),
+            include_vh_rate_limits: self.yes(),
         }
     }
 
@@ -212,7 +215,8 @@ impl Gen {
     }
 
     pub(super) fn filter_config(&self) -> HttpFilterConfig {
-        match self.below(7) {
+        match self.below(8) {
+            6 => HttpFilterConfig::LocalRateLimit(Box::new(self.local_rate_limit())),
             0 => HttpFilterConfig::Fault(Box::new(self.fault())),
             1 => HttpFilterConfig::GrpcStats { emit_filter_state: self.yes() },
             2 => HttpFilterConfig::GrpcWeb,
