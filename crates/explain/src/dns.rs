@@ -57,7 +57,7 @@ impl Explainer<'_> {
                 How::Wildcard => "the wildcard host",
             };
             let mut why = vec![Node { name: format!("{how} {}", known.host), origin: None }];
-            why.extend(self.service_at(known.host).map(|s| of_addresses(s)));
+            why.extend(self.service_at(known.host).map(of_addresses));
             return Named { asked: asked.to_owned(), answer, why };
         }
         let why = self.why_not(asked);

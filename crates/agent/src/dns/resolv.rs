@@ -25,8 +25,8 @@ impl ResolvConf {
                 // The last of several counts.
                 Some("search" | "domain") => conf.search = words.map(str::to_owned).collect(),
                 Some("options") => {
-                    let ndots = words.filter_map(|w| w.strip_prefix("ndots:")?.parse().ok());
-                    conf.ndots = ndots.last().unwrap_or(conf.ndots);
+                    let mut ndots = words.filter_map(|w| w.strip_prefix("ndots:")?.parse().ok());
+                    conf.ndots = ndots.next_back().unwrap_or(conf.ndots);
                 }
                 _ => {}
             }
