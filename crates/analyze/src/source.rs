@@ -49,7 +49,7 @@ pub fn read(text: &str) -> Read {
 
 fn items(mut object: Value, lines: Lines) -> Vec<Document> {
     let is_list = object["kind"].as_str().is_some_and(|k| k.ends_with("List"));
-    match object["items"].as_array_mut().filter(|_| is_list) {
+    match object.get_mut("items").and_then(Value::as_array_mut).filter(|_| is_list) {
         None => vec![Document { object, lines }],
         Some(items) => {
             let inside = |i: usize| lines.inside.get("items")?.inside.get(&i.to_string()).cloned();
@@ -208,6 +208,7 @@ items:
         let kinds: Vec<&str> =
             read.documents.iter().map(|d| d.object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["VirtualService", "Pod", "Service"]);
+        assert_eq!(read.documents[0].object.get("items"), None, "nothing is added");
         let line = |path: &str| read.documents[0].lines.of(path);
         let table = [
             ("spec", 3),

@@ -20,10 +20,7 @@ pub(crate) fn resolve(world: &Snapshot, asked: &Asked, namespace: &str) -> Reach
     let bare = asked.host.trim_start_matches('[').trim_end_matches(']');
     let at = |ip| SocketAddr::new(ip, asked.port);
     if let Ok(ip) = bare.parse::<IpAddr>() {
-        let owner = world.services.iter().find(|s| has(s, ip));
-        let owner = owner.map(|s| &**s);
-        let host = owner.map(|s| s.host.clone());
-        return Reached { address: at(ip), node: node(ip, owner), host };
+        return known(world, at(ip));
     }
     match service(world, &asked.host, namespace) {
         Some(service) => {
@@ -42,6 +39,13 @@ pub(crate) fn resolve(world: &Snapshot, asked: &Asked, namespace: &str) -> Reach
 
 fn has(service: &Service, ip: IpAddr) -> bool {
     service.addresses.iter().any(|(a, _)| *a == ip) || service.automatic.contains(&ip)
+}
+
+/// An address that the client has already.
+pub(crate) fn known(world: &Snapshot, address: SocketAddr) -> Reached {
+    let ip = address.ip();
+    let owner = world.services.iter().find(|s| has(s, ip)).map(|s| &**s);
+    Reached { address, node: node(ip, owner), host: owner.map(|s| s.host.clone()) }
 }
 
 /// An address of the proxy itself.

@@ -19,6 +19,7 @@ mod json;
 mod place;
 mod request;
 mod show;
+pub mod suite;
 
 pub use asked::{Asked, InvalidRequest, Scheme};
 pub use destination::service;

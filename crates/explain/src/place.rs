@@ -74,7 +74,20 @@ impl<'w> Explainer<'w> {
     }
 
     pub fn explain(&self, asked: &Asked, draws: Draws) -> Explanation {
-        let reached = self.reached(asked);
+        self.explain_from(asked, draws, &self.reached(asked))
+    }
+
+    /// A request whose connection is known to have been meant for this address.
+    pub fn explain_at(&self, asked: &Asked, at: SocketAddr, draws: Draws) -> Explanation {
+        let reached = match &self.side {
+            Side::Client(_) => destination::known(self.world, at),
+            Side::Gateway(_) => destination::own(at, at.port(), "the gateway"),
+            Side::Server(_) => destination::own(at, at.port(), "the server"),
+        };
+        self.explain_from(asked, draws, &reached)
+    }
+
+    fn explain_from(&self, asked: &Asked, draws: Draws, reached: &Reached) -> Explanation {
         let mut told = Explanation {
             request: asked.line(),
             proxy: self.name(),
@@ -94,20 +107,20 @@ impl<'w> Explainer<'w> {
             sent: None,
             answered_with: Vec::new(),
         };
-        if let Some(arrived) = connection::arrive(self, asked, &reached, &mut told) {
+        if let Some(arrived) = connection::arrive(self, asked, reached, &mut told) {
             match &arrived.chain.terminal {
                 Terminal::Http(manager) => {
                     request::explain(self, manager, &arrived, asked, draws, &mut told);
                 }
                 Terminal::Tcp(tcp) => {
-                    told.verdict = Verdict::Bytes { picks: self.bytes_to(&tcp.to, &reached) };
+                    told.verdict = Verdict::Bytes { picks: self.bytes_to(&tcp.to, reached) };
                 }
                 Terminal::Close => {
                     told.verdict = Verdict::Closed { why: "the filter chain is empty".into() };
                 }
             }
         }
-        hints::add(self, asked, &reached, &mut told);
+        hints::add(self, asked, reached, &mut told);
         told
     }
 

@@ -12,7 +12,9 @@ pub mod pods;
 pub mod print;
 pub mod remote;
 pub mod sources;
+pub mod test;
 pub mod validate;
+pub mod why;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -80,6 +82,10 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// What a workload's DNS answers to a name, and why
     Dns(dns::DnsArgs),
+    /// What became of a request that has passed, at every proxy on its way, and why
+    Why(why::WhyArgs),
+    /// Unit tests of routing, from files alone
+    Test(test::TestArgs),
     /// What admission would say of the objects in files
     #[command(visible_alias = "v")]
     Validate(validate::ValidateArgs),
@@ -156,6 +162,8 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Analyze(args) => return analyze::run(&global, args).await,
         Command::Explain(args) => explain::run(&global, args).await?,
         Command::Dns(args) => dns::run(&global, args).await?,
+        Command::Why(args) => why::run(&global, args).await?,
+        Command::Test(args) => return test::run(&global, &args),
         Command::Validate(args) => return validate::run(&global, args),
         Command::Crds => manifest::crds()?,
         Command::Demo { profile } => crate::demo::run(&global, profile).await?,

@@ -88,6 +88,12 @@ impl DestinationRules {
             .or_else(|| self.in_namespace(&self.root, host, exported))
     }
 
+    /// All rules, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let indexes = self.by_namespace.values();
+        indexes.flat_map(|i| i.exact.values().flatten().chain(&i.wildcards))
+    }
+
     fn in_namespace(
         &self,
         namespace: &str,

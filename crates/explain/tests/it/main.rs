@@ -5,4 +5,5 @@ mod cost;
 mod hints;
 mod outbound;
 mod sides;
+mod suite;
 mod support;

@@ -38,7 +38,8 @@ pub fn request(env: &FixedEnv, ports: &Ports) -> Request {
     let mut add = |name: &str, value: &str| asked.headers.push((name.to_owned(), value.to_owned()));
     for name in HEADERS {
         if random.percent(40) {
-            add(name, *random.of(&VALUES));
+            let value: &&str = random.of(&VALUES);
+            add(name, value);
         }
     }
     if random.percent(10) {

@@ -20,6 +20,21 @@ pub struct Source {
     pub error: Option<String>,
 }
 
+impl Source {
+    /// Without the documents that this holds for.
+    pub fn without(&self, is: impl Fn(&Value) -> bool) -> Source {
+        let rest = self.documents.iter().filter(|d| !is(&d.object));
+        Source { file: self.file.clone(), documents: rest.cloned().collect(), error: None }
+    }
+
+    /// Objects that stand inside of another document; their lines are not known.
+    pub fn of_objects(file: &str, objects: Vec<Value>) -> Source {
+        let document = |object| Document { object, lines: Lines::default() };
+        let documents = objects.into_iter().map(document).collect();
+        Source { file: file.to_owned(), documents, error: None }
+    }
+}
+
 /// Where objects stand, by name.
 #[derive(Default)]
 pub struct Places(HashMap<ObjectRef, (String, Lines)>);
