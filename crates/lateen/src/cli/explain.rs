@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use side::{client, side_of};
+pub use side::{client, side_of, workload};
 
 #[derive(Args)]
 pub struct ExplainArgs {
