@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The kinds whose objects carry a status.
-const KINDS: [Kind; 3] = [Kind::VirtualService, Kind::DestinationRule, Kind::Gateway];
+const KINDS: [Kind; 4] =
+    [Kind::VirtualService, Kind::DestinationRule, Kind::Gateway, Kind::EnvoyFilter];
 /// Churn is gathered before it is written.
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -18,5 +18,5 @@ mod route;
 mod select;
 
 pub use patcher::{Patched, Patcher, Resources, Selected};
-pub use read::{Patch, check};
+pub use read::{Patch, check, values};
 pub use select::Target;

@@ -4,7 +4,8 @@
 use crate::message::{MessageError, descriptor, from_json};
 use api::{ApplyTo, ConfigPatch, EnvoyFilter, ListenerMatch, PatchMatch, PatchOperation};
 use base::{Finding, Level, ObjectRef};
-use prost_reflect::DynamicMessage;
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, ReflectMessage as _};
 use regex::Regex;
 use serde_json::Value;
 
@@ -33,6 +34,15 @@ pub fn check(object: &ObjectRef, spec: &EnvoyFilter) -> Vec<Finding> {
     let mut out = vec![Finding::warning("", INTERNAL)];
     out.extend(read(object, spec).1);
     out.into_iter().map(|f| f.about(object.clone())).collect()
+}
+
+/// What the patches bring, for those who ask whether a proxy can carry it out: the patch's place, the name
+/// of the message, its bytes.
+pub fn values(object: &ObjectRef, spec: &EnvoyFilter) -> Vec<(usize, String, Vec<u8>)> {
+    let values = read(object, spec).0.into_iter().filter_map(|p| Some((p.index, p.value?)));
+    values
+        .map(|(index, v)| (index, v.descriptor().full_name().to_owned(), v.encode_to_vec()))
+        .collect()
 }
 
 /// The patches that can be applied, and findings about those that cannot.

@@ -26,7 +26,7 @@ mod tls;
 mod upstream;
 
 use self::at::At;
-use crate::message::{Any, Path, TYPE_HOST, Val, read_wire, write_json, write_wire};
+use crate::message::{Any, Msg, Path, TYPE_HOST, Val, read_wire, write_json, write_wire};
 use crate::schema::{self, Message};
 use base::{Finding, Level};
 use bytes::Bytes;
@@ -142,6 +142,43 @@ pub fn to_json(type_url: &str, bytes: &[u8]) -> Option<serde_json::Value> {
         json.extend(fields);
     }
     Some(serde_json::Value::Object(json))
+}
+
+/// What in a piece of a resource our data plane does not carry out, by field: fields that are refused, and
+/// extensions of types that it does not have. The piece need not be complete. `name` is its message's.
+pub fn unsupported_in(name: &str, bytes: &[u8]) -> Vec<Finding> {
+    let out = RefCell::new(Vec::new());
+    let path = Path::root("", &out);
+    match schema::find(name) {
+        Some(ty) => unknown_types(&read_wire(ty, Bytes::copy_from_slice(bytes), &path), &path),
+        None => unsupported(&path, name),
+    }
+    let mut found = out.into_inner();
+    found.retain(|f| f.level == Level::Error);
+    found
+}
+
+fn unknown_types(msg: &Msg, path: &Path) {
+    for (field, value) in msg.iter() {
+        unknown_types_in(value, &path.field(field.name));
+    }
+}
+
+fn unknown_types_in(value: &Val, path: &Path) {
+    match value {
+        Val::Any(Any::Unknown { type_url, .. }) => {
+            let name = type_url.strip_prefix(TYPE_HOST).unwrap_or(type_url);
+            if !INERT.contains(&name) {
+                unsupported(path, type_url);
+            }
+        }
+        Val::Any(Any::Known(msg)) | Val::Msg(msg) => unknown_types(msg, path),
+        Val::List(list) => {
+            list.iter().enumerate().for_each(|(i, v)| unknown_types_in(v, &path.index(i)));
+        }
+        Val::Map(map) => map.iter().for_each(|(k, v)| unknown_types_in(v, &path.key(k))),
+        _ => {}
+    }
 }
 
 pub(crate) use self::address::read_address_in;

@@ -13,5 +13,5 @@ pub mod schema;
 pub mod server;
 pub mod support;
 
-pub use codec::{Refusal, decode, encode, kind_of, to_json, type_url_of};
+pub use codec::{Refusal, decode, encode, kind_of, to_json, type_url_of, unsupported_in};
 pub use references::{endpoints_of, references, secrets_elsewhere};
