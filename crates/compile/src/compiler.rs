@@ -1,5 +1,6 @@
 //! The entry: compiles for a proxy, and keeps what it compiled by the versions of what it read.
 
+use crate::assembly::{Assemblies, Senses};
 use crate::build::Build;
 use crate::endpoints::Assignment;
 use crate::kept::{Base, Kept, Said, Work};
@@ -12,13 +13,13 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What one proxy must do, where each piece came from, and what there is to say about it.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// Pieces that did not change since an earlier compilation are the same `Arc`.
-    pub config: Config,
+    pub config: Arc<Config>,
     pub origins: Arc<OriginTable>,
     pub findings: Arc<[Finding]>,
     /// What routes name and nothing defines: such a route answers 503 until it is.
@@ -57,6 +58,7 @@ pub struct Compiler {
     origins: Arc<OriginTable>,
     outbound: Memo<OutboundKey, Read, Part>,
     inbound: Memo<inbound::Plan, u64, Part>,
+    assemblies: Assemblies,
     pools: Pools,
     work: Work,
 }
@@ -76,6 +78,7 @@ pub(crate) struct Part {
     pub missing: Vec<Missing>,
     /// For the next compilation of the kind.
     pub kept: Option<Arc<Kept>>,
+    pub senses: OnceLock<Senses>,
 }
 
 /// What makes proxies alike on the outbound side.
@@ -141,25 +144,15 @@ impl Compiler {
             ProxyKind::Sidecar => Some(self.inbound_part(world, proxy)),
             ProxyKind::Router => None,
         };
-        let parts = || std::iter::once(&outer).chain(&inner);
-        let clusters: Vec<_> = parts().flat_map(|p| p.clusters.iter().cloned()).collect();
-        let assigned = outer.assignments.iter();
-        let endpoints = assigned.map(|a| a.endpoints(world, proxy)).collect();
-        let config = Config {
-            listeners: parts().flat_map(|p| p.listeners.iter().cloned()).collect(),
-            routes: parts().flat_map(|p| p.routes.iter().cloned()).collect(),
-            clusters,
-            endpoints,
-            secrets: Vec::new(),
-            names: outer.names.clone(),
-        };
+        let (served, hosts) = (outer.served.clone(), outer.hosts.clone());
+        let whole = self.assemblies.of(world, proxy, outer, inner);
         Compiled {
-            config,
+            config: whole.config,
             origins: self.origins.clone(),
-            findings: parts().flat_map(|p| p.findings.iter().cloned()).collect(),
-            missing: parts().flat_map(|p| p.missing.iter().cloned()).collect(),
-            served: outer.served.clone(),
-            dependencies: Dependencies { hosts: outer.hosts.clone() },
+            findings: whole.findings,
+            missing: whole.missing,
+            served,
+            dependencies: Dependencies { hosts },
         }
     }
 
@@ -198,6 +191,15 @@ impl Compiler {
 }
 
 impl Part {
+    /// What of a proxy its endpoints depend on.
+    pub fn senses(&self) -> Senses {
+        *self.senses.get_or_init(|| {
+            let mut all = Senses::default();
+            self.assignments.iter().for_each(|a| a.selection.sense(&mut all));
+            all
+        })
+    }
+
     /// The same, with what some proxy already has replaced by the very same `Arc`.
     fn shared(mut self, b: &mut Build<'_>) -> Part {
         first_of_each(&mut self.clusters, |c| c.name.clone());

@@ -1,6 +1,7 @@
 //! Endpoint assignments: the ready endpoints of a port and subset, grouped by locality.
 
 use crate::Proxy;
+use crate::assembly::Senses;
 use crate::locality::{Nearness, Viewpoint};
 use base::Labels;
 use ir::{Address, Endpoint, EndpointGroup, Endpoints, Health, Metadata, Str, Value};
@@ -32,6 +33,19 @@ pub(crate) struct Client {
 }
 
 impl Selection {
+    /// Adds what of a client it depends on.
+    pub fn sense(&self, senses: &mut Senses) {
+        senses.node |= self.node_local;
+        match &self.nearness {
+            Nearness::Nothing => {}
+            Nearness::Shares(_) => senses.locality = true,
+            Nearness::Priorities { labels, regions } => {
+                senses.locality |= regions.is_some();
+                senses.labels |= !labels.is_empty();
+            }
+        }
+    }
+
     pub fn client(&self, proxy: &Proxy) -> Client {
         Client {
             families: (

@@ -5,6 +5,7 @@
 //! `outbound` and `inbound` (a sidecar's two sides), `gateway`. Bad configuration is data: the result
 //! is what can be served, and findings.
 
+mod assembly;
 mod build;
 mod chains;
 mod cluster;

@@ -151,7 +151,7 @@ impl Changes {
 
 /// All that a proxy and its operators see. Numbers of origins count what was ever seen, and are equal.
 fn seen(c: &Compiled) -> (Config, BTreeSet<String>, BTreeSet<String>) {
-    let mut config = c.config.clone();
+    let mut config = Config::clone(&c.config);
     config.clusters.sort_by(|a, b| a.name.cmp(&b.name));
     config.listeners.sort_by(|a, b| a.name.cmp(&b.name));
     config.routes.sort_by(|a, b| a.name.cmp(&b.name));

@@ -3,8 +3,11 @@
 
 mod book;
 mod dialect;
+mod layers;
 mod patch;
 mod plan;
+#[cfg(test)]
+mod scale;
 mod secrets;
 mod stream;
 

@@ -97,6 +97,11 @@ pub fn encode(resource: &Resource) -> Bytes {
     })
 }
 
+/// The bytes of one virtual host, as they stand in its configuration.
+pub(crate) fn encode_host(host: &ir::VirtualHost) -> Bytes {
+    write_wire(&route::write_virtual_host(host))
+}
+
 /// Reads one resource; warnings come with it.
 pub fn decode(type_url: &str, bytes: &[u8]) -> Result<(Resource, Vec<Finding>), Refusal> {
     let out = RefCell::new(Vec::new());

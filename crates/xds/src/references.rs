@@ -3,7 +3,7 @@
 use ir::{
     Action, CertificateSource, Cluster, Config, Destination, Discovery, FilterChain, Forward,
     HttpManager, Kind, Listener, Resource, ResourceKey, RouteConfig, RouteSource, SecretRef,
-    SecretSource, Str, TcpDestination, Terminal, TlsCommon, TracingProvider,
+    SecretSource, Str, TcpDestination, Terminal, TlsCommon, TracingProvider, VirtualHost,
 };
 use std::collections::BTreeSet;
 
@@ -16,6 +16,13 @@ pub fn references(resource: &Resource) -> Vec<ResourceKey> {
         Resource::Route(r) => found.routes(r),
         Resource::Endpoints(_) | Resource::Secret(_) | Resource::Names(_) => {}
     }
+    found.keys.into_iter().collect()
+}
+
+/// Those that a virtual host names.
+pub(crate) fn host_references(host: &VirtualHost) -> Vec<ResourceKey> {
+    let mut found = Found::default();
+    found.host(host);
     found.keys.into_iter().collect()
 }
 
@@ -115,7 +122,11 @@ impl Found {
     }
 
     fn routes(&mut self, r: &RouteConfig) {
-        for route in r.virtual_hosts.iter().flat_map(|v| &v.routes) {
+        r.virtual_hosts.iter().for_each(|v| self.host(v));
+    }
+
+    fn host(&mut self, v: &VirtualHost) {
+        for route in &v.routes {
             if let Action::Forward(forward) = &route.action {
                 self.forward(forward);
             }

@@ -4,20 +4,24 @@
 //! What goes out is decided by [`PushPlan`]: first what is new, then what uses it, then what nobody
 //! uses any more, each step once the one before is acknowledged.
 
+mod desired;
+mod dirty;
+mod encoder;
 mod plan;
 mod request;
 mod watch;
 
+pub use desired::{Desired, Layer};
+pub use encoder::Encoder;
 pub use plan::PushPlan;
 pub use request::{Ack, Push, Request, Subscription};
 
 use crate::codec::{self, Refusal};
 use bytes::Bytes;
+use dirty::Dirty;
 use ir::{Kind, Resource, ResourceKey, Str};
 use plan::View;
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher;
 use std::sync::Arc;
 use watch::Watch;
 
@@ -33,8 +37,7 @@ pub struct Encoded {
 
 impl Encoded {
     pub fn of(resource: &Resource) -> Self {
-        let needs = crate::references::references(resource).into();
-        Self::with(codec::encode(resource), needs)
+        Encoder::default().encode(resource)
     }
 
     /// Of bytes that others wrote, and what our own proxy would refuse in them. What it could not read
@@ -53,14 +56,9 @@ impl Encoded {
     }
 
     fn with(bytes: Bytes, needs: Arc<[ResourceKey]>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&bytes);
-        Self { version: hasher.finish(), bytes, needs }
+        Self { version: encoder::hash(&bytes), bytes, needs }
     }
 }
-
-/// What a client is to hold in the end.
-pub type Desired = HashMap<ResourceKey, Encoded>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -97,6 +95,8 @@ pub struct Session {
     dialect: Dialect,
     desired: Arc<Desired>,
     watches: HashMap<Kind, Watch>,
+    /// What has to be looked at when the next plan is made.
+    dirty: Dirty,
     next_nonce: u64,
     /// As it stands; absent after anything that could change it.
     plan: Option<PushPlan>,
@@ -108,6 +108,7 @@ impl Session {
             dialect,
             desired: Arc::default(),
             watches: HashMap::new(),
+            dirty: Dirty::default(),
             next_nonce: 1,
             plan: None,
         }
@@ -115,6 +116,7 @@ impl Session {
 
     /// Replaces what the client is to hold.
     pub fn set_desired(&mut self, desired: Arc<Desired>) {
+        self.dirty.desired(&self.desired, &desired);
         self.desired = desired;
         for (kind, watch) in &mut self.watches {
             watch.recognize(*kind, &self.desired);
@@ -126,11 +128,14 @@ impl Session {
         self.plan = None;
         let kind = request.kind;
         let watch = self.watches.entry(kind).or_default();
+        self.dirty.request(&request, watch, &self.desired);
         let event = request.ack.as_ref().and_then(|ack| watch.answered(kind, ack));
         let overtaken = matches!(event, Some(Event::Stale(_)));
         // Old answers of the state-of-the-world dialect carry old subscriptions, too.
         if !(overtaken && self.dialect == Dialect::StateOfTheWorld) {
+            let before = watch.scope();
             watch.subscribe(kind, request.subscription, &self.desired);
+            self.dirty.scope(kind, before, watch, &self.desired);
         }
         event
     }
@@ -143,7 +148,14 @@ impl Session {
 
     fn make_plan(&mut self) -> &PushPlan {
         let view = View { desired: &self.desired, watches: &self.watches };
-        self.plan.get_or_insert_with(|| PushPlan::of(&view))
+        let dirty = &mut self.dirty;
+        self.plan.get_or_insert_with(|| {
+            let plan = PushPlan::of(&view, dirty.keys());
+            #[cfg(test)]
+            assert_eq!(plan, PushPlan::of(&view, &view.all()), "nothing else has to be looked at");
+            dirty.retain(|key| view.is_open(key));
+            plan
+        })
     }
 
     fn push(&mut self, kind: Kind) -> Option<Push> {
@@ -178,6 +190,7 @@ impl Session {
             let key = ResourceKey { kind: Kind::Cluster, name: name.clone() };
             let Some(cluster) = self.desired.get(&key) else { continue };
             for need in cluster.needs.iter().filter(|k| k.kind == Kind::Endpoints) {
+                self.dirty.insert(need.clone());
                 endpoints.forget(&need.name);
             }
         }

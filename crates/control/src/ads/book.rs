@@ -178,7 +178,7 @@ impl Book {
     pub fn config_dump(&self, proxy: &str) -> Option<Value> {
         let resources = self.resources(proxy)?;
         let mut by_type: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for (key, encoded) in &*resources {
+        for (key, encoded) in resources.iter() {
             // Keys travel only to the proxy that they are for; names have a page of their own.
             if matches!(key.kind, ir::Kind::Secret | ir::Kind::Names) {
                 continue;

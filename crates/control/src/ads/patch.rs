@@ -7,6 +7,7 @@ use compile::{Proxy, ProxyKind};
 use envoyfilter::{Patched, Patcher, Resources, Selected, Target};
 use ir::{Kind, ResourceKey};
 use std::collections::HashMap;
+use std::sync::Arc;
 use xds::Refusal;
 use xds::server::{Desired, Encoded};
 
@@ -37,7 +38,12 @@ const MAX_DONE: usize = 16_384;
 
 impl Patches {
     /// Patches what the proxy is to hold, and tells what there is to say.
-    pub fn apply(&mut self, world: &World, proxy: &Proxy, desired: &mut Desired) -> Vec<Finding> {
+    pub fn apply(
+        &mut self,
+        world: &World,
+        proxy: &Proxy,
+        shared: &mut Arc<Desired>,
+    ) -> Vec<Finding> {
         let filters = &world.snapshot.envoy_filters;
         let root = &world.snapshot.mesh.config.root_namespace;
         if filters.is_empty() {
@@ -46,11 +52,13 @@ impl Patches {
         let Some(selected) = self.patcher.select(filters, root, &target(proxy)) else {
             return Vec::new();
         };
+        let desired = Arc::make_mut(shared);
         let mut refused = Vec::new();
         let keys: Vec<ResourceKey> = desired.keys().cloned().collect();
         for key in keys {
             let Some(of) = resources_of(key.kind) else { continue };
-            match self.patched(&selected, of, &key, &desired[&key]) {
+            let Some(now) = desired.get(&key).cloned() else { continue };
+            match self.patched(&selected, of, &key, &now) {
                 Outcome::Same => {}
                 Outcome::Removed => drop(desired.remove(&key)),
                 Outcome::Changed(encoded, refusal) => {
@@ -66,7 +74,10 @@ impl Patches {
                 let (encoded, refusal) = Encoded::of_bytes(kind, bytes, &[]);
                 refused.extend(refusal.map(|r| (of, r)));
                 // What is there already stays, as in Istio.
-                desired.entry(ResourceKey::new(kind, name.as_str())).or_insert(encoded);
+                let key = ResourceKey::new(kind, name.as_str());
+                if !desired.contains_key(&key) {
+                    desired.insert(key, encoded);
+                }
             }
         }
         let own = selected.findings().cloned();

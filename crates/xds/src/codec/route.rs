@@ -47,7 +47,7 @@ pub(super) fn read_route_config(at: &At) -> RouteConfig {
 const REQUIRE_TLS: &[(i32, RequireTls)] =
     &[(0, RequireTls::No), (1, RequireTls::ExternalOnly), (2, RequireTls::All)];
 
-fn write_virtual_host(v: &VirtualHost) -> Msg {
+pub(super) fn write_virtual_host(v: &VirtualHost) -> Msg {
     let msg = Msg::new(&VIRTUAL_HOST)
         .set("name", &v.name)
         .set("domains", strs(&v.domains))

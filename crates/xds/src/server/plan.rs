@@ -30,9 +30,10 @@ pub(super) struct View<'a> {
 }
 
 impl PushPlan {
-    pub(super) fn of(view: &View) -> Self {
+    /// `keys`: those of which anything may have changed.
+    pub(super) fn of(view: &View, keys: &HashSet<ResourceKey>) -> Self {
         let (mut plan, mut names) = (Self::default(), Vec::new());
-        for (key, encoded) in view.desired {
+        for (key, encoded) in keys.iter().filter_map(|k| Some((k, view.desired.get(k)?))) {
             let Some(watch) = view.watches.get(&key.kind) else { continue };
             if !watch.wants(&key.name) || !watch.lacks(&key.name, encoded.version) {
                 continue;
@@ -52,7 +53,7 @@ impl PushPlan {
             true => plan.switch = names,
             false => plan.held_back.extend(names),
         }
-        plan.remove = view.removable();
+        plan.remove = view.removable(keys);
         for list in [&mut plan.add, &mut plan.switch, &mut plan.remove, &mut plan.held_back] {
             list.sort();
         }
@@ -122,29 +123,46 @@ impl View<'_> {
     }
 
     /// Names that the client holds, or asked for, and that there are not (any more).
-    fn removable(&self) -> Vec<ResourceKey> {
-        let users = self.users();
-        let mut list = Vec::new();
-        for (kind, watch) in self.watches {
-            let gone = |name: &Str| {
-                !self.desired.contains_key(&ResourceKey { kind: *kind, name: name.clone() })
-            };
-            let held = watch
-                .told()
-                .filter(|(n, t)| t.possible().next().is_some() && gone(n))
-                .map(|(n, _)| n);
-            let absent = watch.names().filter(|n| gone(n) && watch.lacks_absence(n));
-            let names: HashSet<&Str> = held.chain(absent).collect();
-            let keys = names.into_iter().map(|n| ResourceKey { kind: *kind, name: n.clone() });
-            list.extend(keys.filter(|k| users.allow_removal_of(k) || self.is_withdrawn(k)));
+    fn removable(&self, keys: &HashSet<ResourceKey>) -> Vec<ResourceKey> {
+        let gone: Vec<&ResourceKey> = keys.iter().filter(|k| self.is_gone(k)).collect();
+        if gone.is_empty() {
+            return Vec::new();
         }
-        list
+        let users = self.users();
+        let may_go = |k: &&ResourceKey| users.allow_removal_of(k) || self.is_withdrawn(k);
+        gone.into_iter().filter(may_go).cloned().collect()
+    }
+
+    fn is_gone(&self, key: &ResourceKey) -> bool {
+        let Some(watch) = self.watches.get(&key.kind) else { return false };
+        let held = || watch.told_of(&key.name).is_some_and(|t| t.possible().next().is_some());
+        let absent = || watch.has_name(&key.name) && watch.lacks_absence(&key.name);
+        !self.desired.contains_key(key) && (held() || absent())
+    }
+
+    /// Whether something is still to be said about it.
+    pub fn is_open(&self, key: &ResourceKey) -> bool {
+        let Some(watch) = self.watches.get(&key.kind) else { return false };
+        match self.desired.get(key) {
+            Some(e) => watch.wants(&key.name) && watch.lacks(&key.name, e.version),
+            None => self.is_gone(key),
+        }
+    }
+
+    /// All that there is.
+    #[cfg(test)]
+    pub fn all(&self) -> HashSet<ResourceKey> {
+        let known = self.watches.iter().flat_map(|(kind, watch)| {
+            let names = watch.told().map(|(name, _)| name).chain(watch.names());
+            names.map(|name| ResourceKey { kind: *kind, name: name.clone() })
+        });
+        known.chain(self.desired.keys().cloned()).collect()
     }
 
     /// A secret that there is not, though what the client is to hold names it: who may not have it
     /// (any more) is told so at once, and who waits for it waits no longer.
     fn is_withdrawn(&self, key: &ResourceKey) -> bool {
-        key.kind == Kind::Secret && self.desired.values().any(|e| e.needs.contains(key))
+        key.kind == Kind::Secret && self.desired.iter().any(|(_, e)| e.needs.contains(key))
     }
 
     /// All that the client may be running refers to.

@@ -15,6 +15,8 @@ const WILDCARD: &str = "*";
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     wildcard: bool,
+    /// Each request says all names, not what is new among them.
+    by_whole: bool,
     names: BTreeSet<Str>,
     told: HashMap<Str, Told>,
     in_flight: Option<InFlight>,
@@ -83,7 +85,24 @@ fn has_wildcard(kind: Kind) -> bool {
     matches!(kind, Kind::Cluster | Kind::Listener | Kind::Names)
 }
 
+/// What is asked for as a whole: everything or not, and how many names, which only a client of the
+/// state of the world replaces at once.
+pub(super) type Scope = (bool, Option<BTreeSet<Str>>);
+
 impl Watch {
+    pub fn is_wildcard_name(name: &str) -> bool {
+        name == WILDCARD
+    }
+
+    pub fn scope(&self) -> Scope {
+        (self.wildcard, self.by_whole.then(|| self.names.clone()))
+    }
+
+    /// The names of the push that waits for its answer.
+    pub fn in_flight(&self) -> impl Iterator<Item = &Str> {
+        self.in_flight.iter().flat_map(|f| &f.changes).map(|(name, _)| name)
+    }
+
     pub fn is_waiting(&self) -> bool {
         self.in_flight.is_some()
     }
@@ -98,6 +117,10 @@ impl Watch {
 
     pub fn wants(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
+    }
+
+    pub fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 
     pub fn names(&self) -> impl Iterator<Item = &Str> {
@@ -205,6 +228,7 @@ impl Watch {
     }
 
     fn subscribe_whole(&mut self, kind: Kind, names: Vec<Str>) {
+        self.by_whole = true;
         let first = self.sent_nonce.is_empty() && self.names.is_empty() && !self.wildcard;
         let wildcard = has_wildcard(kind)
             && (names.is_empty() && (first || self.wildcard)
@@ -332,9 +356,10 @@ impl Watch {
 
     pub fn status(&self, kind: Kind, desired: &Desired) -> Status {
         let refused = |(name, told): (&Str, &Told)| {
+            told.refused?;
             let key = ResourceKey { kind, name: name.clone() };
             let version = desired.get(&key).map(|e| e.version);
-            (version.is_some() && told.refused == version).then(|| name.clone())
+            (told.refused == version).then(|| name.clone())
         };
         let mut refused: Vec<Str> = self.told.iter().filter_map(refused).collect();
         refused.sort();

@@ -1,0 +1,129 @@
+//! The whole of what one proxy gets, put together from its two sides and the endpoints that it prefers;
+//! proxies that are alike in all three have it in common.
+
+use crate::compiler::Part;
+use crate::{Missing, Proxy};
+use base::{Finding, Labels};
+use ir::Config;
+use registry::{Locality, Snapshot};
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Assembled {
+    pub config: Arc<Config>,
+    pub findings: Arc<[Finding]>,
+    pub missing: Arc<[Missing]>,
+}
+
+/// Those of the two newest worlds: while a change is told, some proxies live in the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Assemblies {
+    recent: Vec<Assembly>,
+    worlds: [u64; 2],
+}
+
+#[derive(Debug)]
+struct Assembly {
+    outer: Arc<Part>,
+    inner: Option<Arc<Part>>,
+    /// Their version.
+    endpoints: u64,
+    eyes: Eyes,
+    /// The newest world that it was asked for in.
+    used: u64,
+    whole: Assembled,
+}
+
+/// What of a proxy decides on the endpoints that it prefers; empty where it makes no difference.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Eyes {
+    families: (bool, bool),
+    locality: Locality,
+    node: String,
+    labels: Labels,
+}
+
+/// What the endpoints of a part depend on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Senses {
+    pub locality: bool,
+    pub node: bool,
+    pub labels: bool,
+}
+
+/// For kinds of proxies that ask one after the other.
+const MAX_ASSEMBLIES: usize = 256;
+
+impl Assemblies {
+    pub fn of(
+        &mut self,
+        world: &Snapshot,
+        proxy: &Proxy,
+        outer: Arc<Part>,
+        inner: Option<Arc<Part>>,
+    ) -> Assembled {
+        self.see(world.version);
+        let eyes = Eyes::of(proxy, outer.senses());
+        let same = |a: &Assembly| {
+            Arc::ptr_eq(&a.outer, &outer)
+                && a.inner.as_ref().map(Arc::as_ptr) == inner.as_ref().map(Arc::as_ptr)
+                && a.endpoints == world.endpoints.version
+                && a.eyes == eyes
+        };
+        if let Some(known) = self.recent.iter_mut().find(|a| same(a)) {
+            known.used = world.version;
+            return known.whole.clone();
+        }
+        let whole = assemble(world, proxy, &outer, inner.as_deref());
+        if self.recent.len() >= MAX_ASSEMBLIES {
+            self.recent.remove(0);
+        }
+        let (endpoints, used) = (world.endpoints.version, world.version);
+        self.recent.push(Assembly { outer, inner, endpoints, eyes, used, whole: whole.clone() });
+        whole
+    }
+
+    /// Lets go of what was last asked for two worlds ago.
+    fn see(&mut self, world: u64) {
+        if self.worlds[0] != world {
+            self.worlds = [world, self.worlds[0]];
+            let oldest = self.worlds[1];
+            self.recent.retain(|a| a.used >= oldest);
+        }
+    }
+}
+
+impl Eyes {
+    fn of(proxy: &Proxy, senses: Senses) -> Eyes {
+        let families =
+            (proxy.ips.iter().any(|ip| ip.is_ipv4()), proxy.ips.iter().any(|ip| ip.is_ipv6()));
+        let mut eyes = Eyes { families, ..Eyes::default() };
+        if senses.locality || senses.labels {
+            eyes.locality = proxy.locality.clone();
+        }
+        if senses.node || senses.labels {
+            eyes.node.clone_from(&proxy.node);
+        }
+        if senses.labels {
+            eyes.labels.clone_from(&proxy.labels);
+        }
+        eyes
+    }
+}
+
+fn assemble(world: &Snapshot, proxy: &Proxy, outer: &Part, inner: Option<&Part>) -> Assembled {
+    let parts = || std::iter::once(outer).chain(inner);
+    let config = Config {
+        listeners: parts().flat_map(|p| p.listeners.iter().cloned()).collect(),
+        routes: parts().flat_map(|p| p.routes.iter().cloned()).collect(),
+        clusters: parts().flat_map(|p| p.clusters.iter().cloned()).collect(),
+        endpoints: outer.assignments.iter().map(|a| a.endpoints(world, proxy)).collect(),
+        secrets: Vec::new(),
+        names: outer.names.clone(),
+    };
+    Assembled {
+        config: Arc::new(config),
+        findings: parts().flat_map(|p| p.findings.iter().cloned()).collect(),
+        missing: parts().flat_map(|p| p.missing.iter().cloned()).collect(),
+    }
+}
