@@ -7,7 +7,8 @@ use crate::request::Passing;
 use crate::{Answer, Asked, Explanation, Fact, Pick, Verdict};
 use api::VirtualService;
 use base::{Finding, Host, ObjectRef, Origin};
-use compile::Visibility;
+use compile::{ProxyKind, Visibility};
+use envoyfilter::{Patcher, Resources, Target};
 use registry::{Item, Service};
 
 /// Routes for hosts that nothing describes.
@@ -47,6 +48,7 @@ pub(crate) fn add(
         }
     }
     told.hints.extend(explainer.findings(told));
+    told.hints.extend(explainer.patched());
 }
 
 fn hint(value: impl Into<String>, origin: Option<Origin>) -> Fact {
@@ -247,6 +249,30 @@ impl Explainer<'_> {
             }
             _ => hint(format!("{host} is not in reach of this proxy"), named()),
         }
+    }
+
+    /// Patches change what was compiled, and are not carried out here: that is said, so that nobody takes
+    /// the explanation for all.
+    fn patched(&self) -> Vec<Fact> {
+        let target = Target {
+            namespace: self.proxy.namespace.clone(),
+            labels: self.proxy.labels.clone(),
+            gateway: self.proxy.kind == ProxyKind::Router,
+            version: self.proxy.version.clone(),
+            metadata: self.proxy.metadata.clone(),
+        };
+        let root = &self.world.mesh.config.root_namespace;
+        let selected = Patcher::default().select(&self.world.envoy_filters, root, &target);
+        let kinds = [Resources::Listeners, Resources::Routes, Resources::Clusters];
+        let patches = selected.iter().flat_map(|s| kinds.into_iter().flat_map(|of| s.about(of)));
+        let mut objects: Vec<&ObjectRef> = patches.map(|p| &p.object).collect();
+        objects.sort();
+        objects.dedup();
+        let say = |object: &ObjectRef| {
+            let value = "patches this proxy; what it changes is not part of this explanation";
+            hint(format!("{object} {value}"), at(object, "spec.configPatches"))
+        };
+        objects.into_iter().map(say).collect()
     }
 
     /// What compiling had to say about the objects that this request meets.

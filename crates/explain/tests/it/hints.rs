@@ -144,3 +144,26 @@ spec:
         ],
     );
 }
+
+#[test]
+fn a_patch_is_named_and_not_passed_over() {
+    let patch = "
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: limits, namespace: default}
+spec:
+  configPatches:
+  - applyTo: HTTP_ROUTE
+    match: {context: SIDECAR_OUTBOUND}
+    patch: {operation: MERGE, value: {route: {timeout: 1s}}}
+";
+    let world = support::world(&format!("{SERVICES}{patch}"));
+    says(
+        &ask(&world, client(), "GET", "http://reviews:9080/", &[]),
+        &[
+            "EnvoyFilter default/limits patches this proxy",
+            "EnvoyFilter default/limits spec.configPatches",
+        ],
+    );
+}

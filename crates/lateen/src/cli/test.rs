@@ -108,6 +108,8 @@ fn outcomes(
     coverage: &mut Coverage,
 ) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
+    // Most tests ask the same proxy, which is compiled once.
+    let mut known: Vec<(Side, Explainer<'_>)> = Vec::new();
     for case in &suite.tests {
         let name = if case.name.is_empty() { &case.request } else { &case.name };
         if only.is_some_and(|text| !name.contains(text)) {
@@ -115,7 +117,12 @@ fn outcomes(
         }
         let asked = asked(case).with_context(|| format!("test {name:?}"))?;
         let side = side(given, suite, case, &asked).with_context(|| format!("test {name:?}"))?;
-        let told = Explainer::new(&given.world.snapshot, side).explain(&asked, Draws::All);
+        let found = known.iter().position(|(s, _)| *s == side);
+        let found = found.unwrap_or_else(|| {
+            known.push((side.clone(), Explainer::new(&given.world.snapshot, side)));
+            known.len() - 1
+        });
+        let told = known[found].1.explain(&asked, Draws::All);
         coverage.note(&told);
         outcomes.push(Outcome {
             name: name.clone(),
