@@ -2,6 +2,7 @@
 
 pub mod config_map;
 pub mod endpoint_slice;
+pub mod ingress;
 pub mod namespace;
 pub mod node;
 pub mod pod;

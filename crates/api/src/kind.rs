@@ -19,12 +19,14 @@ pub enum Kind {
     Node,
     ConfigMap,
     Secret,
+    IngressClass,
+    Ingress,
 }
 
 const NETWORKING: &str = "networking.istio.io";
 
 impl Kind {
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Namespace,
         Kind::Node,
         Kind::ConfigMap,
@@ -32,6 +34,8 @@ impl Kind {
         Kind::Service,
         Kind::Pod,
         Kind::EndpointSlice,
+        Kind::IngressClass,
+        Kind::Ingress,
         Kind::WorkloadEntry,
         Kind::WorkloadGroup,
         Kind::ProxyConfig,
@@ -67,6 +71,8 @@ impl Kind {
             Kind::Node => "Node",
             Kind::ConfigMap => "ConfigMap",
             Kind::Secret => "Secret",
+            Kind::IngressClass => "IngressClass",
+            Kind::Ingress => "Ingress",
         }
     }
 
@@ -82,6 +88,7 @@ impl Kind {
             | Kind::ProxyConfig
             | Kind::EnvoyFilter => NETWORKING,
             Kind::EndpointSlice => "discovery.k8s.io",
+            Kind::IngressClass | Kind::Ingress => "networking.k8s.io",
             _ => "",
         }
     }
@@ -114,11 +121,13 @@ impl Kind {
             Kind::Node => "nodes",
             Kind::ConfigMap => "configmaps",
             Kind::Secret => "secrets",
+            Kind::IngressClass => "ingressclasses",
+            Kind::Ingress => "ingresses",
         }
     }
 
     pub fn is_namespaced(self) -> bool {
-        !matches!(self, Kind::Namespace | Kind::Node)
+        !matches!(self, Kind::Namespace | Kind::Node | Kind::IngressClass)
     }
 }
 

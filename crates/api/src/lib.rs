@@ -23,6 +23,9 @@ mod workload_group;
 
 pub use crate::core::config_map::ConfigMap;
 pub use crate::core::endpoint_slice::{EndpointSlice, SliceConditions, SliceEndpoint, SlicePort};
+pub use crate::core::ingress::{
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressSpec, PathType,
+};
 pub use crate::core::namespace::Namespace;
 pub use crate::core::node::Node;
 pub use crate::core::pod::{

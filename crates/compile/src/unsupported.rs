@@ -70,8 +70,10 @@ pub(crate) fn in_gateway(spec: &Gateway) -> Vec<Finding> {
     let mut out = Vec::new();
     for (index, server) in spec.servers.iter().enumerate() {
         let path = format!("spec.servers[{index}]");
-        let endpoint = !server.default_endpoint.is_empty();
-        warn(endpoint, format!("{path}.defaultEndpoint"), &mut out);
+        if !server.default_endpoint.is_empty() {
+            let say = "has no effect, as in Istio; bind a VirtualService to the Gateway instead";
+            out.push(Finding::warning(format!("{path}.defaultEndpoint"), say));
+        }
     }
     out
 }

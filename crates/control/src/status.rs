@@ -1,6 +1,8 @@
 //! What users read on their objects: whether every proxy has it, what it waits for, what is wrong
 //! with it. Written only when it changes.
 
+mod balancers;
+
 use crate::ads::{Ads, Applied};
 use crate::world::{Age, World, resource_of};
 use api::Kind;
@@ -29,7 +31,8 @@ pub(crate) async fn write(client: Client, mut worlds: watch::Receiver<Option<Wor
         tokio::time::sleep(PAUSE).await;
         let Some(world) = worlds.borrow_and_update().clone() else { continue };
         changes.borrow_and_update();
-        let wanted = statuses(&world, &ads.findings(), &ads.standings());
+        let mut wanted = statuses(&world, &ads.findings(), &ads.standings());
+        wanted.extend(balancers::wanted(&world));
         written.retain(|about, _| wanted.contains_key(about));
         for (about, status) in wanted {
             if written.get(&about) == Some(&status) {
@@ -44,7 +47,8 @@ pub(crate) async fn write(client: Client, mut worlds: watch::Receiver<Option<Wor
 }
 
 async fn put(client: &Client, about: &ObjectRef, status: &Value) -> Result<(), k8s::Error> {
-    let Some(kind) = KINDS.into_iter().find(|k| k.name() == about.kind) else { return Ok(()) };
+    let mut kinds = KINDS.into_iter().chain([Kind::Ingress]);
+    let Some(kind) = kinds.find(|k| k.name() == about.kind) else { return Ok(()) };
     let patch = json!({"status": status});
     let namespace = Some(about.namespace.as_str());
     let resource = resource_of(kind);

@@ -41,6 +41,8 @@ pub struct Facts {
     pub kubelets: BTreeMap<String, String>,
     /// TLS material by (namespace, name).
     pub secrets: BTreeMap<(String, String), Arc<Material>>,
+    /// Where Ingresses, and Services of the control plane's namespace, are said to be reached.
+    pub balancers: BTreeMap<ObjectRef, Value>,
     /// Every configuration object, for its status.
     pub objects: BTreeMap<ObjectRef, Age>,
 }
@@ -218,6 +220,10 @@ impl Loader {
             Kind::ConfigMap if namespace == self.namespace => self.note_config_map(name, object),
             Kind::Secret => self.note_secret(namespace, name, object),
             Kind::Node => self.note_node(name, object),
+            Kind::Service if namespace == self.namespace => {
+                self.note_balancer(kind, namespace, name, object)
+            }
+            Kind::Ingress => self.note_balancer(kind, namespace, name, object),
             Kind::ProxyConfig => self.note_proxy_config(Some(object), namespace, name),
             _ => registry::Change::Nothing,
         }
@@ -245,6 +251,23 @@ impl Loader {
             }
             _ => return registry::Change::Nothing,
         }
+        registry::Change::Endpoints
+    }
+
+    fn note_balancer(
+        &mut self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+    ) -> registry::Change {
+        let about = ObjectRef::new(kind.name(), namespace, name);
+        let shown = &object["status"]["loadBalancer"];
+        if self.facts.balancers.get(&about) == Some(shown) {
+            return registry::Change::Nothing;
+        }
+        let facts = Arc::make_mut(&mut self.facts);
+        facts.balancers.insert(about, shown.clone());
         registry::Change::Endpoints
     }
 
@@ -299,6 +322,7 @@ impl Loader {
         self.note_findings(about.clone(), Vec::new());
         let facts = Arc::make_mut(&mut self.facts);
         facts.objects.remove(&about);
+        facts.balancers.remove(&about);
         let gone = match kind {
             Kind::Namespace => facts.namespaces.remove(&name).is_some(),
             Kind::Secret => facts.secrets.remove(&(namespace.clone(), name.clone())).is_some(),

@@ -96,6 +96,7 @@ fn control_rules() -> Value {
         rule(&[""], &["pods", "nodes", "services", "namespaces", "endpoints", "secrets"], &READ),
         rule(&["discovery.k8s.io"], &["endpointslices"], &READ),
         rule(&["networking.k8s.io"], &["ingresses", "ingressclasses"], &READ),
+        rule(&["networking.k8s.io"], &["ingresses/status"], &["get", "update", "patch"]),
         // The root certificate goes into every namespace.
         rule(&[""], &["configmaps"], &["get", "list", "watch", "create", "update", "patch"]),
         rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),

@@ -66,9 +66,18 @@ impl<T> Collection<T> {
     }
 
     pub(crate) fn of(table: &Table<Item<T>>) -> Collection<T> {
-        let mut items: Vec<_> = table.map.values().cloned().collect();
+        Self::with(table, 0, &[])
+    }
+
+    /// With items that were made of objects of other kinds, at this version.
+    pub(crate) fn with(
+        table: &Table<Item<T>>,
+        version: u64,
+        more: &[Arc<Item<T>>],
+    ) -> Collection<T> {
+        let mut items: Vec<_> = table.map.values().chain(more).cloned().collect();
         items.sort_by(|a, b| a.metadata.age_key().cmp(&b.metadata.age_key()));
-        Collection { version: table.version, items }
+        Collection { version: table.version.max(version), items }
     }
 }
 

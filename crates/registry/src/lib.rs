@@ -6,6 +6,7 @@
 mod automatic;
 mod endpoints;
 mod entry;
+mod ingress;
 mod item;
 mod rules;
 mod service;

@@ -5,6 +5,7 @@ use crate::{
     Workloads,
 };
 use api::{EnvoyFilter, Gateway, MeshConfig, VirtualService};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub destination_rules: Arc<DestinationRules>,
     pub gateways: Arc<Collection<Gateway>>,
     pub sidecars: Arc<Sidecars>,
+    /// Those that are served, by namespace and name.
+    pub ingresses: Arc<BTreeSet<(String, String)>>,
     pub envoy_filters: Arc<Collection<EnvoyFilter>>,
 }
 

@@ -5,12 +5,13 @@ mod build;
 
 use crate::automatic::{self, Allocation};
 use crate::entry;
+use crate::ingress::Translated;
 use crate::item::Table;
 use crate::snapshot::Mesh;
 use crate::{Collection, ExportTo, Item, Service, Snapshot, Workload};
 use api::{
-    ConfigMap, DestinationRule, EndpointSlice, EnvoyFilter, Gateway, Kind, MeshConfig, Node,
-    Object, Pod, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
+    ConfigMap, DestinationRule, EndpointSlice, EnvoyFilter, Gateway, Ingress, IngressClass, Kind,
+    MeshConfig, Node, Object, Pod, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
 };
 use base::{Finding, Host, Labels, ObjectRef};
 use build::Stale;
@@ -48,6 +49,9 @@ pub struct Store {
     machines: Table<Object<WorkloadEntry>>,
     services: Table<Service>,
     slices: Table<EndpointSlice>,
+    ingresses: Table<Ingress>,
+    ingress_classes: Table<IngressClass>,
+    translated: Translated,
     pods: Table<Pod>,
     workloads: Table<Workload>,
     nodes: Table<Labels>,
@@ -74,6 +78,9 @@ impl Store {
             machines: Table::default(),
             services: Table::default(),
             slices: Table::default(),
+            ingresses: Table::default(),
+            ingress_classes: Table::default(),
+            translated: Translated::default(),
             pods: Table::default(),
             workloads: Table::default(),
             nodes: Table::default(),
@@ -112,6 +119,8 @@ impl Store {
                 Ok(put(&mut self.revision, &mut self.envoy_filters, item, findings))
             }
             Kind::WorkloadEntry => self.apply_machine(object),
+            Kind::Ingress => self.apply_ingress(object),
+            Kind::IngressClass => self.apply_ingress_class(object),
             Kind::Service => self.apply_service(object),
             Kind::EndpointSlice => self.apply_slice(object),
             Kind::Pod => self.apply_pod(object),
@@ -151,6 +160,12 @@ impl Store {
             }
             Kind::EnvoyFilter => {
                 (drop_from(&mut self.envoy_filters, next, namespace, name), Change::Configuration)
+            }
+            Kind::Ingress => {
+                (drop_from(&mut self.ingresses, next, namespace, name), Change::Configuration)
+            }
+            Kind::IngressClass => {
+                (drop_from(&mut self.ingress_classes, next, "", name), Change::Configuration)
             }
             Kind::Service => {
                 (drop_from(&mut self.services, next, namespace, name), Change::Configuration)
@@ -232,6 +247,31 @@ impl Store {
         }
         self.revision += 1;
         self.services.insert(self.revision, namespace, name, service);
+        Ok(quiet(Change::Configuration))
+    }
+
+    fn apply_ingress(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
+        let read: Ingress = decode("Ingress", object)?.object;
+        let (namespace, name) = (read.metadata.namespace.clone(), read.metadata.name.clone());
+        let same = |old: &Arc<Ingress>| {
+            old.spec == read.spec && old.metadata.annotations == read.metadata.annotations
+        };
+        if self.ingresses.get(&namespace, &name).is_some_and(same) {
+            return Ok(quiet(Change::Nothing));
+        }
+        self.revision += 1;
+        self.ingresses.insert(self.revision, &namespace, &name, read);
+        Ok(quiet(Change::Configuration))
+    }
+
+    fn apply_ingress_class(&mut self, object: &Value) -> Result<Applied, Box<Finding>> {
+        let read: IngressClass = decode("IngressClass", object)?.object;
+        let name = read.metadata.name.clone();
+        if self.ingress_classes.get("", &name).is_some_and(|old| old.spec == read.spec) {
+            return Ok(quiet(Change::Nothing));
+        }
+        self.revision += 1;
+        self.ingress_classes.insert(self.revision, "", &name, read);
         Ok(quiet(Change::Configuration))
     }
 

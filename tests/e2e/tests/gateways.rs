@@ -7,6 +7,8 @@ mod edge;
 mod egress;
 #[path = "gateways/ingress.rs"]
 mod ingress;
+#[path = "gateways/kubernetes.rs"]
+mod kubernetes;
 #[path = "gateways/mutual.rs"]
 mod mutual;
 #[path = "gateways/passthrough.rs"]
@@ -35,6 +37,11 @@ const PASSED_ON: [Scene; 5] = [
     passthrough::the_mesh_names_its_destinations_itself,
     passthrough::what_does_not_go_together_is_said,
 ];
+const KUBERNETES: [Scene; 3] = [
+    kubernetes::ingresses_are_served_by_class,
+    kubernetes::ingresses_show_where_they_are_reached,
+    kubernetes::older_versions_of_ingress_are_the_same,
+];
 const EGRESS: [Scene; 4] = [
     egress::set_up,
     egress::sidecars_begin_tls,
@@ -52,6 +59,18 @@ fn gateways_of_real_envoy_serve_as_configured() {
     if e2e::envoy().is_some() {
         let scenes = [&INGRESS[..], &CLIENTS, &PASSED_ON].concat();
         play("gateways-envoy", &["--data-plane", "envoy"], &scenes);
+    }
+}
+
+#[test]
+fn kubernetes_ingresses_are_served() {
+    play("ingress", &[], &KUBERNETES);
+}
+
+#[test]
+fn kubernetes_ingresses_are_served_by_real_envoy() {
+    if e2e::envoy().is_some() {
+        play("ingress-envoy", &["--data-plane", "envoy"], &KUBERNETES);
     }
 }
 

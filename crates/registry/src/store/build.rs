@@ -3,6 +3,7 @@
 use super::Store;
 use crate::endpoints::{self, ServiceEndpoints};
 use crate::entry::{self, Machine};
+use crate::ingress;
 use crate::item::Table;
 use crate::{
     Collection, DestinationRules, EndpointIndex, Item, Service, Services, Sidecars, Snapshot,
@@ -65,6 +66,7 @@ impl Store {
         let last = last.as_deref();
         let services = self.build_services(last);
         let workloads = self.build_workloads(last);
+        self.translate_ingresses();
         let snapshot = Arc::new(Snapshot {
             version: self.revision,
             domain: self.domain.clone(),
@@ -72,14 +74,39 @@ impl Store {
             endpoints: self.build_endpoints(last, &services, &workloads),
             services,
             workloads,
-            virtual_services: collect(&self.virtual_services, last.map(|l| &l.virtual_services)),
+            virtual_services: collect_with(
+                &self.virtual_services,
+                (self.translated.version, &self.translated.routes),
+                last.map(|l| &l.virtual_services),
+            ),
             destination_rules: self.build_rules(last),
-            gateways: collect(&self.gateways, last.map(|l| &l.gateways)),
+            gateways: collect_with(
+                &self.gateways,
+                (self.translated.version, &self.translated.gateways),
+                last.map(|l| &l.gateways),
+            ),
+            ingresses: self.translated.claimed.clone(),
             sidecars: self.build_sidecars(last),
             envoy_filters: collect(&self.envoy_filters, last.map(|l| &l.envoy_filters)),
         });
         self.last = Some(snapshot.clone());
         snapshot
+    }
+
+    /// Anew only if something of it changed.
+    fn translate_ingresses(&mut self) {
+        let source = ingress::Source {
+            ingresses: &self.ingresses,
+            classes: &self.ingress_classes,
+            services: &self.services,
+            mesh: &self.mesh.config,
+            root: &self.root,
+            domain: &self.domain,
+        };
+        let version = source.version(self.mesh.version);
+        if version != self.translated.version {
+            self.translated = source.translate(version);
+        }
     }
 
     fn build_services(&self, last: Option<&Snapshot>) -> Arc<Services> {
@@ -219,6 +246,18 @@ fn collect<T>(table: &Table<Item<T>>, last: Option<&Arc<Collection<T>>>) -> Arc<
     match last.filter(|l| l.version == table.version) {
         Some(same) => same.clone(),
         None => Arc::new(Collection::of(table)),
+    }
+}
+
+/// With what was made of other kinds.
+fn collect_with<T>(
+    table: &Table<Item<T>>,
+    (version, more): (u64, &[Arc<Item<T>>]),
+    last: Option<&Arc<Collection<T>>>,
+) -> Arc<Collection<T>> {
+    match last.filter(|l| l.version == table.version.max(version)) {
+        Some(same) => same.clone(),
+        None => Arc::new(Collection::with(table, version, more)),
     }
 }
 
