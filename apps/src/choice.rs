@@ -15,6 +15,7 @@ pub enum App {
     WebSocket,
     Fortio,
     ExtAuthz,
+    RateLimit,
     Https,
     Load,
     Postgres,
@@ -24,7 +25,7 @@ pub enum App {
     MongoDb,
 }
 
-const NAMES: [(&str, App); 23] = [
+const NAMES: [(&str, App); 24] = [
     ("productpage", App::Productpage),
     ("details", App::Details),
     ("reviews", App::Reviews(1)),
@@ -40,6 +41,7 @@ const NAMES: [(&str, App); 23] = [
     ("tornado-websocket-example", App::WebSocket),
     ("fortio", App::Fortio),
     ("ext-authz", App::ExtAuthz),
+    ("ratelimit", App::RateLimit),
     ("https", App::Https),
     ("nginxhttps", App::Https),
     ("load", App::Load),

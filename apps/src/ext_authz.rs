@@ -5,13 +5,11 @@ mod check;
 
 use std::net::IpAddr;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Limited, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::header::HeaderValue;
-use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
 
 use crate::flags::Flags;
+use crate::grpc;
 use crate::web::{self, Call, Reply};
 
 const ASKED: &str = "x-ext-authz";
@@ -19,7 +17,6 @@ const RESULT: &str = "x-ext-authz-check-result";
 const RECEIVED: &str = "x-ext-authz-check-received";
 const REFUSAL: &str =
     "denied by ext_authz for not found header `x-ext-authz: allow` in the request";
-const LARGEST_MESSAGE: usize = 1 << 20;
 
 pub async fn run(flags: &Flags) -> anyhow::Result<()> {
     let http = web::listen(flags.number("http", 8000)?).await?;
@@ -47,33 +44,11 @@ fn over_http(call: &Call) -> Reply {
 
 async fn over_grpc(request: Request<Incoming>, _peer: IpAddr) -> Reply {
     if !request.uri().path().ends_with(".Authorization/Check") {
-        return answer(Bytes::new(), "12"); // Unimplemented.
+        return grpc::refuse("12"); // Unimplemented.
     }
-    let body = Limited::new(request.into_body(), LARGEST_MESSAGE).collect().await;
-    let message = body.ok().map(|body| body.to_bytes());
-    // One byte says whether it is compressed, four how long it is.
-    let message = message.filter(|m| m.len() >= 5 && m[0] == 0);
-    match message.and_then(|message| check::respond(&message[5..])) {
-        Some(response) => {
-            let length = u32::try_from(response.len()).unwrap_or(u32::MAX).to_be_bytes();
-            answer([&[0], length.as_slice(), &response].concat().into(), "0")
-        }
-        None => answer(Bytes::new(), "3"), // Invalid argument.
+    let message = grpc::message(request).await;
+    match message.and_then(|message| check::respond(&message)) {
+        Some(response) => grpc::answer(&response),
+        None => grpc::refuse("3"), // Invalid argument.
     }
-}
-
-fn answer(message: Bytes, status: &'static str) -> Reply {
-    if message.is_empty() {
-        // Nothing but a status stands in the head.
-        let mut reply = web::text(StatusCode::OK, "application/grpc", message);
-        web::set(&mut reply, "grpc-status", status);
-        return reply;
-    }
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static(status));
-    // Frames and no length, as gRPC has it: a client that counts would not wait for the trailers.
-    let frames = [Ok(Frame::data(message)), Ok(Frame::trailers(trailers))];
-    let mut reply = Response::new(StreamBody::new(futures::stream::iter(frames)).boxed());
-    reply.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
-    reply
 }

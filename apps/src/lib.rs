@@ -12,10 +12,12 @@ mod echo;
 mod ext_authz;
 mod flags;
 mod fortio;
+mod grpc;
 mod helloworld;
 mod httpbin;
 mod https;
 mod load;
+mod ratelimit;
 mod tcp_echo;
 mod trace;
 mod web;
@@ -65,6 +67,7 @@ async fn run(app: App, args: &[String]) -> anyhow::Result<()> {
         App::WebSocket => websocket::run(&flags).await,
         App::Fortio => fortio::run(args).await,
         App::ExtAuthz => ext_authz::run(&flags).await,
+        App::RateLimit => ratelimit::run(&flags).await,
         App::Https => https::run(&flags).await,
         App::MongoDb => database::mongodb::serve(&flags).await,
         App::Load => load::run(&flags).await,

@@ -3,6 +3,8 @@
 
 pub mod answer;
 mod attempt;
+mod call;
+pub mod grpc;
 mod mirror;
 mod upstream;
 

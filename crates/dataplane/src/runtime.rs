@@ -10,7 +10,7 @@ use ir::{
 use policy::RouteTable;
 use policy::fault::FaultRule;
 use policy::log::{LogRule, Sink};
-use policy::rate_limit::LimitRule;
+use policy::rate_limit::{LimitRule, ServiceRule};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -99,6 +99,7 @@ pub enum Step {
     Cors,
     /// Under the filter's name, by which routes say their own.
     Limit(Str, Arc<LimitRule>),
+    Ask(Box<ServiceRule>),
 }
 
 #[derive(Debug)]
@@ -287,6 +288,11 @@ impl Runtime {
                     let at = format!("{path}.http_filters[{}]", filter.name);
                     let rule = LimitRule::new(limit, &at, &mut self.findings);
                     steps.push(Step::Limit(filter.name.clone(), Arc::new(rule)));
+                }
+                HttpFilterConfig::RateLimit(limit) => {
+                    let at = format!("{path}.http_filters[{}]", filter.name);
+                    let rule = ServiceRule::new(limit, &at, &mut self.findings);
+                    steps.push(Step::Ask(Box::new(rule)));
                 }
                 HttpFilterConfig::Cors(_) => steps.push(Step::Cors),
                 _ => {}

@@ -1,6 +1,8 @@
 //! Filters as a closed set: HTTP filters in their order, and the network filters before a terminal one.
 
-use crate::{AccessLog, Cors, Fraction, HeaderMatch, LocalRateLimit, Str, WeightedCluster};
+use crate::{
+    AccessLog, Cors, Fraction, GlobalRateLimit, HeaderMatch, LocalRateLimit, Str, WeightedCluster,
+};
 use base::OriginId;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ pub enum HttpFilterConfig {
     },
     GrpcWeb,
     LocalRateLimit(Box<LocalRateLimit>),
+    RateLimit(Box<GlobalRateLimit>),
     /// `istio.alpn`: the ALPN offered upstream follows the protocol of the request.
     IstioAlpn,
     /// Metrics of Istio (`istio.stats`).

@@ -32,6 +32,31 @@ pub struct LocalRateLimit {
     pub rate_limits: Vec<RateLimit>,
 }
 
+/// `envoy.extensions.filters.http.ratelimit.v3.RateLimit`: another service says who is over a limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GlobalRateLimit {
+    pub domain: Str,
+    /// Of the service, which speaks gRPC.
+    pub cluster: Str,
+    /// Only rules of this stage make descriptors.
+    pub stage: u32,
+    /// `None` is 20 ms.
+    pub timeout: Option<Duration>,
+    /// Without an answer of the service requests are refused.
+    pub failure_mode_deny: bool,
+    /// `None` is 429, and so is what is below 400.
+    pub status: Option<u16>,
+    /// `None` is 500.
+    pub status_on_error: Option<u16>,
+    /// Added to a refusal.
+    pub response_headers: Vec<HeaderAdd>,
+    /// Refusals do not say `x-envoy-ratelimited`.
+    pub silent: bool,
+    pub resource_exhausted: bool,
+    /// In place of the routes' own rules.
+    pub rate_limits: Vec<RateLimit>,
+}
+
 /// Whether the virtual host's rules count beside those of the route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum VhRateLimits {

@@ -1,11 +1,13 @@
-//! Local rate limits: which descriptors a request has, and whether the buckets that it belongs to have a
-//! token left.
+//! Rate limits: which descriptors a request has, and, where the proxy itself counts, whether the buckets that
+//! it belongs to have a token left.
 
 use crate::bucket::{Bucket, Left};
 use crate::headers::HeaderRules;
 use crate::matching::HeaderMatcher;
 use base::{Env, Finding};
-use ir::{HeaderOps, LocalRateLimit, RateLimit, RateLimitAction, Str, VhRateLimits};
+use ir::{
+    GlobalRateLimit, HeaderOps, LocalRateLimit, RateLimit, RateLimitAction, Str, VhRateLimits,
+};
 use std::borrow::Cow;
 use wire::RequestHead;
 
@@ -113,11 +115,7 @@ impl LimitRule {
     }
 
     /// Takes a token from each bucket that the request belongs to, up to one that has none.
-    fn take(
-        &self,
-        wanted: &[Vec<(&str, Cow<'_, str>)>],
-        env: &impl Env,
-    ) -> Result<Option<Left>, Left> {
+    fn take(&self, wanted: &Descriptors<'_>, env: &impl Env) -> Result<Option<Left>, Left> {
         let is = |entries: &[(Str, Str)]| {
             wanted.iter().any(|w| {
                 w.len() == entries.len()
@@ -142,29 +140,68 @@ impl LimitRule {
         Ok(least)
     }
 
-    fn descriptors_of<'s, H: RequestHead>(
-        &'s self,
-        subject: &Subject<'s, H>,
-    ) -> Vec<Vec<(&'s str, Cow<'s, str>)>> {
+    fn descriptors_of<'s, H: RequestHead>(&'s self, subject: &Subject<'s, H>) -> Descriptors<'s> {
         // Without buckets of their own nobody looks for descriptors.
         if self.descriptors.is_empty() {
             return Vec::new();
         }
-        let (mut route, mut host): (&[_], &[_]) = (subject.route, &[]);
-        if !self.own.is_empty() {
-            route = &self.own;
-        } else {
-            let both = match self.vh {
-                VhRateLimits::Override => route.is_empty() || subject.include_host,
+        subject.descriptors(&self.own, self.vh, self.stage)
+    }
+}
+
+/// The entries of each descriptor.
+pub type Descriptors<'s> = Vec<Vec<(&'s str, Cow<'s, str>)>>;
+
+impl<'s, H: RequestHead> Subject<'s, H> {
+    /// The descriptors of this stage that the request has: by the filter's own rules, if it has any, else
+    /// by those of its route and virtual host.
+    fn descriptors(
+        &self,
+        own: &'s [DescriptorRule],
+        vh: VhRateLimits,
+        stage: u32,
+    ) -> Descriptors<'s> {
+        let (mut route, mut host): (&[_], &[_]) = (self.route, &[]);
+        if own.is_empty() {
+            let both = match vh {
+                VhRateLimits::Override => route.is_empty() || self.include_host,
                 VhRateLimits::Include => true,
                 VhRateLimits::Ignore => false,
             };
             if both {
-                host = subject.host;
+                host = self.host;
             }
+        } else {
+            route = own;
         }
-        let rules = route.iter().chain(host).filter(|r| r.stage == self.stage);
-        rules.filter_map(|rule| rule.entries(subject)).collect()
+        let rules = route.iter().chain(host).filter(|r| r.stage == stage);
+        rules.filter_map(|rule| rule.entries(self)).collect()
+    }
+}
+
+/// A compiled [`GlobalRateLimit`].
+#[derive(Debug)]
+pub struct ServiceRule {
+    pub config: GlobalRateLimit,
+    /// What is added to a refusal.
+    pub headers: HeaderRules,
+    own: Vec<DescriptorRule>,
+}
+
+impl ServiceRule {
+    pub fn new(from: &GlobalRateLimit, path: &str, findings: &mut Vec<Finding>) -> Self {
+        let headers =
+            HeaderOps { response_add: from.response_headers.clone(), ..HeaderOps::default() };
+        Self {
+            headers: HeaderRules::new(&headers, path, findings),
+            own: DescriptorRule::all(&from.rate_limits, path, findings),
+            config: from.clone(),
+        }
+    }
+
+    /// What the service is asked about; nothing where it need not be asked.
+    pub fn descriptors<'s, H: RequestHead>(&'s self, subject: &Subject<'s, H>) -> Descriptors<'s> {
+        subject.descriptors(&self.own, VhRateLimits::Override, self.config.stage)
     }
 }
 

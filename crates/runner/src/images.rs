@@ -156,6 +156,7 @@ fn known(name: &str) -> Option<Image> {
             Image { arguments: vec!["server".to_owned()], ..fortio }
         }
         "ext-authz" => application("ext-authz", &["ext-authz", "extauthz"]),
+        "ratelimit" => application("ratelimit", &["ratelimit"]),
         "helloworld" => application("helloworld", &["helloworld"]),
         "https" => application("https", &["https"]),
         "nginxhttps" => nginx_with_tls(),

@@ -2,8 +2,9 @@
 
 use ir::{
     Action, CertificateSource, Cluster, Config, Destination, Discovery, FilterChain, Forward,
-    HttpManager, Kind, Listener, Resource, ResourceKey, RouteConfig, RouteSource, SecretRef,
-    SecretSource, Str, TcpDestination, Terminal, TlsCommon, TracingProvider, VirtualHost,
+    HttpFilterConfig, HttpManager, Kind, Listener, Resource, ResourceKey, RouteConfig, RouteSource,
+    SecretRef, SecretSource, Str, TcpDestination, Terminal, TlsCommon, TracingProvider,
+    VirtualHost,
 };
 use std::collections::BTreeSet;
 
@@ -108,6 +109,11 @@ impl Found {
     }
 
     fn manager(&mut self, m: &HttpManager) {
+        for filter in &m.filters {
+            if let HttpFilterConfig::RateLimit(limit) = &filter.config {
+                self.add(Kind::Cluster, &limit.cluster);
+            }
+        }
         match &m.routes {
             RouteSource::Inline(routes) => self.routes(routes),
             RouteSource::Rds(name) => self.add(Kind::Route, name),

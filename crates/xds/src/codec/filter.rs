@@ -101,6 +101,7 @@ fn write_config(config: &HttpFilterConfig, stage: Stage) -> Val {
         }
         HttpFilterConfig::GrpcWeb => Msg::new(&GRPC_WEB).any(),
         HttpFilterConfig::LocalRateLimit(l) => rate_limit::write_local(l).any(),
+        HttpFilterConfig::RateLimit(l) => rate_limit::write_global(l).any(),
         HttpFilterConfig::IstioAlpn => write_alpn().any(),
         HttpFilterConfig::IstioStats(s) => write_stats(s).any(),
         HttpFilterConfig::PeerMetadata(p) => write_peer(p).any(),
@@ -128,6 +129,9 @@ fn read_config(typed: Typed, stage: Stage, path: &Path) -> Option<HttpFilterConf
             HttpFilterConfig::GrpcStats { emit_filter_state: at.bool("emit_filter_state") }
         }
         t if t == GRPC_WEB.name => HttpFilterConfig::GrpcWeb,
+        t if t == GLOBAL_RATE_LIMIT.name => {
+            HttpFilterConfig::RateLimit(Box::new(rate_limit::read_global(&at)))
+        }
         t if t == LOCAL_RATE_LIMIT.name => {
             HttpFilterConfig::LocalRateLimit(Box::new(rate_limit::read_local(&at)))
         }

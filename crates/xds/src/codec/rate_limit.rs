@@ -8,7 +8,8 @@ use super::common::{
 use crate::message::{Msg, Val};
 use crate::schema::*;
 use ir::{
-    LimitDescriptor, LocalRateLimit, RateLimit, RateLimitAction, Str, TokenBucket, VhRateLimits,
+    GlobalRateLimit, LimitDescriptor, LocalRateLimit, RateLimit, RateLimitAction, Str, TokenBucket,
+    VhRateLimits,
 };
 use std::time::Duration;
 
@@ -53,6 +54,54 @@ pub(super) fn read_local(at: &At) -> LocalRateLimit {
         vh_rate_limits: at.pick("vh_rate_limits", VH_OPTIONS).unwrap_or_default(),
         always_consume_default: at.opt_bool("always_consume_default_token_bucket"),
         ratelimit_headers: at.pick("enable_x_ratelimit_headers", HEADERS).unwrap_or_default(),
+        resource_exhausted: at.bool("rate_limited_as_resource_exhausted"),
+        rate_limits: read_rules(at),
+    }
+}
+
+pub(super) fn write_global(limit: &GlobalRateLimit) -> Msg {
+    let status = |code: u16| Msg::new(&HTTP_STATUS).set("code", i64::from(code));
+    let grpc = Msg::new(&ENVOY_GRPC).set("cluster_name", &limit.cluster);
+    let service = Msg::new(&RATE_LIMIT_SERVICE)
+        .set("grpc_service", Msg::new(&GRPC_SERVICE).set("envoy_grpc", grpc));
+    Msg::new(&GLOBAL_RATE_LIMIT)
+        .set("domain", &limit.domain)
+        .set("stage", limit.stage)
+        .set_opt("timeout", limit.timeout)
+        .set("failure_mode_deny", limit.failure_mode_deny)
+        .set("rate_limited_as_resource_exhausted", limit.resource_exhausted)
+        .set("rate_limit_service", service)
+        .set("disable_x_envoy_ratelimited_header", limit.silent)
+        .set_opt("rate_limited_status", limit.status.map(status))
+        .set("response_headers_to_add", Val::list(&limit.response_headers, write_header_add))
+        .set_opt("status_on_error", limit.status_on_error.map(status))
+        .set("rate_limits", write_rules(&limit.rate_limits))
+}
+
+pub(super) fn read_global(at: &At) -> GlobalRateLimit {
+    let status = |name| at.msg(name).and_then(|s| u16::try_from(s.i64("code")).ok());
+    let cluster = || {
+        let service = at.msg("rate_limit_service")?;
+        let grpc = service.msg("grpc_service")?;
+        Some(grpc.msg("envoy_grpc")?.str("cluster_name"))
+    };
+    let cluster = cluster().filter(|c| !c.is_empty()).unwrap_or_else(|| {
+        at.error_in("rate_limit_service", "names no cluster");
+        "".into()
+    });
+    if !matches!(&*at.str("request_type"), "" | "both") {
+        at.error_in("request_type", "must be both: who is internal is not told apart here");
+    }
+    GlobalRateLimit {
+        domain: at.str("domain"),
+        cluster,
+        stage: at.u32("stage"),
+        timeout: at.duration("timeout"),
+        failure_mode_deny: at.bool("failure_mode_deny"),
+        status: status("rate_limited_status"),
+        status_on_error: status("status_on_error"),
+        response_headers: at.each("response_headers_to_add", read_header_add),
+        silent: at.bool("disable_x_envoy_ratelimited_header"),
         resource_exhausted: at.bool("rate_limited_as_resource_exhausted"),
         rate_limits: read_rules(at),
     }

@@ -1,6 +1,6 @@
 //! Rate limits. One row a field: `yes` is honoured, `fine` is harmless and says why, `no` is refused.
 
-use super::core::{HEADER_VALUE_OPTION, RUNTIME_FRACTIONAL_PERCENT};
+use super::core::{GRPC_SERVICE, HEADER_VALUE_OPTION, RUNTIME_FRACTIONAL_PERCENT};
 use super::route::HEADER_MATCHER;
 use super::row::*;
 use super::{Enum, Message};
@@ -26,6 +26,39 @@ pub static LOCAL_RATE_LIMIT: Message = Message::plain(
         yes(17, "rate_limits", msg(&RATE_LIMIT)).many(),
         fine(18, "max_dynamic_descriptors", "descriptors here have no wildcards"),
         no(19, "enable_retry_after_header"),
+    ],
+);
+
+pub static GLOBAL_RATE_LIMIT: Message = Message::plain(
+    "envoy.extensions.filters.http.ratelimit.v3.RateLimit",
+    &[
+        yes(1, "domain", STRING),
+        yes(2, "stage", UINT32),
+        yes(3, "request_type", STRING),
+        yes(4, "timeout", DURATION),
+        yes(5, "failure_mode_deny", BOOL),
+        yes(6, "rate_limited_as_resource_exhausted", BOOL),
+        yes(7, "rate_limit_service", msg(&RATE_LIMIT_SERVICE)),
+        no(8, "enable_x_ratelimit_headers"),
+        yes(9, "disable_x_envoy_ratelimited_header", BOOL),
+        yes(10, "rate_limited_status", msg(&HTTP_STATUS)),
+        yes(11, "response_headers_to_add", msg(&HEADER_VALUE_OPTION)).many(),
+        yes(12, "status_on_error", msg(&HTTP_STATUS)),
+        fine(13, "stat_prefix", "only names statistics"),
+        no(14, "filter_enabled"),
+        no(15, "filter_enforced"),
+        no(16, "failure_mode_deny_percent"),
+        yes(17, "rate_limits", msg(&RATE_LIMIT)).many(),
+        fine(18, "metadata_namespace", "nothing here reads dynamic metadata of the service"),
+        no(19, "enable_retry_after_header"),
+    ],
+);
+
+pub static RATE_LIMIT_SERVICE: Message = Message::plain(
+    "envoy.config.ratelimit.v3.RateLimitServiceConfig",
+    &[
+        yes(2, "grpc_service", msg(&GRPC_SERVICE)),
+        fine(4, "transport_api_version", "there is only version 3"),
     ],
 );
 
@@ -130,6 +163,8 @@ pub static VH_RATE_LIMITS: Enum = Enum::new(
 /// Every message of this file.
 pub(super) static ALL: &[&Message] = &[
     &LOCAL_RATE_LIMIT,
+    &GLOBAL_RATE_LIMIT,
+    &RATE_LIMIT_SERVICE,
     &HTTP_STATUS,
     &TOKEN_BUCKET,
     &LOCAL_DESCRIPTOR,

@@ -113,6 +113,10 @@ static JUDGES: &[(&str, Judge)] = &[
         through::<x::filters::http::grpc_web::v3::GrpcWeb>,
     ),
     (
+        "envoy.extensions.filters.http.ratelimit.v3.RateLimit",
+        through::<x::filters::http::ratelimit::v3::RateLimit>,
+    ),
+    (
         "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
         through::<x::filters::http::local_ratelimit::v3::LocalRateLimit>,
     ),

@@ -1,7 +1,10 @@
 //! Rate limits.
 
 use super::Gen;
-use ir::{LimitDescriptor, LocalRateLimit, RateLimit, RateLimitAction, TokenBucket, VhRateLimits};
+use ir::{
+    GlobalRateLimit, LimitDescriptor, LocalRateLimit, RateLimit, RateLimitAction, TokenBucket,
+    VhRateLimits,
+};
 use std::time::Duration;
 
 impl Gen {
@@ -43,6 +46,22 @@ impl Gen {
             vh_rate_limits: self.one_of(&all),
             always_consume_default: self.opt(|| self.yes()),
             ratelimit_headers: self.yes(),
+            resource_exhausted: self.yes(),
+            rate_limits: self.some_of(|| self.rate_limit()),
+        }
+    }
+
+    pub(super) fn global_rate_limit(&self) -> GlobalRateLimit {
+        GlobalRateLimit {
+            domain: self.word(),
+            cluster: self.word(),
+            stage: self.below(10) as u32,
+            timeout: self.opt(|| self.duration()),
+            failure_mode_deny: self.yes(),
+            status: self.opt(|| 400 + self.below(200) as u16),
+            status_on_error: self.opt(|| 400 + self.below(200) as u16),
+            response_headers: self.header_ops().response_add,
+            silent: self.yes(),
             resource_exhausted: self.yes(),
             rate_limits: self.some_of(|| self.rate_limit()),
         }

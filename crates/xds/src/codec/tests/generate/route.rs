@@ -215,7 +215,8 @@ impl Gen {
     }
 
     pub(super) fn filter_config(&self) -> HttpFilterConfig {
-        match self.below(8) {
+        match self.below(9) {
+            7 => HttpFilterConfig::RateLimit(Box::new(self.global_rate_limit())),
             6 => HttpFilterConfig::LocalRateLimit(Box::new(self.local_rate_limit())),
             0 => HttpFilterConfig::Fault(Box::new(self.fault())),
             1 => HttpFilterConfig::GrpcStats { emit_filter_state: self.yes() },

@@ -1,0 +1,39 @@
+//! One message there and one back by gRPC, for services that are asked.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Request, Response, StatusCode};
+
+use crate::web::{self, Reply};
+
+const LARGEST_MESSAGE: usize = 1 << 20;
+
+/// The message of a request, if there is one and it is not compressed.
+pub async fn message(request: Request<Incoming>) -> Option<Bytes> {
+    let body = Limited::new(request.into_body(), LARGEST_MESSAGE).collect().await;
+    let message = body.ok()?.to_bytes();
+    // One byte says whether it is compressed, four how long it is.
+    (message.len() >= 5 && message[0] == 0).then(|| message.slice(5..))
+}
+
+/// Nothing but a status, in the head.
+pub fn refuse(status: &str) -> Reply {
+    let mut reply = web::text(StatusCode::OK, "application/grpc", Bytes::new());
+    web::set(&mut reply, "grpc-status", status);
+    reply
+}
+
+/// One message, and that all is well.
+pub fn answer(message: &[u8]) -> Reply {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let framed = Bytes::from([&[0], length.as_slice(), message].concat());
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    // Frames and no length, as gRPC has it: a client that counts would not wait for the trailers.
+    let frames = [Ok(Frame::data(framed)), Ok(Frame::trailers(trailers))];
+    let mut reply = Response::new(StreamBody::new(futures::stream::iter(frames)).boxed());
+    reply.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    reply
+}

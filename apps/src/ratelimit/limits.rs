@@ -1,0 +1,129 @@
+//! Limits by domain and descriptor, and how often each was reached in its window.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use serde::Deserialize;
+
+#[derive(Debug, Default)]
+pub struct Limits {
+    domains: HashMap<String, Vec<Rule>>,
+    /// By domain and entries: the window and the hits in it.
+    counts: HashMap<String, (u64, u64)>,
+}
+
+/// Counts kept before those of windows that are over are dropped.
+const MAX_COUNTS: usize = 100_000;
+
+#[derive(Debug, Deserialize)]
+struct Domain {
+    domain: String,
+    #[serde(default)]
+    descriptors: Vec<Rule>,
+}
+
+/// An entry of a descriptor; without a value it is for each value by itself.
+#[derive(Debug, Deserialize)]
+struct Rule {
+    key: String,
+    #[serde(default)]
+    value: String,
+    rate_limit: Option<Rate>,
+    #[serde(default)]
+    descriptors: Vec<Rule>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Rate {
+    unit: Unit,
+    #[serde(default)]
+    requests_per_unit: u64,
+    #[serde(default)]
+    unlimited: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Unit {
+    Second,
+    Minute,
+    Hour,
+    Day,
+}
+
+impl Limits {
+    pub fn add(&mut self, yaml: &str) -> anyhow::Result<()> {
+        let domain: Domain =
+            serde_yaml_ng::from_str(yaml).context("not a configuration of limits")?;
+        self.domains.entry(domain.domain).or_default().extend(domain.descriptors);
+        Ok(())
+    }
+
+    /// Whether the descriptor is within its limit, which this request counts for.
+    pub fn take(&mut self, domain: &str, entries: &[(&str, &str)], hits: u32, now: u64) -> bool {
+        let rules = self.domains.get(domain).map(Vec::as_slice).unwrap_or_default();
+        let Some(rate) = rate_of(rules, entries).filter(|r| !r.unlimited) else { return true };
+        let seconds = match rate.unit {
+            Unit::Second => 1,
+            Unit::Minute => 60,
+            Unit::Hour => 3600,
+            Unit::Day => 86_400,
+        };
+        let window = now / seconds;
+        if self.counts.len() >= MAX_COUNTS {
+            self.counts.clear();
+        }
+        let count = self.counts.entry(format!("{domain} {entries:?}")).or_default();
+        if count.0 != window {
+            *count = (window, 0);
+        }
+        count.1 += u64::from(hits);
+        count.1 <= rate.requests_per_unit
+    }
+}
+
+/// Entry by entry, a rule of the value before one of any; the limit stands at the last entry.
+fn rate_of(rules: &[Rule], entries: &[(&str, &str)]) -> Option<Rate> {
+    let ((key, value), rest) = entries.split_first()?;
+    let exactly = rules.iter().find(|r| r.key == *key && r.value == *value);
+    let rule = exactly.or_else(|| rules.iter().find(|r| r.key == *key && r.value.is_empty()))?;
+    if rest.is_empty() { rule.rate_limit } else { rate_of(&rule.descriptors, rest) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_has_its_limit_in_each_window() {
+        let mut limits = Limits::default();
+        let yaml = "
+domain: shop
+descriptors:
+  - key: PATH
+    value: /productpage
+    rate_limit: { unit: minute, requests_per_unit: 1 }
+  - key: PATH
+    rate_limit: { unit: minute, requests_per_unit: 2 }
+  - key: user
+    descriptors:
+      - key: PATH
+        rate_limit: { unit: second, requests_per_unit: 1 }
+";
+        limits.add(yaml).unwrap();
+        let mut take = |entries: &[(&str, &str)], now| limits.take("shop", entries, 1, now);
+        assert!(take(&[("PATH", "/productpage")], 60));
+        assert!(!take(&[("PATH", "/productpage")], 119));
+        assert!(take(&[("PATH", "/productpage")], 120));
+        assert!(take(&[("PATH", "/a")], 60) && take(&[("PATH", "/a")], 60));
+        assert!(!take(&[("PATH", "/a")], 60) && take(&[("PATH", "/b")], 60));
+        let nested = [("user", "jason"), ("PATH", "/a")];
+        assert!(take(&nested, 1) && !take(&nested, 1) && take(&nested, 2));
+        assert!(take(&[("unknown", "x")], 1) && take(&[("user", "jason")], 1));
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_said() {
+        assert!(Limits::default().add("domain: a\ndescriptors: 3").is_err());
+    }
+}
