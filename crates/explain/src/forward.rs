@@ -5,12 +5,13 @@ use crate::destination::Reached;
 use crate::place::Explainer;
 use crate::request::{Passing, fields, sent};
 use crate::{Draws, Endpoint, Explanation, Fact, Node, Pick};
-use base::OriginId;
+use balance::{Picker, Want};
+use base::{FixedEnv, OriginId};
 use ir::{
     Cluster, Destination, Discovery, EndpointGroup, Health, LoadBalancer, TcpDestination,
     WeightedCluster,
 };
-use policy::{Forwarding, Stream};
+use policy::{Forwarding, Stream, hash};
 use std::net::SocketAddr;
 use wire::{Request, RequestHead, Response};
 
@@ -41,7 +42,12 @@ impl Passing<'_> {
     }
 
     /// Rewrites the head as the route says, and tells what has changed.
-    pub(crate) fn send(&self, forwarding: &Forwarding<'_>, head: Request, told: &mut Explanation) {
+    pub(crate) fn send(
+        &self,
+        forwarding: &Forwarding<'_>,
+        head: Request,
+        told: &mut Explanation,
+    ) -> Request {
         let mut forwarding = *forwarding;
         if self.draws == Draws::All {
             // What one of the clusters does to the head holds for its share only.
@@ -77,6 +83,33 @@ impl Passing<'_> {
             told.facts.push(Fact { name: "response", value, origin: headers() });
         }
         told.sent = Some(after);
+        request
+    }
+
+    /// The endpoint that a balancer without memory comes to.
+    pub(crate) fn choose(
+        &self,
+        cluster: &str,
+        forwarding: &Forwarding<'_>,
+        request: &Request,
+    ) -> Option<String> {
+        let config = &self.explainer.compiled.config;
+        let cluster = config.clusters.iter().find(|c| *c.name == *cluster)?;
+        use LoadBalancer::{Maglev, Random, RingHash};
+        if !matches!(cluster.lb, Random | RingHash { .. } | Maglev { .. }) {
+            return None;
+        }
+        let Discovery::Eds(service) = &cluster.discovery else { return None };
+        let key = if service.is_empty() { &cluster.name } else { service };
+        let endpoints = config.endpoints.iter().find(|e| e.cluster == *key)?;
+        let (remote, local) = (self.arrived.source, self.arrived.destination);
+        let client = hash::Client { source: remote.ip(), remote, local };
+        let hashed = hash::of_request(&forwarding.rule.hash, request, &client);
+        // What is drawn when a worker takes a cluster over is no part of the request's draws.
+        let made = FixedEnv::default();
+        let mut picker = Picker::new(cluster, endpoints.clone(), &made);
+        let id = picker.pick(&Want { hash: hashed.hash, ..Want::default() }, self.env)?;
+        Some(picker.endpoint(id)?.address.to_string())
     }
 }
 
@@ -131,6 +164,7 @@ impl Explainer<'_> {
             policy: cluster.map(|c| self.policy(c)).unwrap_or_default(),
             defined,
             endpoints,
+            chosen: None,
         }
     }
 

@@ -174,6 +174,8 @@ pub struct Pick {
     /// How an endpoint is chosen, and how connections to it are secured.
     pub policy: Vec<Fact>,
     pub endpoints: Vec<Endpoint>,
+    /// The endpoint that is drawn, where draws are repeated and nothing but a draw or a hash decides.
+    pub chosen: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

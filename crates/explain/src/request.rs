@@ -178,7 +178,7 @@ impl Passing<'_> {
         let Some(ir::Action::Forward(written)) = self.written.map(|r| &r.action) else {
             return no_route("the route does not forward");
         };
-        let picks = self.picks(&written.to, forwarding, &head);
+        let mut picks = self.picks(&written.to, forwarding, &head);
         told.facts.extend(facts::of(self, written, forwarding));
         if let Some(first) = picks.first().filter(|_| picks.iter().all(|p| p.missing)) {
             let why = format!("nothing defines cluster {}", first.cluster.name);
@@ -194,7 +194,10 @@ impl Passing<'_> {
         if let Some(verdict) = self.cors(forwarding, &head, told) {
             return verdict;
         }
-        self.send(forwarding, head, told);
+        let request = self.send(forwarding, head, told);
+        if let (Draws::From(_), [only]) = (self.draws, picks.as_mut_slice()) {
+            only.chosen = self.choose(&only.cluster.name, forwarding, &request);
+        }
         Verdict::Forwarded { picks }
     }
 

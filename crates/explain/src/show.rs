@@ -104,10 +104,14 @@ impl Out<'_> {
         }
         for endpoint in pick.endpoints.iter().take(SHOWN) {
             let health = if endpoint.healthy { "" } else { ", unhealthy" };
+            let drawn =
+                if pick.chosen.as_ref() == Some(&endpoint.address) { ", chosen" } else { "" };
             let whose = endpoint.workload.as_ref().map(|w| format!(" {w}")).unwrap_or_default();
             let (weight, priority) = (endpoint.weight, endpoint.priority);
-            let what =
-                format!("{}{whose} weight {weight} priority {priority}{health}", endpoint.address);
+            let what = format!(
+                "{}{whose} weight {weight} priority {priority}{health}{drawn}",
+                endpoint.address
+            );
             self.line("  endpoint", &what, None);
         }
         if pick.endpoints.len() > SHOWN {

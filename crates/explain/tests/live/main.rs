@@ -44,8 +44,10 @@ fn ten_thousand_requests_go_where_the_explanation_says() {
             *fates.entry(fate).or_default() += count;
         }
     }
+    let drawn = fates.remove("endpoint drawn again").unwrap_or_default();
+    assert!(drawn > 100, "the endpoint of only {drawn} requests was a matter of draw or hash");
     let all: usize = fates.values().sum();
-    eprintln!("{all} requests: {fates:?}");
+    eprintln!("{all} requests: {fates:?}; {drawn} endpoints drawn again");
     assert_eq!(all, REQUESTS * WORLDS as usize);
     for fate in FATES {
         assert!(fates[fate] * 100 >= all * 15, "{fate}: {fates:?}");
@@ -134,6 +136,9 @@ fn check_all(
         if let Err(what) = check(live, &answer, &told, &again) {
             panic!("{what}\n{}", context());
         }
+        if again.verdict.picks().iter().any(|p| p.chosen.is_some() && p.endpoints.len() > 1) {
+            fates.push("endpoint drawn again");
+        }
         fates.push(kind(fate(live, &answer)));
     }
     fates
@@ -182,6 +187,8 @@ fn check(
             let chosen = chosen.ok_or("the cluster is not among those that are told")?;
             let among = |e: &explain::Endpoint| Some(&e.address) == live.endpoint.as_ref();
             same("an endpoint that is not told", chosen.endpoints.iter().any(among))?;
+            let repeated = drawn.chosen.is_none() || drawn.chosen == live.endpoint;
+            same("another endpoint for the same draw", repeated)?;
             arrived(answer, again)?;
         }
         Verdict::Bytes { .. } | Verdict::Closed { .. } => {
