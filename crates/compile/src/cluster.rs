@@ -137,7 +137,8 @@ fn of_port(
     cluster.protocol = upstream_protocol(port.protocol, &policy, mesh.h2_upgrade_policy);
     cluster.metadata = metadata(service, port, rule, subset);
     if let Some(rule) = rule {
-        cluster.origin = b.origin(&rule.policy_object, "spec.trafficPolicy");
+        let field = if rule.policy.is_some() { "spec.trafficPolicy" } else { "spec.host" };
+        cluster.origin = b.origin(&rule.policy_object, field);
         if policy.tunnel {
             let say = "a tunnel is not possible in this version; the traffic is refused rather than \
                        sent around it";
