@@ -60,7 +60,8 @@ const ALL: &[&str] = &["1.1.2", "1.7.3", "1.9.1", "1.14.3", "master"];
 const OLD: &[&str] = &["1.1.2", "1.7.3", "1.9.1", "1.14.3"];
 
 const TUTORIALS: &[Tutorial] = &[
-    Tutorial { scene: "bookinfo", releases: &["1.1.2", "master"], play: bookinfo::play },
+    Tutorial { scene: "faults", releases: &["1.1.2", "master"], play: bookinfo::faults },
+    Tutorial { scene: "shifting", releases: &["1.1.2", "master"], play: bookinfo::shifting },
     Tutorial { scene: "doors", releases: ALL, play: doors::play },
     Tutorial { scene: "tcp", releases: ALL, play: tcp::play },
     Tutorial { scene: "databases", releases: ALL, play: databases::play },
