@@ -24,6 +24,8 @@ mod health;
 mod https;
 #[path = "samples/ledger.rs"]
 mod ledger;
+#[path = "samples/limits.rs"]
+mod limits;
 #[path = "samples/mirror.rs"]
 mod mirror;
 #[path = "samples/parts.rs"]
@@ -72,6 +74,7 @@ const TUTORIALS: &[Tutorial] = &[
     Tutorial { scene: "clients", releases: ALL, play: clients::play },
     Tutorial { scene: "https", releases: &["1.1.2"], play: https::play },
     Tutorial { scene: "authz", releases: &["1.9.1", "1.14.3", "master"], play: authz::play },
+    Tutorial { scene: "limits", releases: &["master"], play: limits::play },
     Tutorial { scene: "mirror", releases: &["master"], play: mirror::play },
     Tutorial { scene: "refused", releases: &["master"], play: refused::play },
 ];
