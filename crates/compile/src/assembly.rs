@@ -4,7 +4,7 @@
 use crate::compiler::Part;
 use crate::{Missing, Proxy};
 use base::{Finding, Labels};
-use ir::Config;
+use ir::{Config, Endpoints};
 use registry::{Locality, Snapshot};
 use std::sync::Arc;
 
@@ -74,11 +74,19 @@ impl Assemblies {
             known.used = world.version;
             return known.whole.clone();
         }
-        let whole = assemble(world, proxy, &outer, inner.as_deref());
+        let endpoints = world.endpoints.version;
+        let alike = |a: &&Assembly| {
+            a.endpoints == endpoints && a.eyes == eyes && a.outer.assigns_as(&outer)
+        };
+        let assigned = match self.recent.iter().find(alike) {
+            Some(known) => known.whole.config.endpoints.clone(),
+            None => outer.assignments.iter().map(|a| a.endpoints(world, proxy)).collect(),
+        };
+        let whole = assemble(&outer, inner.as_deref(), assigned);
         if self.recent.len() >= MAX_ASSEMBLIES {
             self.recent.remove(0);
         }
-        let (endpoints, used) = (world.endpoints.version, world.version);
+        let used = world.version;
         self.recent.push(Assembly { outer, inner, endpoints, eyes, used, whole: whole.clone() });
         whole
     }
@@ -111,13 +119,13 @@ impl Eyes {
     }
 }
 
-fn assemble(world: &Snapshot, proxy: &Proxy, outer: &Part, inner: Option<&Part>) -> Assembled {
+fn assemble(outer: &Part, inner: Option<&Part>, endpoints: Vec<Arc<Endpoints>>) -> Assembled {
     let parts = || std::iter::once(outer).chain(inner);
     let config = Config {
         listeners: parts().flat_map(|p| p.listeners.iter().cloned()).collect(),
         routes: parts().flat_map(|p| p.routes.iter().cloned()).collect(),
         clusters: parts().flat_map(|p| p.clusters.iter().cloned()).collect(),
-        endpoints: outer.assignments.iter().map(|a| a.endpoints(world, proxy)).collect(),
+        endpoints,
         secrets: Vec::new(),
         names: outer.names.clone(),
     };

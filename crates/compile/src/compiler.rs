@@ -191,6 +191,14 @@ impl Compiler {
 }
 
 impl Part {
+    /// Whether both take the same endpoints of the same services, because they have that in common.
+    pub fn assigns_as(&self, other: &Part) -> bool {
+        match (&self.kept, &other.kept) {
+            (Some(a), Some(b)) => Arc::ptr_eq(&a.clusters.all, &b.clusters.all),
+            _ => false,
+        }
+    }
+
     /// What of a proxy its endpoints depend on.
     pub fn senses(&self) -> Senses {
         *self.senses.get_or_init(|| {

@@ -162,7 +162,7 @@ fn seen(c: &Compiled) -> (Config, BTreeSet<String>, BTreeSet<String>) {
 
 /// Fails with the first that is not alike.
 fn differ<T: PartialEq + std::fmt::Debug>(kept: &[T], fresh: &[T], about: &str) {
-    for (a, b) in kept.iter().zip(fresh).filter(|(a, b)| a != b) {
+    if let Some((a, b)) = kept.iter().zip(fresh).find(|(a, b)| a != b) {
         panic!("{about}: kept {a:#?}\nbut fresh {b:#?}");
     }
     assert_eq!(kept.len(), fresh.len(), "{about}");

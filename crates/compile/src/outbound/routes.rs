@@ -196,8 +196,7 @@ fn routes(
     if !layout.takes_all() && !taken.contains("*") {
         list.push(Arc::new(other_hosts(b, scope)));
     }
-    let mut config = Arc::new(config(name, list));
-    b.pools.routes.share(&config.name.clone(), &mut config);
+    let config = Arc::new(config(name, list));
     PortRoutes { layout, hosts: hosts.into(), others: others.into(), config }
 }
 

@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ir::{Resource, ResourceKey, RouteConfig, VirtualHost};
 use prost::encoding::encode_varint;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::hash::Hasher;
 use std::sync::Arc;
 
@@ -47,18 +47,17 @@ impl Encoder {
         let shell = codec::encode(&Resource::Route(Arc::new(shallow(config))));
         let mut version = DefaultHasher::new();
         version.write(&shell);
-        let mut needs: BTreeSet<&ResourceKey> = BTreeSet::new();
+        let (mut seen, mut needs) = (HashSet::new(), Vec::new());
         let hosts: Vec<Host> = config.virtual_hosts.iter().map(|h| self.host(h)).collect();
         let length = hosts.iter().map(|h| h.bytes.len()).sum::<usize>() + shell.len();
         let mut bytes = BytesMut::with_capacity(length);
         bytes.put(shell);
         for host in &hosts {
             version.write_u64(host.version);
-            needs.extend(host.needs.iter());
+            needs.extend(host.needs.iter().filter(|key| seen.insert(*key)).cloned());
             bytes.put_slice(&host.bytes);
         }
-        let needs = needs.into_iter().cloned().collect();
-        Encoded { version: version.finish(), bytes: bytes.freeze(), needs }
+        Encoded { version: version.finish(), bytes: bytes.freeze(), needs: needs.into() }
     }
 
     fn host(&mut self, host: &Arc<VirtualHost>) -> Host {
@@ -104,6 +103,7 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn host(name: &str) -> Arc<VirtualHost> {
         Arc::new(VirtualHost {
