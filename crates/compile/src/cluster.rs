@@ -6,6 +6,7 @@ mod policy;
 mod pool;
 mod tls;
 
+pub(crate) use discovery::dns_cache;
 pub(crate) use kept::{KeptClusters, is_same};
 pub(crate) use policy::{Policy, hash_policies};
 pub(crate) use pool::limits;

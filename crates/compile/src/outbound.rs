@@ -19,8 +19,8 @@ use crate::{log, name_table, names, unsupported};
 use api::{OutboundMode, VirtualService};
 use base::{Host, OriginId};
 use ir::{
-    Address, ChainMatch, Direction, FilterChain, Inspector, Listener, ListenerFilters, Metadata,
-    RouteSource, Str, TcpDestination, TcpProxy, Terminal,
+    Address, ChainMatch, Direction, FilterChain, HttpFilter, HttpFilterConfig, Inspector, Listener,
+    ListenerFilters, Metadata, RouteSource, Str, TcpDestination, TcpProxy, Terminal,
 };
 use plan::{Bind, Plan, TcpChain};
 use registry::{Item, Service};
@@ -222,11 +222,25 @@ fn listener(b: &mut Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &
     out
 }
 
+/// Looks up the hosts that requests name, for ServiceEntries of resolution DYNAMIC_DNS.
+fn by_host(b: &Build<'_>) -> HttpFilter {
+    HttpFilter {
+        name: "envoy.filters.http.dynamic_forward_proxy".into(),
+        config: HttpFilterConfig::ByHost(cluster::dns_cache(b)),
+        disabled: false,
+        origin: OriginId::NONE,
+    }
+}
+
 /// Plaintext HTTP on a port; anything else falls to the chain by default.
 fn http_chain(b: &Build<'_>, (ip, port): (IpAddr, u16), route: &Str) -> FilterChain {
     let stat_prefix = format!("outbound_{ip}_{port}").into();
     let routes = RouteSource::Rds(route.clone());
-    let manager = manager(&b.world.mesh.config, b.proxy, Side::Outbound, stat_prefix, routes);
+    let mesh = &b.world.mesh.config;
+    let mut manager = manager(mesh, b.proxy, Side::Outbound, stat_prefix, routes);
+    if b.world.services.any_by_host {
+        manager.filters.push(by_host(b));
+    }
     FilterChain {
         name: "".into(),
         matches: ChainMatch {

@@ -422,3 +422,36 @@ fn a_server_must_have_one_of_the_entrys_names_unless_the_rule_says_otherwise() {
         "{of_rule}"
     );
 }
+
+/// reference: ServiceEntry.resolution DYNAMIC_DNS.
+#[test]
+fn whom_a_request_names_is_looked_up_for_dynamic_dns() {
+    let mut store = store();
+    let plain = "{hosts: [plain.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}";
+    apply(&mut store, &entry("plain", plain));
+    let filters = |c: &Compiled| {
+        let chain = listener(c, "0.0.0.0_80").chains.iter().find_map(|c| match &c.terminal {
+            Terminal::Http(manager) => Some(manager.filters.clone()),
+            _ => None,
+        });
+        chain.unwrap_or_default().into_iter().map(|f| f.config).collect::<Vec<_>>()
+    };
+    let by_host = |f: &ir::HttpFilterConfig| matches!(f, ir::HttpFilterConfig::ByHost(_));
+    assert!(!filters(&compiled(&mut store, Dns::Captured)).iter().any(by_host));
+    apply(
+        &mut store,
+        &entry(
+            "wild",
+            "{hosts: ['*.example.net'], ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: TLS}], resolution: DYNAMIC_DNS}",
+        ),
+    );
+    let c = compiled(&mut store, Dns::Captured);
+    let ir::Discovery::ByHost(cache) = &cluster(&c, "outbound|80||*.example.net").discovery else {
+        panic!("it is not looked up by host")
+    };
+    // The filter before it looks names up for the same cache, as Envoy wants it.
+    let last = filters(&c).pop().expect("filters");
+    assert_eq!(last, ir::HttpFilterConfig::ByHost(cache.clone()));
+    // Where no request names a host, the client has looked it up.
+    assert_eq!(cluster(&c, "outbound|443||*.example.net").discovery, ir::Discovery::OriginalDst);
+}

@@ -50,7 +50,7 @@ impl Picked {
     pub fn id(&self) -> Option<EndpointId> {
         match self.key.to {
             To::Endpoint(id) => Some(id),
-            To::Address(_) => None,
+            To::Address(_) | To::Host(..) => None,
         }
     }
 }
@@ -98,6 +98,9 @@ pub fn pick(
             workload: None,
         });
     }
+    if matches!(cluster.config.discovery, ir::Discovery::ByHost(_)) {
+        return by_host(cluster, purpose);
+    }
     let mut picker = cluster.picker.borrow_mut();
     let id = picker.pick(want, &worker.env)?;
     let endpoint = picker.endpoint(id)?;
@@ -108,6 +111,24 @@ pub fn pick(
     drop(picker);
     let key = Key { to: To::Endpoint(id), security };
     Some(Picked { cluster: cluster.clone(), key, address, hostname, workload })
+}
+
+/// Whom the request names; the port is that of its scheme where it names none.
+fn by_host(cluster: &Rc<ClusterState>, purpose: Purpose<'_>) -> Option<Picked> {
+    let (host, port) = policy::normal::split_port(purpose.authority);
+    let host = std::str::from_utf8(host).ok()?.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return None;
+    }
+    let security = security(cluster, None, purpose);
+    let port = port.unwrap_or(if security.is_some() { 443 } else { 80 });
+    let name = Str::from(host.to_ascii_lowercase());
+    let address = match name.parse() {
+        Ok(ip) => Address::Ip(SocketAddr::new(ip, port)),
+        Err(_) => Address::Name(name.clone(), port),
+    };
+    let key = Key { to: To::Host(name.clone(), port), security };
+    Some(Picked { cluster: cluster.clone(), key, address, hostname: name, workload: None })
 }
 
 /// How connections to this endpoint are encrypted: the first match of the endpoint's metadata

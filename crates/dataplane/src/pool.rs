@@ -28,11 +28,13 @@ pub struct Key {
     pub security: Option<Security>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum To {
     Endpoint(EndpointId),
     /// An original destination.
     Address(std::net::SocketAddr),
+    /// The host of a request.
+    Host(Str, u16),
 }
 
 /// The TLS of a connection to an endpoint.

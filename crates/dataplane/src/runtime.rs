@@ -365,7 +365,7 @@ fn endpoints_of(
                 None => Vec::new(),
             }
         }
-        OriginalDst => Vec::new(),
+        OriginalDst | ByHost(_) => Vec::new(),
     };
     let new = ir::Endpoints { cluster: cluster.name.clone(), groups, ..Default::default() };
     match old {

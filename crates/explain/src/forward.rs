@@ -147,7 +147,7 @@ impl Explainer<'_> {
                 let found = config.endpoints.iter().find(|e| *e.cluster == *key);
                 found.map_or(&[], |e| &e.groups)
             }
-            Some(Discovery::OriginalDst) | None => &[],
+            Some(Discovery::OriginalDst | Discovery::ByHost(_)) | None => &[],
         };
         let defined = cluster.and_then(|c| self.origin(c.origin));
         let mut endpoints: Vec<Endpoint> = groups.iter().flat_map(|g| self.endpoints(g)).collect();

@@ -86,6 +86,17 @@ pub enum Discovery {
     Eds(Str),
     /// Wherever the downstream connection was going.
     OriginalDst,
+    /// The host that each request names, looked up when it is (a dynamic forward proxy).
+    ByHost(DnsCache),
+}
+
+/// Look-ups that a cluster and the filter before it share (`DnsCacheConfig`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DnsCache {
+    /// The same in both.
+    pub name: Str,
+    pub refresh: Option<Duration>,
+    pub family: DnsFamily,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,7 +1,8 @@
 //! Filters as a closed set: HTTP filters in their order, and the network filters before a terminal one.
 
 use crate::{
-    AccessLog, Cors, Fraction, GlobalRateLimit, HeaderMatch, LocalRateLimit, Str, WeightedCluster,
+    AccessLog, Cors, DnsCache, Fraction, GlobalRateLimit, HeaderMatch, LocalRateLimit, Str,
+    WeightedCluster,
 };
 use base::OriginId;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub enum HttpFilterConfig {
     GrpcWeb,
     LocalRateLimit(Box<LocalRateLimit>),
     RateLimit(Box<GlobalRateLimit>),
+    /// Looks up the hosts of requests that go to clusters of [`crate::Discovery::ByHost`].
+    ByHost(DnsCache),
     /// `istio.alpn`: the ALPN offered upstream follows the protocol of the request.
     IstioAlpn,
     /// Metrics of Istio (`istio.stats`).

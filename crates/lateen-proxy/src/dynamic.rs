@@ -33,7 +33,7 @@ fn address(cluster: &Cluster) -> anyhow::Result<ir::Address> {
         Discovery::Static(groups)
         | Discovery::StrictDns { groups, .. }
         | Discovery::LogicalDns { groups, .. } => groups,
-        Discovery::Eds(_) | Discovery::OriginalDst => {
+        Discovery::Eds(_) | Discovery::OriginalDst | Discovery::ByHost(_) => {
             bail!("cluster {name}: the control plane's endpoints must be static or by DNS")
         }
     };

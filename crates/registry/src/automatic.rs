@@ -3,7 +3,7 @@
 //! was given once stays: it stands in the entry's `status.addresses`, which the control plane writes.
 
 use crate::{Collection, Item};
-use api::{Resolution, ServiceEntry};
+use api::{Protocol, Resolution, ServiceEntry};
 use base::Host;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -48,11 +48,18 @@ pub(crate) fn likely(namespace: &str, host: &Host) -> [IpAddr; 2] {
 pub(crate) fn hosts(item: &Item<ServiceEntry>) -> impl Iterator<Item = &Host> {
     let spec = &item.spec;
     // Where the proxy looks nothing up itself, a connection to such an address would lead nowhere.
-    let looked_up = !matches!(spec.resolution, Resolution::None | Resolution::DynamicDns);
+    let by_host = spec.resolution == Resolution::DynamicDns;
+    let http = |p: &api::EntryPort| Protocol::parse(&p.protocol).is_some_and(Protocol::is_http);
+    let looked_up = match spec.resolution {
+        Resolution::None => false,
+        // By the host of each request, which only HTTP has.
+        Resolution::DynamicDns => spec.ports.iter().all(http),
+        _ => true,
+    };
     let wanted = spec.addresses.is_empty()
         && looked_up
         && item.metadata.labels.get(LABEL).is_none_or(|v| v != "false");
-    item.hosts.iter().filter(move |h| wanted && !h.is_wildcard())
+    item.hosts.iter().filter(move |h| wanted && (by_host || !h.is_wildcard()))
 }
 
 /// Addresses that users wrote themselves.

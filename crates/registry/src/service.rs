@@ -186,6 +186,8 @@ fn port_of(port: &api::ServicePort) -> ServicePort {
 #[derive(Clone, Debug, Default)]
 pub struct Services {
     pub version: u64,
+    /// Some are reached by the host that a request names.
+    pub any_by_host: bool,
     all: Vec<Arc<Service>>,
     by_host: HashMap<Host, Vec<Arc<Service>>>,
 }
@@ -199,7 +201,8 @@ impl Services {
         for service in &all {
             by_host.entry(service.host.clone()).or_default().push(service.clone());
         }
-        Services { version, all, by_host }
+        let any_by_host = all.iter().any(|s| s.resolution == Resolution::DynamicDns);
+        Services { version, any_by_host, all, by_host }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {

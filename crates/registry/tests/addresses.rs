@@ -66,7 +66,10 @@ fn hosts_without_addresses_get_one_of_each_family() {
     assert_eq!(of("a.example.com", json!({"resolution": "STATIC"})).len(), 2);
     let none = Vec::<String>::new();
     assert_eq!(of("a.example.com", json!({"resolution": "NONE"})), none);
-    assert_eq!(of("*.example.com", json!({"resolution": "DYNAMIC_DNS"})), none);
+    let by_host = json!({"resolution": "DYNAMIC_DNS"});
+    assert_eq!(of("*.example.com", by_host).len(), 2);
+    let tls = json!([{"number": 443, "name": "tls", "protocol": "TLS"}]);
+    assert_eq!(of("*.example.com", json!({"resolution": "DYNAMIC_DNS", "ports": tls})), none);
     assert_eq!(of("*.example.com", json!({})), none);
     assert_eq!(of("a.example.com", json!({"addresses": ["192.0.2.1"]})), none);
     let mut opted_out = dns("a");

@@ -93,6 +93,10 @@ struct Server {
 impl Server {
     async fn open(&self, address: SocketAddr) -> io::Result<SocketAddr> {
         let udp = UdpSocket::bind(address).await?;
+        // Where capture knows us by mark, answers must carry it to be tracked with their queries.
+        if let Some(mark) = self.upstream.dial.mark {
+            net::set_mark(&udp, mark)?;
+        }
         let at = udp.local_addr()?;
         let tcp = TcpListener::bind(at).await?;
         tokio::spawn(self.clone().serve_udp(Arc::new(udp)));

@@ -4,7 +4,7 @@ use super::Policy;
 use crate::build::Build;
 use crate::endpoints::{self, Selection};
 use api::SimpleLb;
-use ir::{Discovery, DnsFamily, EndpointGroup, Str};
+use ir::{Discovery, DnsCache, DnsFamily, EndpointGroup, Str};
 use registry::{Resolution, Service, ServicePort};
 
 pub(super) fn of(
@@ -20,6 +20,8 @@ pub(super) fn of(
     }
     match &service.resolution {
         Resolution::Endpoints => Discovery::Eds(name.clone()),
+        // Without HTTP nothing names the host.
+        Resolution::DynamicDns if port.protocol.is_http() => Discovery::ByHost(dns_cache(b)),
         Resolution::Headless | Resolution::None | Resolution::DynamicDns => Discovery::OriginalDst,
         Resolution::Dns => dns(b, groups(b, service, selection)),
         Resolution::DnsRoundRobin => match dns(b, groups(b, service, selection)) {
@@ -37,14 +39,25 @@ fn groups(b: &Build<'_>, service: &Service, selection: &Selection) -> Vec<Endpoi
     known.map(|e| selection.groups(e, &selection.client(b.proxy))).unwrap_or_default()
 }
 
-fn dns(b: &Build<'_>, groups: Vec<EndpointGroup>) -> Discovery {
+/// Of the proxy; `both` where it has both.
+fn family(b: &Build<'_>, both: DnsFamily) -> DnsFamily {
     let v4 = b.proxy.ips.iter().any(|ip| ip.is_ipv4());
     let v6 = b.proxy.ips.iter().any(|ip| ip.is_ipv6());
-    let family = match (v4, v6) {
-        (true, true) => DnsFamily::All,
+    match (v4, v6) {
+        (true, true) => both,
         (false, true) => DnsFamily::V6Only,
         _ => DnsFamily::V4Only,
-    };
+    }
+}
+
+/// One for all hosts that requests name.
+pub(crate) fn dns_cache(b: &Build<'_>) -> DnsCache {
+    let refresh = Some(b.world.mesh.config.dns_refresh_rate.0);
+    DnsCache { name: "by-host".into(), refresh, family: family(b, DnsFamily::V4Preferred) }
+}
+
+fn dns(b: &Build<'_>, groups: Vec<EndpointGroup>) -> Discovery {
+    let family = family(b, DnsFamily::All);
     let refresh = Some(b.world.mesh.config.dns_refresh_rate.0);
     Discovery::StrictDns { groups, refresh, respect_ttl: true, family }
 }

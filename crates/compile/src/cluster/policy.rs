@@ -70,7 +70,7 @@ impl<'a> Policy<'a> {
 }
 
 pub(super) fn apply_load_balancer(policy: &Policy<'_>, cluster: &mut Cluster) {
-    if cluster.discovery == Discovery::OriginalDst {
+    if matches!(cluster.discovery, Discovery::OriginalDst | Discovery::ByHost(_)) {
         cluster.lb = LoadBalancer::ClusterProvided;
         return;
     }

@@ -235,6 +235,7 @@ impl<'a> Simulated<'a> {
         let endpoints = match &cluster.discovery {
             Discovery::OriginalDst if name.ends_with("Cluster") => return name.to_owned(),
             Discovery::OriginalDst => return format!("{short} where it was going"),
+            Discovery::ByHost(_) => return format!("{short} whom the request names"),
             Discovery::Static(groups)
             | Discovery::StrictDns { groups, .. }
             | Discovery::LogicalDns { groups, .. } => Arc::new(none(groups)),

@@ -36,7 +36,7 @@ fn groups<'a>(config: &'a Config, cluster: &'a Cluster) -> &'a [EndpointGroup] {
             let found = config.endpoints.iter().find(|e| e.cluster == *name);
             found.map_or(&[], |e| &e.groups)
         }
-        Discovery::OriginalDst => &[],
+        Discovery::OriginalDst | Discovery::ByHost(_) => &[],
     }
 }
 

@@ -71,6 +71,12 @@ fn get(at: SocketAddr) -> String {
     format!("{} {}", answer.status(), answer.text())
 }
 
+fn get_of(at: SocketAddr, host: &str) -> String {
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let answer = Peer::connect(at).ask(&request);
+    format!("{} {}", answer.status(), answer.text())
+}
+
 #[test]
 fn requests_follow_the_newest_answer() {
     let (a, b, zone) = (says("a"), says("b"), Zone::default());
@@ -106,4 +112,27 @@ fn a_name_that_never_had_an_answer_has_no_endpoints() {
     until("no endpoint", || get(at) == "503 no healthy upstream");
     zone.set(&[a]);
     until("an endpoint", || get(at) == "200 a");
+}
+
+/// Each request goes to the host that it names, at the port that it names.
+#[test]
+fn requests_go_to_the_host_that_they_name() {
+    let known = [("a.test", says("a")), ("b.test", says("b"))];
+    let resolver = Resolver::new(move |name, port| {
+        let found = known.iter().find(|(known, _)| *known == name && port == 80);
+        found.map(|(_, at)| vec![*at]).ok_or_else(|| io::ErrorKind::NotFound.into())
+    });
+    let options = Options { resolver, ..Options::default() };
+    let proxy = Proxy::start(options).unwrap();
+    let table = routes(vec![route("/", forward("up"))]);
+    let by_host =
+        Cluster { discovery: Discovery::ByHost(Default::default()), ..cluster("up", &[]) };
+    assert_eq!(proxy.publish(&http(manager(table), vec![by_host])), []);
+    let at = proxy.bound(ANY.parse().unwrap()).unwrap();
+    assert_eq!(get_of(at, "a.test"), "200 a");
+    assert_eq!(get_of(at, "B.test"), "200 b");
+    // An address needs no look-up.
+    let c = says("c");
+    assert_eq!(get_of(at, &c.to_string()), "200 c");
+    assert!(get_of(at, "nobody.test").starts_with("503"));
 }

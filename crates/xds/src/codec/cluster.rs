@@ -9,7 +9,9 @@ use super::upstream::{read_protocols, write_protocols};
 use super::{socket, source, unsupported};
 use crate::message::{Msg, Val};
 use crate::schema::*;
-use ir::{Cluster, Discovery, DnsFamily, TcpKeepalive, TlsMatch, Value};
+use ir::{Cluster, Discovery, DnsCache, DnsFamily, TcpKeepalive, TlsMatch, Value};
+
+const DYNAMIC_NAME: &str = "envoy.clusters.dynamic_forward_proxy";
 
 #[derive(Clone, Copy, PartialEq)]
 enum Type {
@@ -97,6 +99,11 @@ fn write_discovery(msg: Msg, c: &Cluster) -> Msg {
                 .set("service_name", service),
         ),
         Discovery::OriginalDst => typed(msg, Type::OriginalDst),
+        Discovery::ByHost(cache) => {
+            let config = Msg::new(&DYNAMIC_CLUSTER).set("dns_cache_config", write_dns_cache(cache));
+            let custom = Msg::new(&CUSTOM_CLUSTER_TYPE).set("name", DYNAMIC_NAME);
+            msg.set("cluster_type", custom.set("typed_config", config.any()))
+        }
     }
 }
 
@@ -144,7 +151,39 @@ fn expect_exchange(at: &At) {
     }
 }
 
+/// Clusters of a type that is an extension; of those there is one.
+fn read_custom(at: &At) -> Option<Discovery> {
+    match at.typed("typed_config") {
+        Some(Typed::Known(t)) if t.is(&DYNAMIC_CLUSTER) => {
+            let cache = t.msg("dns_cache_config").map(|c| read_dns_cache(&c));
+            return Some(Discovery::ByHost(cache.unwrap_or_default()));
+        }
+        Some(Typed::Known(t)) => unsupported(&t.path, t.ty()),
+        Some(Typed::Unknown(url)) => unsupported(&at.path.field("typed_config"), url),
+        None => at.error_in("typed_config", "is missing"),
+    }
+    None
+}
+
+pub(super) fn write_dns_cache(cache: &DnsCache) -> Msg {
+    Msg::new(&DNS_CACHE)
+        .set("name", &cache.name)
+        .set("dns_lookup_family", number_of(FAMILIES, cache.family))
+        .set_opt("dns_refresh_rate", cache.refresh)
+}
+
+pub(super) fn read_dns_cache(at: &At) -> DnsCache {
+    DnsCache {
+        name: at.str("name"),
+        family: at.pick("dns_lookup_family", FAMILIES).unwrap_or_default(),
+        refresh: at.duration("dns_refresh_rate"),
+    }
+}
+
 fn read_discovery(at: &At) -> Discovery {
+    if let Some(custom) = at.msg("cluster_type").and_then(|c| read_custom(&c)) {
+        return custom;
+    }
     let groups = || at.msg("load_assignment").map(|a| read_inline(&a)).unwrap_or_default();
     let refresh = at.duration("dns_refresh_rate");
     let respect_ttl = at.bool("respect_dns_ttl");

@@ -1,6 +1,7 @@
 //! HTTP filters, in the chain and of one route.
 
 use super::at::{At, Typed, each_typed, number_of};
+use super::cluster::{read_dns_cache, write_dns_cache};
 use super::common::{
     read_fraction, read_header_match, read_runtime_fraction, read_string_match, write_fraction,
     write_header_match, write_runtime_fraction, write_string_match,
@@ -102,6 +103,9 @@ fn write_config(config: &HttpFilterConfig, stage: Stage) -> Val {
         HttpFilterConfig::GrpcWeb => Msg::new(&GRPC_WEB).any(),
         HttpFilterConfig::LocalRateLimit(l) => rate_limit::write_local(l).any(),
         HttpFilterConfig::RateLimit(l) => rate_limit::write_global(l).any(),
+        HttpFilterConfig::ByHost(cache) => {
+            Msg::new(&DYNAMIC_FILTER).set("dns_cache_config", write_dns_cache(cache)).any()
+        }
         HttpFilterConfig::IstioAlpn => write_alpn().any(),
         HttpFilterConfig::IstioStats(s) => write_stats(s).any(),
         HttpFilterConfig::PeerMetadata(p) => write_peer(p).any(),
@@ -134,6 +138,10 @@ fn read_config(typed: Typed, stage: Stage, path: &Path) -> Option<HttpFilterConf
         }
         t if t == LOCAL_RATE_LIMIT.name => {
             HttpFilterConfig::LocalRateLimit(Box::new(rate_limit::read_local(&at)))
+        }
+        t if t == DYNAMIC_FILTER.name => {
+            let cache = at.msg("dns_cache_config").map(|c| read_dns_cache(&c));
+            HttpFilterConfig::ByHost(cache.unwrap_or_default())
         }
         t if t == ALPN.name => {
             at.each("alpn_override", read_alpn);

@@ -43,7 +43,7 @@ pub static CLUSTER: Message = Message::plain(
         no(34, "original_dst_lb_config").choice(2),
         yes(36, "typed_extension_protocol_options", ANY).map(),
         yes(37, "least_request_lb_config", msg(&LEAST_REQUEST)).choice(2),
-        no(38, "cluster_type").choice(1),
+        yes(38, "cluster_type", msg(&CUSTOM_CLUSTER_TYPE)).choice(1),
         yes(39, "respect_dns_ttl", BOOL),
         fine(
             40,
@@ -337,6 +337,49 @@ pub static ENDPOINT: Message = Message::plain(
     ],
 );
 
+pub static CUSTOM_CLUSTER_TYPE: Message = Message::plain(
+    "envoy.config.cluster.v3.Cluster.CustomClusterType",
+    &[
+        fine(1, "name", "the type of the configuration says what it is").of(STRING),
+        yes(2, "typed_config", ANY),
+    ],
+);
+
+pub static DYNAMIC_CLUSTER: Message = Message::plain(
+    "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
+    &[
+        yes(1, "dns_cache_config", msg(&DNS_CACHE)).choice(1),
+        no(2, "allow_insecure_cluster_options"),
+        no(3, "allow_coalesced_connections"),
+        no(4, "sub_clusters_config").choice(1),
+    ],
+);
+
+pub static DNS_CACHE: Message = Message::plain(
+    "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig",
+    &[
+        yes(1, "name", STRING),
+        yes(2, "dns_lookup_family", enumeration(&CLUSTER_DNS_LOOKUP_FAMILY)),
+        yes(3, "dns_refresh_rate", DURATION),
+        fine(4, "host_ttl", "names are looked up for each connection, and not kept"),
+        fine(5, "max_hosts", "names are looked up for each connection, and not kept"),
+        fine(
+            6,
+            "dns_failure_refresh_rate",
+            "names are looked up for each connection, and not kept",
+        ),
+        no(7, "dns_cache_circuit_breaker"),
+        no(8, "use_tcp_for_dns_lookups"),
+        no(9, "dns_resolution_config"),
+        no(10, "preresolve_hostnames").many(),
+        no(11, "dns_query_timeout"),
+        no(12, "typed_dns_resolver_config"),
+        no(13, "key_value_config"),
+        fine(14, "dns_min_refresh_rate", "names are looked up for each connection, and not kept"),
+        no(15, "disable_dns_refresh_on_failure"),
+    ],
+);
+
 pub static CLUSTER_DISCOVERY_TYPE: Enum = Enum::new(
     "envoy.config.cluster.v3.Cluster.DiscoveryType",
     &[(0, "STATIC"), (1, "STRICT_DNS"), (2, "LOGICAL_DNS"), (3, "EDS"), (4, "ORIGINAL_DST")],
@@ -377,6 +420,9 @@ pub static ROUTING_PRIORITY: Enum =
 
 /// Everything above, for look-up by name.
 pub(super) static ALL: &[&Message] = &[
+    &CUSTOM_CLUSTER_TYPE,
+    &DYNAMIC_CLUSTER,
+    &DNS_CACHE,
     &CLUSTER,
     &CLUSTER_FILTER,
     &EDS_CLUSTER_CONFIG,

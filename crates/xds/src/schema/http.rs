@@ -257,6 +257,16 @@ pub static CORS_FILTER_POLICY: Message = Message::plain(
     ],
 );
 
+pub static DYNAMIC_FILTER: Message = Message::plain(
+    "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+    &[
+        yes(1, "dns_cache_config", msg(&super::DNS_CACHE)).choice(1),
+        no(2, "save_upstream_address"),
+        no(3, "sub_cluster_config").choice(1),
+        no(4, "allow_dynamic_host_from_filter_state"),
+    ],
+);
+
 pub static GRPC_STATS: Message = Message::plain(
     "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     &[
@@ -310,6 +320,7 @@ pub static HTTP_CONNECTION_MANAGER_SERVER_HEADER_TRANSFORMATION: Enum = Enum::ne
 
 /// Everything above, for look-up by name.
 pub(super) static ALL: &[&Message] = &[
+    &DYNAMIC_FILTER,
     &HTTP_CONNECTION_MANAGER,
     &RDS,
     &HTTP_FILTER,

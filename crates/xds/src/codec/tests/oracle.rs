@@ -105,6 +105,14 @@ static JUDGES: &[(&str, Judge)] = &[
         through::<x::filters::http::cors::v3::CorsPolicy>,
     ),
     (
+        "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
+        through::<x::clusters::dynamic_forward_proxy::v3::ClusterConfig>,
+    ),
+    (
+        "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+        through::<x::filters::http::dynamic_forward_proxy::v3::FilterConfig>,
+    ),
+    (
         "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
         through::<x::filters::http::grpc_stats::v3::FilterConfig>,
     ),

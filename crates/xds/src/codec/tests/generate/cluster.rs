@@ -74,7 +74,8 @@ impl Gen {
             DnsFamily::V4Preferred,
             DnsFamily::All,
         ]);
-        match self.below(5) {
+        match self.below(6) {
+            5 => Discovery::ByHost(DnsCache { name: self.word(), refresh, family }),
             0 => Discovery::Static(groups),
             1 => Discovery::StrictDns { groups, refresh, respect_ttl, family },
             2 => Discovery::LogicalDns { groups, refresh, respect_ttl, family },

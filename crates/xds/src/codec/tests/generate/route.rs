@@ -215,8 +215,13 @@ impl Gen {
     }
 
     pub(super) fn filter_config(&self) -> HttpFilterConfig {
-        match self.below(9) {
+        match self.below(10) {
             7 => HttpFilterConfig::RateLimit(Box::new(self.global_rate_limit())),
+            8 => HttpFilterConfig::ByHost(DnsCache {
+                name: self.word(),
+                refresh: self.opt(|| self.duration()),
+                family: DnsFamily::V4Only,
+            }),
             6 => HttpFilterConfig::LocalRateLimit(Box::new(self.local_rate_limit())),
             0 => HttpFilterConfig::Fault(Box::new(self.fault())),
             1 => HttpFilterConfig::GrpcStats { emit_filter_state: self.yes() },
