@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 
 use net::capture::{self, Blocks, CaptureSpec, Exempt};
@@ -71,6 +71,32 @@ fn unmarked_connections_reach_the_proxy_with_their_original_destination() {
         let (accepted, _) = listener.accept().unwrap();
         assert_eq!(net::original_dst(&accepted), Some(wanted));
     }
+}
+
+/// What an application asks a name server comes to the proxy, and the answer seems to be the server's:
+/// where the proxy is known by mark, if its answers carry the mark.
+#[test]
+fn queries_are_answered_by_the_proxy_in_the_name_of_the_name_server() {
+    const MARK: u32 = 1337;
+    if isolated().is_none() {
+        return;
+    }
+    second_link();
+    capture::apply(&spec(Exempt::Mark(MARK))).unwrap();
+    let proxy = UdpSocket::bind("127.0.0.1:15053").unwrap();
+    net::set_mark(&proxy, MARK).unwrap();
+    let patience = Some(std::time::Duration::from_secs(5));
+    proxy.set_read_timeout(patience).unwrap();
+    let application = UdpSocket::bind("192.0.2.1:0").unwrap();
+    application.set_read_timeout(patience).unwrap();
+    application.connect("192.0.2.53:53").unwrap();
+    application.send(b"query").unwrap();
+    let mut buffer = [0; 16];
+    let (n, from) = proxy.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..n], b"query");
+    proxy.send_to(b"answer", from).unwrap();
+    let n = application.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..n], b"answer");
 }
 
 #[test]
