@@ -66,6 +66,12 @@ impl Breakers {
         Some(Permit { breakers: self.clone(), limit })
     }
 
+    /// Takes a place even if there is none.
+    pub fn enter_anyway(self: &Rc<Self>, limit: Limit) -> Permit {
+        self.usage.counts[limit as usize].fetch_add(1, Relaxed);
+        Permit { breakers: self.clone(), limit }
+    }
+
     /// How many there may be now; a retry budget follows the number of requests.
     pub fn max(&self, limit: Limit) -> u32 {
         match (limit, self.budget) {

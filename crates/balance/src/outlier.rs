@@ -130,9 +130,9 @@ impl Rules {
         gateway || any
     }
 
-    /// Ejects unless too many are out already. One may always be out, unless the limit is zero.
+    /// Ejects unless too many would be out then.
     pub(crate) fn eject(&self, record: &mut Record, out: usize, of: usize, now: Instant) -> Change {
-        let room = 100 * out < self.max_percent as usize * of.max(1);
+        let room = 100 * (out + 1) <= self.max_percent as usize * of.max(1);
         if record.is_ejected() || !room {
             return Change::Nothing;
         }
@@ -253,10 +253,10 @@ mod tests {
         let rules = Rules::new(&OutlierDetection::default());
         let mut record = Record::default();
         let at = |secs: u64| Instant(secs * 1_000_000_000);
-        assert_eq!(rules.eject(&mut record, 0, 3, at(0)), Change::Ejected);
+        assert_eq!(rules.eject(&mut record, 0, 10, at(0)), Change::Ejected);
         assert!(!rules.sweep(&mut record, at(29)));
         assert!(rules.sweep(&mut record, at(30)) && !record.is_ejected());
-        rules.eject(&mut record, 0, 3, at(40));
+        rules.eject(&mut record, 0, 10, at(40));
         assert!(!rules.sweep(&mut record, at(99)), "the second ejection lasts twice as long");
         assert!(rules.sweep(&mut record, at(100)));
     }
@@ -271,6 +271,14 @@ mod tests {
             [eject(0), eject(1), eject(2)],
             [Change::Ejected, Change::Ejected, Change::Nothing]
         );
+        let third = |percent, of| {
+            let config = OutlierDetection {
+                max_ejection_percent: Some(percent),
+                ..OutlierDetection::default()
+            };
+            Rules::new(&config).eject(&mut Record::default(), 0, of, Instant(0))
+        };
+        assert_eq!((third(33, 3), third(34, 3)), (Change::Nothing, Change::Ejected));
         let never = Rules::new(&OutlierDetection {
             max_ejection_percent: Some(0),
             ..OutlierDetection::default()

@@ -7,7 +7,7 @@ use crate::forward::{Downstream, Ending, Job, answer, forward};
 use crate::identify::Origin;
 use crate::istio;
 use crate::record::{Client, Record};
-use crate::reply::Reply;
+use crate::reply::{From, Reply};
 use crate::route;
 use crate::runtime::{BoundTable, ManagerRt, Routes};
 use crate::view::View;
@@ -82,6 +82,7 @@ impl Run<'_> {
         if wishes && !receive::may_upgrade(&manager.config, upgrades, &record.heads.request) {
             return Err(Box::new(Reply::new(403, "upgrade_failed").closing()));
         }
+        let forwarding = routed.forwarding;
         let filtered = filter(manager, routed, record).await?;
         let job = Job {
             filtered: &filtered,
@@ -90,7 +91,11 @@ impl Run<'_> {
             upgrade: wishes,
             original: self.connection.original,
         };
-        Ok(forward(&job, record, down, alarm).await)
+        let of_route = |reply: Box<Reply<'static>>| {
+            let reply: Reply<'_> = *reply;
+            Box::new(reply.of_forwarding(forwarding, filtered.cors.clone()))
+        };
+        forward(&job, record, down, alarm).await.map_err(of_route)
     }
 }
 
@@ -101,7 +106,8 @@ pub async fn reply<D: Downstream>(
     manager: &ManagerRt,
     record: &mut Record,
 ) -> io::Result<()> {
-    if reply.close {
+    // After a bad request nobody knows where the next one begins.
+    if reply.close || reply.status == 400 {
         down.close();
     }
     if let Some(flag) = reply.flag {
@@ -111,13 +117,27 @@ pub async fn reply<D: Downstream>(
     let head_only = record.has_request && record.heads.request.method() == b"HEAD";
     let grpc = record.has_request && is_grpc(&record.heads.request);
     let second = record.heads.request.version == Version::Http2;
-    write_local_head(&mut record.heads.response, &reply, grpc, second);
     let text: &[u8] = if head_only || grpc { b"" } else { &reply.body };
-    if let Some((table, host, route)) = reply.from {
-        let heads = &mut record.heads;
-        let (response, request) = (&mut heads.response, &heads.request);
-        table.local_response_headers(host, route, response, request, &record.stream);
+    let heads = &mut record.heads;
+    let (response, request) = (&mut heads.response, &heads.request);
+    response.clear();
+    response.status = reply.status;
+    for (name, value) in &reply.headers {
+        response.fields.push(name.as_bytes(), value);
     }
+    match &reply.from {
+        Some(From::Table(table, host, route)) => {
+            table.local_response_headers(host, *route, response, request, &record.stream);
+        }
+        Some(From::Forwarding(forwarding, shared)) => {
+            forwarding.rewrite_response(response, request, &record.stream);
+            if let Some((rule, origin)) = shared {
+                rule.answer(origin, response);
+            }
+        }
+        None => {}
+    }
+    describe_body(response, &reply, grpc, second);
     answer::finish(record, &manager.config, true);
     record.stream.status = record.heads.response.status;
     record.charged = Some(reply.status);
@@ -144,17 +164,16 @@ pub async fn reply<D: Downstream>(
     .await
 }
 
-/// The head of a local answer. A gRPC client gets a status of its own kind, and no body.
-fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool, second: bool) {
-    response.clear();
-    response.status = reply.status;
-    for (name, value) in &reply.headers {
-        response.fields.push(name.as_bytes(), value);
-    }
+/// What the head of a local answer says of its body. A gRPC client gets a status of its own kind, and
+/// no body.
+fn describe_body(response: &mut Response, reply: &Reply<'_>, grpc: bool, second: bool) {
+    response.fields.remove(b"content-length");
     if grpc {
         response.status = 200;
         response.fields.set(b"content-type", b"application/grpc");
-        if response.get(b"grpc-status").is_none() {
+        if let Some(status) = reply.grpc {
+            response.fields.set(b"grpc-status", status.to_string().as_bytes());
+        } else if response.get(b"grpc-status").is_none() {
             let status = grpc_status(reply.status).to_string();
             response.fields.push(b"grpc-status", status.as_bytes());
         }
@@ -171,7 +190,10 @@ fn write_local_head(response: &mut Response, reply: &Reply<'_>, grpc: bool, seco
         if response.get(b"content-type").is_none() {
             response.fields.push(b"content-type", b"text/plain");
         }
-    } else if !matches!(reply.status, 100..=199 | 204 | 304) {
+        return;
+    }
+    response.fields.remove(b"content-type");
+    if !second && !matches!(reply.status, 100..=199 | 204 | 304) {
         response.fields.push(b"content-length", b"0");
     }
 }

@@ -4,21 +4,23 @@
 mod limit;
 
 use crate::record::Record;
-use crate::reply::Reply;
+use crate::reply::{Reply, Shared};
 use crate::route::Routed;
 use crate::runtime::{ManagerRt, Step};
+use crate::view::ClusterState;
 use ir::AbortStatus;
 use limit::Told;
 use policy::Flag;
-use policy::cors::{CorsRule, Verdict};
-use policy::local::is_grpc;
+use policy::cors::Verdict;
+use std::rc::Rc;
 
 /// A request that passed all filters.
 #[derive(Debug)]
 pub struct Filtered<'v> {
     pub routed: Routed<'v>,
+    pub cluster: Rc<ClusterState>,
     /// The origin to which the answer is shown.
-    cors: Option<(&'v CorsRule, Vec<u8>)>,
+    pub cors: Option<Shared<'v>>,
     /// What limits of its rate say to the client.
     told: Told,
 }
@@ -38,29 +40,37 @@ pub async fn filter<'v>(
     routed: Routed<'v>,
     record: &mut Record,
 ) -> Result<Filtered<'v>, Box<Reply<'v>>> {
-    let mut passed = Filtered { routed, cors: None, told: Told::default() };
+    let forwarding = routed.forwarding;
+    let of_route = |reply: Box<Reply<'v>>| Box::new(reply.of_forwarding(forwarding, None));
+    let (mut cors, mut told) = (None, Told::default());
     for step in &manager.steps {
         match step {
-            Step::Fault => inject_fault(manager, &passed.routed, record).await?,
-            Step::Cors => passed.cors = share(&passed.routed, record)?,
+            Step::Fault => inject_fault(manager, &routed, record).await.map_err(of_route)?,
+            // To preflights a route's headers mean nothing.
+            Step::Cors => cors = share(&routed, record)?,
             Step::Limit(name, chain) => {
-                let left = limit::count(&passed.routed, name, chain, record)?;
-                passed.told.left = left.or(passed.told.left);
+                let left = limit::count(&routed, name, chain, record).map_err(of_route)?;
+                told.left = left.or(told.left);
             }
             Step::Ask(rule) => {
-                let added = limit::ask(&passed.routed, rule, record).await?;
-                passed.told.headers.extend(added);
+                let added = limit::ask(&routed, rule, record).await.map_err(of_route)?;
+                told.headers.extend(added);
             }
         }
     }
-    Ok(passed)
+    let Some(cluster) = routed.cluster.clone() else {
+        let reply = Reply::new(forwarding.rule.cluster_not_found, "cluster_not_found");
+        let reply = reply.flag(Flag::NoClusterFound);
+        return Err(Box::new(reply.of_forwarding(forwarding, cors)));
+    };
+    Ok(Filtered { routed, cluster, cors, told })
 }
 
 /// Whether the answer may be shown to another origin.
 fn share<'v>(
     routed: &Routed<'v>,
     record: &mut Record,
-) -> Result<Option<(&'v CorsRule, Vec<u8>)>, Box<Reply<'v>>> {
+) -> Result<Option<Shared<'v>>, Box<Reply<'v>>> {
     let Some(rule) = routed.forwarding.cors() else { return Ok(None) };
     match rule.judge(&record.heads.request, &record.worker.env) {
         Verdict::Pass => Ok(None),
@@ -95,7 +105,7 @@ async fn inject_fault<'v>(
 ) -> Result<(), Box<Reply<'v>>> {
     let chain = manager.fault.as_ref().map(|(_, rule)| rule);
     let Some(rule) = routed.forwarding.fault(chain) else { return Ok(()) };
-    let cluster = &routed.cluster.config.name;
+    let cluster = record.stream.cluster.as_deref().unwrap_or_default();
     let injected = rule.odds(&record.heads.request, cluster).draw(&record.worker.env);
     if let Some(delay) = injected.delay {
         record.stream.flags.set(Flag::DelayInjected);
@@ -107,12 +117,7 @@ async fn inject_fault<'v>(
             Reply::new(status, "fault_filter_abort").text("fault filter abort")
         }
         AbortStatus::Grpc(status) => {
-            let reply = Reply::new(200, "fault_filter_abort").text("fault filter abort");
-            if is_grpc(&record.heads.request) {
-                reply.header("grpc-status", status.to_string())
-            } else {
-                reply
-            }
+            Reply::new(200, "fault_filter_abort").text("fault filter abort").grpc(status)
         }
     };
     Err(Box::new(reply.flag(Flag::FaultInjected)))

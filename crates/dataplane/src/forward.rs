@@ -22,7 +22,8 @@ use attempt::{Attempt, Lost};
 use balance::{EndpointId, Limit};
 use policy::Flag;
 use policy::hash::Hashed;
-use policy::retry::{Failure, Retries, Timeouts};
+use policy::retry::{Failure, Retries};
+use policy::timeout::Timeouts;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -59,8 +60,6 @@ pub struct Job<'a, 'v> {
 pub enum Ending {
     /// The answer was sent to its end.
     Done,
-    /// Nothing was sent; this is to be.
-    Reply(Box<Reply<'static>>),
     /// The answer cannot be completed, so the connection must show that it is cut.
     Broken,
     /// The client is gone.
@@ -89,29 +88,36 @@ struct Effort<'a, 'v> {
     set_cookie: Option<String>,
     /// The copies were sent.
     mirrored: bool,
+    times: Timeouts,
+    began: Instant,
     whole: Option<Instant>,
     per_try: Option<Duration>,
+    /// The end of the stream, whatever is under way.
+    stream: Option<Instant>,
     stale: u32,
 }
 
+/// Forwards. Where nothing was sent to the client yet, what is to be sent is the error.
 pub async fn forward<D: Downstream>(
     job: &Job<'_, '_>,
     record: &mut Record,
     down: &mut D,
     alarm: &mut Alarm,
-) -> Ending {
+) -> Result<Ending, Box<Reply<'static>>> {
     let routed = &job.filtered.routed;
     let forwarding = &routed.forwarding;
     let envoy_headers = !job.manager.config.suppress_envoy_headers;
     let rules = &forwarding.rule.retry;
-    record.cluster = Some(routed.cluster.clone());
+    record.cluster = Some(job.filtered.cluster.clone());
     let request = &mut record.heads.request;
     let retries = rules.begin(request);
-    let timeouts = Timeouts::begin(forwarding.rule.timeout, rules, request, envoy_headers);
+    let streams = job.manager.config.common.max_stream_duration;
+    let time = &forwarding.rule.time;
+    let timeouts = Timeouts::begin(time, rules, streams, request, envoy_headers);
     forwarding.rewrite(request, &record.stream, envoy_headers);
     istio::send(job.manager, record);
-    let Some(_permit) = routed.cluster.breakers.enter(Limit::Requests) else {
-        return Ending::Reply(Box::new(Reply::upstream_lost(&Loss::Overflow, false)));
+    let Some(_permit) = job.filtered.cluster.breakers.enter(Limit::Requests) else {
+        return Err(Box::new(Reply::upstream_lost(&Loss::Overflow, false)));
     };
     let hashed = hash(job, record);
     let now = Instant::now();
@@ -125,8 +131,11 @@ pub async fn forward<D: Downstream>(
         retries,
         replay: Replay::new(keep, &record.worker.kept),
         tried: Vec::new(),
+        times: timeouts,
+        began: now,
         whole: timeouts.whole.filter(|_| !job.upgrade).map(|d| now + d),
         per_try: timeouts.per_try,
+        stream: timeouts.stream.map(|d| now + d),
         stale: 0,
     };
     effort.run(record, down, alarm).await
@@ -166,14 +175,16 @@ impl Effort<'_, '_> {
         record: &mut Record,
         down: &mut D,
         alarm: &mut Alarm,
-    ) -> Ending {
+    ) -> Result<Ending, Box<Reply<'static>>> {
         let _budget;
         let mut budget = None;
         loop {
             record.stream.attempts += 1;
             self.announce(record);
             let attempt = self.attempt(record, down, alarm).await;
-            self.mirror(record);
+            if !matches!(attempt, Attempt::Nowhere) {
+                self.mirror(record);
+            }
             let retry = match &attempt {
                 Attempt::Answered(_) => self.retries.covers_response(&record.heads.response),
                 Attempt::Lost(lost) if self.is_harmless(lost, record) => {
@@ -188,10 +199,7 @@ impl Effort<'_, '_> {
             if retry && self.may_retry(record, &mut budget) {
                 drop(attempt);
                 self.replay.rewind();
-                if !self.wait(record).await {
-                    record.stream.flags.set(Flag::UpstreamRequestTimeout);
-                    return Ending::Reply(Box::new(Reply::timeout("response_timeout")));
-                }
+                self.wait(record).await?;
                 continue;
             }
             if retry && self.retries.exhausted() {
@@ -202,10 +210,13 @@ impl Effort<'_, '_> {
                 Attempt::Answered(answer) => self.deliver(*answer, record, down, alarm).await,
                 Attempt::Lost(lost) => {
                     let reply = Reply::upstream_lost(&lost.loss, record.stream.attempts > 1);
-                    Ending::Reply(Box::new(self.counted(reply, record)))
+                    Err(Box::new(self.counted(reply, record)))
                 }
-                Attempt::Refused(reply) => Ending::Reply(Box::new(self.counted(*reply, record))),
-                Attempt::Gone => Ending::Gone,
+                Attempt::Refused(reply) => Err(Box::new(self.counted(*reply, record))),
+                Attempt::Nowhere => {
+                    Err(Box::new(self.counted(Reply::no_healthy_upstream(), record)))
+                }
+                Attempt::Gone => Ok(Ending::Gone),
             };
         }
     }
@@ -218,8 +229,9 @@ impl Effort<'_, '_> {
         reply.header("x-envoy-attempt-count", record.stream.attempts.to_string())
     }
 
-    /// Tells the upstream which attempt this is.
+    /// Tells the upstream which attempt this is, and how long it may take.
     fn announce(&self, record: &mut Record) {
+        self.times.tell(&mut record.heads.request, self.began.elapsed());
         if self.job.filtered.routed.forwarding.host.attempt_count {
             let count = record.stream.attempts.to_string();
             record.heads.request.fields.set(b"x-envoy-attempt-count", count.as_bytes());
@@ -237,7 +249,7 @@ impl Effort<'_, '_> {
 
     /// Takes one retry, if there is one and the cluster has room for it.
     fn may_retry(&mut self, record: &Record, budget: &mut Option<balance::Permit>) -> bool {
-        let cluster = &self.job.filtered.routed.cluster;
+        let cluster = &self.job.filtered.cluster;
         let shard = &record.worker.shard;
         if !self.retries.enabled() || !self.replay.is_whole() {
             shard.inc(cluster.stats.rq_retry_limit_exceeded);
@@ -254,21 +266,34 @@ impl Effort<'_, '_> {
         true
     }
 
-    /// Waits before a retry; false when the request's time is over.
-    async fn wait(&mut self, record: &Record) -> bool {
+    /// Waits before a retry; the answer to give when the request's time is over before.
+    async fn wait(&mut self, record: &Record) -> Result<(), Box<Reply<'static>>> {
         let n = self.retries.take();
         let wait = self.retries.rules().wait(n, &record.worker.env);
         let until = Instant::now() + wait;
-        match self.whole {
+        match self.earliest() {
             Some(deadline) if until >= deadline => {
                 tokio::time::sleep_until(deadline).await;
-                false
+                Err(Box::new(if self.is_stream_over() {
+                    Reply::stream_over(true)
+                } else {
+                    Reply::timeout("response_timeout")
+                }))
             }
             _ => {
                 tokio::time::sleep_until(until).await;
-                true
+                Ok(())
             }
         }
+    }
+
+    /// When the time of the request or of its stream is over.
+    fn earliest(&self) -> Option<Instant> {
+        [self.whole, self.stream].into_iter().flatten().min()
+    }
+
+    fn is_stream_over(&self) -> bool {
+        self.stream.is_some_and(|end| Instant::now() >= end)
     }
 }
 

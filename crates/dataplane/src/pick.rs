@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpSocket, UnixStream};
+use wire::proxy_protocol::{write_v1, write_v2};
 
 pub use policy::format::Ends;
 
@@ -47,6 +48,13 @@ impl Picked {
         Ends { local: Shown::pipe(""), remote }
     }
 
+    /// Whether no other request is under way to the endpoint.
+    fn is_alone(&self) -> bool {
+        let To::Endpoint(id) = self.key.to else { return true };
+        let picker = self.cluster.picker.borrow();
+        picker.iter().all(|(other, active, _)| other != id || active <= 1)
+    }
+
     pub fn id(&self) -> Option<EndpointId> {
         match self.key.to {
             To::Endpoint(id) => Some(id),
@@ -70,6 +78,8 @@ pub struct Purpose<'a> {
     pub original: Option<SocketAddr>,
     /// Whom the request is for.
     pub authority: &'a [u8],
+    /// Source and destination of the client's connection.
+    pub client: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// Protocols to offer by ALPN.
@@ -88,11 +98,16 @@ pub fn pick(
     want: &Want<'_>,
     purpose: Purpose<'_>,
 ) -> Option<Picked> {
+    let client = purpose.client.filter(|_| cluster.config.proxy_protocol.is_some());
     if matches!(cluster.config.discovery, ir::Discovery::OriginalDst) {
         let address = purpose.original?;
         return Some(Picked {
             cluster: cluster.clone(),
-            key: Key { to: To::Address(address), security: security(cluster, None, purpose) },
+            key: Key {
+                to: To::Address(address),
+                security: security(cluster, None, purpose),
+                client,
+            },
             address: Address::Ip(address),
             hostname: "".into(),
             workload: None,
@@ -109,7 +124,7 @@ pub fn pick(
     let security = security(cluster, Some(endpoint), purpose);
     picker.started(id);
     drop(picker);
-    let key = Key { to: To::Endpoint(id), security };
+    let key = Key { to: To::Endpoint(id), security, client };
     Some(Picked { cluster: cluster.clone(), key, address, hostname, workload })
 }
 
@@ -127,7 +142,8 @@ fn by_host(cluster: &Rc<ClusterState>, purpose: Purpose<'_>) -> Option<Picked> {
         Ok(ip) => Address::Ip(SocketAddr::new(ip, port)),
         Err(_) => Address::Name(name.clone(), port),
     };
-    let key = Key { to: To::Host(name.clone(), port), security };
+    let client = purpose.client.filter(|_| cluster.config.proxy_protocol.is_some());
+    let key = Key { to: To::Host(name.clone(), port), security, client };
     Some(Picked { cluster: cluster.clone(), key, address, hostname: name, workload: None })
 }
 
@@ -170,29 +186,75 @@ pub async fn connection(
     if spare && let Some(connection) = picked.cluster.pool.take(&picked.key) {
         return Ok(connection);
     }
-    connect(worker, picked, offer).await
+    let (cluster, shard) = (&picked.cluster, &worker.shard);
+    let _pending = pending(worker, cluster)?;
+    let mut permit = place(picked);
+    if permit.is_none() {
+        shard.inc(cluster.stats.cx_overflow);
+    }
+    // All connections that there may be are busy: whichever is free first takes the request.
+    let permit = loop {
+        if let Some(permit) = permit {
+            break permit;
+        }
+        cluster.pool.change().await;
+        if spare && let Some(connection) = cluster.pool.take(&picked.key) {
+            return Ok(connection);
+        }
+        permit = place(picked);
+    };
+    made(worker, picked, offer, permit).await
 }
 
-/// A new connection, within the cluster's limits and connect timeout.
+/// A new connection, within the cluster's limits and connect timeout. `first`: it is the only one of its
+/// kind, and must be for its requests to go anywhere.
 pub async fn connect(
     worker: &Worker,
     picked: &Picked,
     offer: Offer<'_>,
+    first: bool,
+) -> Result<Connection, Loss> {
+    let cluster = &picked.cluster;
+    let _pending = pending(worker, cluster)?;
+    let anyway = || first.then(|| cluster.breakers.enter_anyway(Limit::Connections));
+    let Some(permit) = cluster.breakers.enter(Limit::Connections).or_else(anyway) else {
+        worker.shard.inc(cluster.stats.cx_overflow);
+        return Err(Loss::Overflow);
+    };
+    made(worker, picked, offer, permit).await
+}
+
+/// A place among the requests that wait for a connection.
+fn pending(worker: &Worker, cluster: &ClusterState) -> Result<balance::Permit, Loss> {
+    let Some(pending) = cluster.breakers.enter(Limit::Pending) else {
+        worker.shard.inc(cluster.stats.rq_pending_overflow);
+        return Err(Loss::Overflow);
+    };
+    worker.shard.inc(cluster.stats.rq_pending_total);
+    Ok(pending)
+}
+
+/// A place among the cluster's connections. An endpoint that has none gets one in any case, since its
+/// requests could wait for nothing else.
+fn place(picked: &Picked) -> Option<balance::Permit> {
+    let cluster = &picked.cluster;
+    let permit = cluster.breakers.enter(Limit::Connections);
+    let alone = || picked.is_alone() && !cluster.pool.has(&picked.key);
+    permit.or_else(|| alone().then(|| cluster.breakers.enter_anyway(Limit::Connections)))
+}
+
+async fn made(
+    worker: &Worker,
+    picked: &Picked,
+    offer: Offer<'_>,
+    permit: balance::Permit,
 ) -> Result<Connection, Loss> {
     let (cluster, shard) = (&picked.cluster, &worker.shard);
-    let Some(pending) = cluster.breakers.enter(Limit::Pending) else {
-        shard.inc(cluster.stats.rq_pending_overflow);
-        return Err(Loss::Overflow);
-    };
-    let Some(permit) = cluster.breakers.enter(Limit::Connections) else {
-        shard.inc(cluster.stats.cx_overflow);
-        return Err(Loss::Overflow);
-    };
-    shard.inc(cluster.stats.rq_pending_total);
     let connecting = async {
         let (socket, ends) = open(worker, cluster, &picked.address)
             .await
             .map_err(|e| format!("delayed connect error: {}", plain(&e)))?;
+        announce(picked, &socket, &ends).await.map_err(|e| plain(&e))?;
         let io = match &picked.key.security {
             None => Io::Plain(socket),
             Some(security) => secure(worker, cluster, security, socket, offer).await?,
@@ -200,7 +262,6 @@ pub async fn connect(
         Ok::<_, String>((io, ends))
     };
     let opened = tokio::time::timeout(cluster.connect_timeout(), connecting).await;
-    drop(pending);
     let (io, ends) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(why)) => {
@@ -216,7 +277,31 @@ pub async fn connect(
         }
     };
     shard.inc(cluster.stats.cx_total);
-    Ok(Connection { io, ends: Rc::new(ends), served: 0, counted: Some(permit) })
+    Ok(Connection {
+        io,
+        ends: Rc::new(ends),
+        served: 0,
+        counted: Some(cluster.pool.counted(permit)),
+    })
+}
+
+/// Says by the PROXY protocol, where the cluster speaks it, who the client of this connection is; of a
+/// copy, for which there is none, that it is this proxy.
+async fn announce(picked: &Picked, socket: &Socket, ends: &Ends) -> std::io::Result<()> {
+    let Some(version) = picked.cluster.config.proxy_protocol else { return Ok(()) };
+    let own = ends.local.address.zip(ends.remote.address);
+    let unknown = || (SocketAddr::from(([0; 4], 0)), SocketAddr::from(([0; 16], 0)));
+    let (source, destination) = picked.key.client.or(own).unwrap_or_else(unknown);
+    let mut preamble = Vec::new();
+    match version {
+        ir::ProxyProtocolVersion::V1 => write_v1(source, destination, &mut preamble),
+        ir::ProxyProtocolVersion::V2 => write_v2(source, destination, &mut preamble),
+    }
+    let mut sent = 0;
+    while sent < preamble.len() {
+        sent += std::future::poll_fn(|cx| socket.poll_write(cx, &preamble[sent..])).await?;
+    }
+    Ok(())
 }
 
 /// The handshake. What must be encrypted is never sent in the clear.

@@ -7,7 +7,10 @@ use balance::EndpointId;
 use ir::Str;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// One connection to an endpoint.
@@ -17,7 +20,24 @@ pub struct Connection {
     pub ends: Rc<Ends>,
     /// Requests it has carried.
     pub served: u32,
-    pub counted: Option<balance::Permit>,
+    pub counted: Option<Counted>,
+}
+
+/// A connection's place among those that the cluster may have; who waits for one hears when it is free.
+#[derive(Debug)]
+pub struct Counted {
+    _permit: balance::Permit,
+    // Dropped after the permit, so that there is a place when it is told.
+    _freed: Freed,
+}
+
+#[derive(Debug)]
+struct Freed(Rc<Notify>);
+
+impl Drop for Freed {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 /// Where a connection leads: connections are shared only between requests that agree on all of it.
@@ -26,13 +46,15 @@ pub struct Key {
     pub to: To,
     /// How it is encrypted; `None` is plaintext.
     pub security: Option<Security>,
+    /// Whose it is, where the endpoint is told.
+    pub client: Option<(SocketAddr, SocketAddr)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum To {
     Endpoint(EndpointId),
     /// An original destination.
-    Address(std::net::SocketAddr),
+    Address(SocketAddr),
     /// The host of a request.
     Host(Str, u16),
 }
@@ -50,11 +72,29 @@ const KEPT: usize = 512;
 
 #[derive(Debug, Default)]
 pub struct Pool {
+    /// Told when a connection is spare or gone.
+    changed: Rc<Notify>,
     idle: RefCell<HashMap<Key, Vec<(Connection, Instant)>>>,
     count: Cell<usize>,
 }
 
 impl Pool {
+    pub fn counted(&self, permit: balance::Permit) -> Counted {
+        Counted { _permit: permit, _freed: Freed(self.changed.clone()) }
+    }
+
+    /// Waits until there may be a spare connection, or room for a new one. Other workers share the limit
+    /// and are not heard, so it looks again after a while in any case.
+    pub async fn change(&self) {
+        const LOOK: Duration = Duration::from_millis(20);
+        // Both ends of the wait mean the same.
+        let _ = tokio::time::timeout(LOOK, self.changed.notified()).await;
+    }
+
+    pub fn has(&self, key: &Key) -> bool {
+        self.idle.borrow().get(key).is_some_and(|list| !list.is_empty())
+    }
+
     /// The connection that was used last and still lives.
     pub fn take(&self, key: &Key) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
@@ -77,6 +117,7 @@ impl Pool {
         if list.len() < KEPT {
             list.push((connection, now));
             self.count.set(self.count.get() + 1);
+            self.changed.notify_one();
         }
     }
 

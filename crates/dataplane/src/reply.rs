@@ -1,6 +1,7 @@
 //! Answers that do not come from an upstream: what they say, and why.
 
-use policy::{Flag, Route, RouteTable, VirtualHost};
+use policy::cors::CorsRule;
+use policy::{Flag, Forwarding, Route, RouteTable, VirtualHost};
 use std::borrow::Cow;
 
 /// One local answer.
@@ -13,9 +14,22 @@ pub struct Reply<'v> {
     pub headers: Vec<(Cow<'static, str>, Vec<u8>)>,
     /// The connection ends with it.
     pub close: bool,
+    /// For gRPC clients, in place of what the status stands for.
+    pub grpc: Option<u32>,
     /// Whose header operations apply.
-    pub from: Option<(&'v RouteTable, &'v VirtualHost, Option<&'v Route>)>,
+    pub from: Option<From<'v>>,
 }
+
+/// The part of the configuration that an answer comes from.
+#[derive(Clone, Debug)]
+pub enum From<'v> {
+    Table(&'v RouteTable, &'v VirtualHost, Option<&'v Route>),
+    /// The request was to be forwarded; what it is told by the rules of its origin.
+    Forwarding(Forwarding<'v>, Option<Shared<'v>>),
+}
+
+/// The origin that an answer is shown to, by which rule.
+pub type Shared<'v> = (&'v CorsRule, Vec<u8>);
 
 impl<'v> Reply<'v> {
     pub fn new(status: u16, details: impl Into<Cow<'static, str>>) -> Self {
@@ -26,6 +40,7 @@ impl<'v> Reply<'v> {
             flag: None,
             headers: Vec::new(),
             close: false,
+            grpc: None,
             from: None,
         }
     }
@@ -48,6 +63,11 @@ impl<'v> Reply<'v> {
         self
     }
 
+    pub fn grpc(mut self, status: u32) -> Self {
+        self.grpc = Some(status);
+        self
+    }
+
     pub fn closing(mut self) -> Self {
         self.close = true;
         self
@@ -59,7 +79,12 @@ impl<'v> Reply<'v> {
         host: &'v VirtualHost,
         route: Option<&'v Route>,
     ) -> Self {
-        self.from = Some((table, host, route));
+        self.from = Some(From::Table(table, host, route));
+        self
+    }
+
+    pub fn of_forwarding(mut self, forwarding: Forwarding<'v>, shared: Option<Shared<'v>>) -> Self {
+        self.from = Some(From::Forwarding(forwarding, shared));
         self
     }
 
@@ -81,6 +106,15 @@ impl<'v> Reply<'v> {
 
     pub fn timeout(details: &'static str) -> Reply<'static> {
         Reply::new(504, details).text("upstream request timeout").flag(Flag::UpstreamRequestTimeout)
+    }
+
+    /// The stream has lived as long as it may; `sent`: its request had come to its end.
+    pub fn stream_over(sent: bool) -> Reply<'static> {
+        const DEADLINE_EXCEEDED: u32 = 4;
+        Reply::new(if sent { 504 } else { 408 }, "max_duration_timeout")
+            .text("downstream duration timeout")
+            .flag(Flag::DurationTimeout)
+            .grpc(DEADLINE_EXCEEDED)
     }
 
     /// The upstream was lost before it answered.

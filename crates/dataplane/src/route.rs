@@ -12,11 +12,12 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use wire::RequestHead;
 
-/// A request that has a cluster to go to.
+/// A request that is to be forwarded.
 #[derive(Debug)]
 pub struct Routed<'v> {
     pub forwarding: Forwarding<'v>,
-    pub cluster: Rc<ClusterState>,
+    /// `None`: there is none of that name, which matters only if no filter answers.
+    pub cluster: Option<Rc<ClusterState>>,
     /// Clusters that get a copy; those that do not exist get none.
     pub mirrors: Vec<(&'v MirrorRule, Rc<ClusterState>)>,
 }
@@ -83,11 +84,9 @@ pub fn route<'v>(
             name_route(record, &forwarding.host.name, &forwarding.route.name);
             note(record, |n| n.routed(forwarding.host, Some(forwarding.route)));
             let cluster = cluster(view, bound, &forwarding, record);
-            let Some(cluster) = cluster else {
-                let reply = Reply::new(forwarding.rule.cluster_not_found, "cluster_not_found");
-                return Err(Box::new(reply.flag(Flag::NoClusterFound)));
-            };
-            record.stream.cluster = Some(cluster.config.name.clone());
+            if let Some(cluster) = &cluster {
+                record.stream.cluster = Some(cluster.config.name.clone());
+            }
             let mirror = |rule: &'v MirrorRule| {
                 let place = bound.clusters[rule.cluster as usize]?;
                 Some((rule, view.clusters[place as usize].clone()))

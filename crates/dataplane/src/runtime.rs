@@ -160,7 +160,6 @@ impl Runtime {
         for cluster in &config.clusters {
             let old = previous
                 .and_then(|p| Some(&p.clusters[*p.cluster_places.get(&cluster.name)? as usize]));
-            self.say_what_is_missing(cluster);
             let endpoints = endpoints_of(cluster, &eds, old);
             let stats_name = if cluster.alt_stat_name.is_empty() {
                 &cluster.name
@@ -181,15 +180,6 @@ impl Runtime {
                 stats: old.map_or_else(|| ClusterStats::new(registry, stats_name), |o| o.stats),
                 usage: old.map_or_else(Arc::default, |o| o.usage.clone()),
             });
-        }
-    }
-
-    /// What a cluster asks for and this data plane does not do is said, and refused at run time.
-    fn say_what_is_missing(&mut self, cluster: &ir::Cluster) {
-        let path = format!("cluster[{}]", cluster.name);
-        if cluster.proxy_protocol.is_some() {
-            let message = "the PROXY protocol is not spoken to upstreams; remove it";
-            self.findings.push(Finding::error(format!("{path}.proxy_protocol"), message));
         }
     }
 

@@ -125,15 +125,21 @@ pub async fn dial(
         stream.flags.set(Flag::NoRouteFound);
         return None;
     };
-    let purpose = Purpose { original, ..Purpose::default() };
+    let ends = stream.downstream.as_ref();
+    let client = ends.and_then(|e| e.remote.address.zip(e.local.address));
+    let purpose = Purpose { original, client, ..Purpose::default() };
+    let source = client.filter(|_| proxy.config.hash_source_ip);
+    let hash = source.map(|(from, _)| balance::xxh64(from.ip().to_string().as_bytes()));
+    let want = Want { hash, ..Want::default() };
     for _ in 0..proxy.config.max_connect_attempts.unwrap_or(1).max(1) {
-        let Some(picked) = pick::pick(worker, &cluster, &Want::default(), purpose) else {
+        let Some(picked) = pick::pick(worker, &cluster, &want, purpose) else {
             stream.flags.set(Flag::NoHealthyUpstream);
             return None;
         };
         stream.attempts += 1;
-        match pick::connect(worker, &picked, Offer::Fallback(&[])).await {
+        match pick::connect(worker, &picked, Offer::Fallback(&[]), false).await {
             Ok(connection) => {
+                worker.shard.inc(cluster.stats.rq_total);
                 stream.flags = Default::default();
                 stream.upstream = Some(connection.ends.clone());
                 return Some(Upstream { connection, picked, prefix: Buffer::default() });

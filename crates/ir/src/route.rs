@@ -145,6 +145,7 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
     pub max_stream: Option<MaxStream>,
+    pub grpc_timeout: Option<GrpcTimeout>,
     pub retry: Option<RetryPolicy>,
     pub mirrors: Vec<Mirror>,
     pub hash: Vec<HashPolicy>,
@@ -169,6 +170,7 @@ impl Forward {
             timeout: None,
             idle_timeout: None,
             max_stream: None,
+            grpc_timeout: None,
             retry: None,
             mirrors: Vec::new(),
             hash: Vec::new(),
@@ -218,11 +220,20 @@ pub enum HostRewrite {
     PathRegex(RegexRewrite),
 }
 
+/// Limits of whole streams. Where they are there, `timeout` has no effect, in Envoy as here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MaxStream {
     pub max_stream_duration: Option<Duration>,
     pub grpc_timeout_header_max: Option<Duration>,
     pub grpc_timeout_header_offset: Option<Duration>,
+}
+
+/// The older `max_grpc_timeout` and `grpc_timeout_offset`: gRPC requests say themselves how long they may
+/// take, up to `max` (zero: without limit); `timeout` holds for all others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GrpcTimeout {
+    pub max: Option<Duration>,
+    pub offset: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

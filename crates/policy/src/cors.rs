@@ -5,6 +5,9 @@ use base::{Env, Finding};
 use ir::{Cors, HttpFilter, HttpFilterConfig, HttpManager, Str};
 use wire::{Head, Request, RequestHead, Response};
 
+const REQUEST_METHOD: &[u8] = b"access-control-request-method";
+const REQUEST_HEADERS: &[u8] = b"access-control-request-headers";
+
 /// A compiled [`Cors`].
 #[derive(Debug)]
 pub struct CorsRule {
@@ -57,33 +60,44 @@ impl CorsRule {
             return Verdict::Pass;
         }
         let preflight = request.method() == b"OPTIONS"
-            && request.get(b"access-control-request-method").is_some_and(|m| !m.is_empty());
-        let allowed = self.origins.iter().any(|m| m.matches(origin));
+            && request.get(REQUEST_METHOD).is_some_and(|m| !m.is_empty());
+        // An origin of `*` stands for all of them.
+        let allowed = self.origins.iter().any(|m| m.matches(b"*") || m.matches(origin));
         match (preflight, allowed) {
             (false, true) => Verdict::Answer(origin.to_vec()),
-            (true, true) => Verdict::Preflight(self.preflight(origin)),
-            (true, false) if !self.forward_others => Verdict::Preflight(Response::new(200)),
+            (true, true) => Verdict::Preflight(self.preflight(request, Some(origin))),
+            (true, false) if !self.forward_others => {
+                Verdict::Preflight(self.preflight(request, None))
+            }
             _ => Verdict::Pass,
         }
     }
 
-    fn preflight(&self, origin: &[u8]) -> Response {
+    /// `origin`: where it is one that may ask.
+    fn preflight(&self, request: &Request, origin: Option<&[u8]>) -> Response {
         let mut response = Response::new(200);
         let fields = &mut response.fields;
-        fields.push(b"access-control-allow-origin", origin);
-        let lines = [
-            (&b"access-control-allow-methods"[..], &self.methods),
-            (b"access-control-allow-headers", &self.headers),
-            (b"access-control-max-age", &self.max_age),
-            (b"access-control-expose-headers", &self.expose),
-        ];
+        if let Some(origin) = origin {
+            fields.push(b"access-control-allow-origin", origin);
+        }
         if self.credentials {
             fields.push(b"access-control-allow-credentials", b"true");
         }
-        for (name, value) in lines {
-            if !value.is_empty() {
-                fields.push(name, value.as_bytes());
+        let asked = |name: &[u8]| request.get(name).unwrap_or_default();
+        // Of `*`, what was asked for.
+        for (name, allowed, asked) in [
+            (&b"access-control-allow-methods"[..], &self.methods, asked(REQUEST_METHOD)),
+            (b"access-control-allow-headers", &self.headers, asked(REQUEST_HEADERS)),
+        ] {
+            if !allowed.is_empty() {
+                fields.push(name, if &**allowed == "*" { asked } else { allowed.as_bytes() });
             }
+        }
+        if !self.max_age.is_empty() {
+            fields.push(b"access-control-max-age", self.max_age.as_bytes());
+        }
+        if origin.is_some() && !self.expose.is_empty() {
+            fields.push(b"access-control-expose-headers", self.expose.as_bytes());
         }
         response
     }
@@ -125,7 +139,8 @@ mod tests {
         let Verdict::Preflight(response) = judge(b"OPTIONS", b"http://a") else { panic!() };
         assert_eq!(response.get(b"access-control-allow-methods"), Some(&b"GET,POST"[..]));
         let Verdict::Preflight(response) = judge(b"OPTIONS", b"http://b") else { panic!() };
-        assert!(response.fields.is_empty());
+        assert_eq!(response.get(b"access-control-allow-methods"), Some(&b"GET,POST"[..]));
+        assert_eq!(response.get(b"access-control-allow-origin"), None);
         let Verdict::Answer(origin) = judge(b"GET", b"http://a") else { panic!() };
         let mut response = Response::new(200);
         rule.answer(&origin, &mut response);

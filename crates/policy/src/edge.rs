@@ -54,8 +54,8 @@ pub fn prepare(
     if request.version != Version::Http2 {
         // HTTP/1 has no scheme of its own, so what was forwarded is what goes on.
         request.scheme = match request.get(b"x-forwarded-proto") {
-            Some(b"https") => Scheme::Https,
-            Some(b"http") => Scheme::Http,
+            Some(said) if said.eq_ignore_ascii_case(b"https") => Scheme::Https,
+            Some(said) if said.eq_ignore_ascii_case(b"http") => Scheme::Http,
             _ => request.scheme,
         };
     }
@@ -94,7 +94,7 @@ fn client_address(request: &Request, manager: &HttpManager) -> Option<IpAddr> {
 /// The peer is the client, whatever it says of itself.
 fn take_remote_address(request: &mut Request, manager: &HttpManager, via: &Via<'_>) {
     if !manager.skip_xff_append {
-        let address = if via.remote.is_loopback() { via.local } else { via.remote };
+        let address = if is_here(via.remote) { via.local } else { via.remote };
         let address = address.to_string();
         request.fields.append(b"x-forwarded-for", b",", address.as_bytes());
     }
@@ -102,6 +102,12 @@ fn take_remote_address(request: &mut Request, manager: &HttpManager, via: &Via<'
         let proto = if via.tls { Scheme::Https } else { Scheme::Http };
         request.fields.set(b"x-forwarded-proto", proto.as_str().as_bytes());
     }
+}
+
+/// The one address of this machine that everybody uses; the others of its range are told as they are.
+fn is_here(ip: IpAddr) -> bool {
+    ip == IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)
+        || ip == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)
 }
 
 const XFCC: &[u8] = b"x-forwarded-client-cert";
@@ -225,6 +231,20 @@ mod tests {
         assert_eq!(value(&request, "x-request-id").len(), 36);
         assert_eq!(value(&request, "x-envoy-retry-on"), "");
         assert_eq!(value(&request, "x-envoy-external-address"), "9.9.9.9");
+    }
+
+    #[test]
+    fn only_the_usual_loopback_address_is_told_as_the_machines_own() {
+        let edge = HttpManager { use_remote_address: true, ..manager() };
+        for (remote, told) in
+            [("127.0.0.1", "1.1.1.1"), ("::1", "1.1.1.1"), ("127.0.0.2", "127.0.0.2")]
+        {
+            let mut request = Request::new(b"GET", b"h", b"/");
+            let local = "1.1.1.1".parse().unwrap();
+            let via = Via { remote: remote.parse().unwrap(), local, tls: false, peer: None };
+            prepare(&mut request, &edge, &via, &FixedEnv::seeded(1));
+            assert_eq!(value(&request, "x-forwarded-for"), told);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use base::{Finding, Instant, WallTime};
 use command::Command;
 pub use command::number;
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -86,6 +87,8 @@ pub struct Peer {
     pub dns_sans: Vec<String>,
     /// Of the certificate, SHA-256 in hexadecimal.
     pub certificate_hash: String,
+    /// The certificate, in DER.
+    pub certificate: Vec<u8>,
     pub tls_version: Option<&'static str>,
 }
 
@@ -97,6 +100,9 @@ impl Peer {
             parts.push(format!("By={by}"));
         }
         parts.push(format!("Hash={}", self.certificate_hash));
+        if details.cert {
+            parts.push(format!("Cert=\"{}\"", in_url(&pem(&self.certificate))));
+        }
         if details.subject {
             parts.push(format!("Subject=\"{}\"", self.subject.as_deref().unwrap_or_default()));
         }
@@ -108,6 +114,32 @@ impl Peer {
         }
         parts.join(";")
     }
+}
+
+/// A certificate as text.
+fn pem(der: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in text.as_bytes().chunks(64) {
+        out.extend(line.iter().map(|b| char::from(*b)));
+        out.push('\n');
+    }
+    out + "-----END CERTIFICATE-----\n"
+}
+
+/// Everything but letters, digits and `-_.~` escaped.
+fn in_url(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 /// What a template looks at.

@@ -28,6 +28,7 @@ pub mod receive;
 pub mod retry;
 mod rewrite;
 mod table;
+pub mod timeout;
 
 pub use bucket::Left;
 pub use decide::{Decision, Forwarding, Miss, NoTrace, Redirection, Target, Trace};

@@ -50,7 +50,10 @@ pub fn path(path: &[u8], rules: PathRules) -> Normalized {
     }
     let mut result;
     if rules.normalize {
-        result = remove_dots(&unescape_unreserved(only));
+        if has_nul(only) {
+            return Normalized::Rejected;
+        }
+        result = remove_dots(&escape(&unescape_unreserved(only)));
     } else {
         result = only.to_vec();
     }
@@ -69,7 +72,7 @@ pub fn path(path: &[u8], rules: PathRules) -> Normalized {
 /// A quick look that clears nearly every path.
 fn needs_work(path: &[u8], rules: PathRules) -> bool {
     let only = split(path).0;
-    let suspicious = |b: &u8| matches!(*b, b'.' | b'%' | b'\\');
+    let suspicious = |b: &u8| matches!(*b, b'.' | b'%' | b'\\') || must_be_escaped(*b);
     (rules.normalize && only.iter().any(suspicious))
         || (rules.merge_slashes && memchr::memmem::find(only, b"//").is_some())
         || (rules.escaped_slashes != EscapedSlashes::KeepUnchanged && has_escaped_slash(only))
@@ -79,6 +82,11 @@ fn needs_work(path: &[u8], rules: PathRules) -> bool {
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let cut = memchr::memchr(b'?', path).unwrap_or(path.len());
     path.split_at(cut)
+}
+
+/// A zero ends texts in some languages, so that a path with one has two readings.
+fn has_nul(path: &[u8]) -> bool {
+    path.contains(&0) || memchr::memmem::find(path, b"%00").is_some()
 }
 
 fn has_escaped_slash(path: &[u8]) -> bool {
@@ -95,6 +103,23 @@ fn is_escaped_slash(w: &[u8]) -> Option<u8> {
 
 fn unescape_slashes(path: &[u8]) -> Vec<u8> {
     unescape(path, is_escaped_slash)
+}
+
+/// What no URL has as it is.
+fn must_be_escaped(byte: u8) -> bool {
+    byte <= 0x20 || byte >= 0x7f || matches!(byte, b'"' | b'<' | b'>' | b'`' | b'{' | b'}')
+}
+
+fn escape(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    for &byte in path {
+        if must_be_escaped(byte) {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            out.push(byte);
+        }
+    }
+    out
 }
 
 /// Escapes of characters that need none become the characters; `\` becomes `/`.
@@ -168,6 +193,10 @@ fn merge(path: &[u8]) -> Vec<u8> {
         if *byte != b'/' || out.last() != Some(&b'/') {
             out.push(*byte);
         }
+    }
+    if out == b"/" && path.len() > 1 {
+        // Of slashes alone Envoy keeps the first and the last.
+        out.push(b'/');
     }
     out
 }

@@ -1,4 +1,4 @@
-//! Whether a failed attempt is tried again, and how long a request may take.
+//! Whether a failed attempt is tried again, and how long to wait before.
 
 use crate::matching::HeaderMatcher;
 use base::{Env, Finding};
@@ -244,49 +244,6 @@ impl RequestHead for AsRequest<'_> {
     }
 }
 
-/// How long a request may take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timeouts {
-    pub whole: Option<Duration>,
-    pub per_try: Option<Duration>,
-}
-
-/// The timeout of a route that names none.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
-
-impl Timeouts {
-    /// From the route and from request headers, which are taken out; tells the upstream what to
-    /// expect.
-    pub fn begin(
-        route: Option<Duration>,
-        rules: &RetryRules,
-        request: &mut Request,
-        envoy_headers: bool,
-    ) -> Self {
-        let nonzero = |d: Duration| (!d.is_zero()).then_some(d);
-        let mut whole = nonzero(route.unwrap_or(DEFAULT_TIMEOUT));
-        let mut per_try = rules.per_try.and_then(nonzero);
-        for (name, place) in [
-            (&b"x-envoy-upstream-rq-timeout-ms"[..], &mut whole),
-            (b"x-envoy-upstream-rq-per-try-timeout-ms", &mut per_try),
-        ] {
-            if let Some(ms) = number(request, name) {
-                *place = nonzero(Duration::from_millis(ms));
-                request.fields.remove(name);
-            }
-        }
-        if whole.is_some_and(|w| per_try.is_some_and(|p| p >= w)) {
-            per_try = None;
-        }
-        if let Some(expected) = per_try.or(whole).filter(|_| envoy_headers) {
-            let mut digits = Vec::with_capacity(8);
-            crate::format::number(expected.as_millis() as u64, &mut digits);
-            request.fields.set(b"x-envoy-expected-rq-timeout-ms", &digits);
-        }
-        Self { whole, per_try }
-    }
-}
-
 fn number(request: &Request, name: &[u8]) -> Option<u64> {
     std::str::from_utf8(request.get(name)?).ok()?.parse().ok()
 }
@@ -355,31 +312,6 @@ mod tests {
         for n in 1..20 {
             let bound = Duration::from_millis((25 << (n - 1).min(10)).min(250));
             assert!(rules.wait(n, &env) < bound);
-        }
-    }
-
-    #[test]
-    fn timeouts_come_from_the_route_or_the_request() {
-        let ms = Duration::from_millis;
-        let header = &b"x-envoy-upstream-rq-timeout-ms"[..];
-        let table = [
-            (None, None, None, Some(15_000), "15000"),
-            (Some(ms(0)), None, None, None, ""),
-            (Some(ms(300)), Some(ms(100)), None, Some(300), "100"),
-            (Some(ms(300)), Some(ms(300)), None, Some(300), "300"),
-            (Some(ms(300)), None, Some("70"), Some(70), "70"),
-        ];
-        for (route, per_try, asked, whole, expected) in table {
-            let rules = RetryRules { per_try, ..Default::default() };
-            let mut request = Request::default();
-            if let Some(asked) = asked {
-                request.fields.push(header, asked.as_bytes());
-            }
-            let timeouts = Timeouts::begin(route, &rules, &mut request, true);
-            assert_eq!(timeouts.whole, whole.map(ms));
-            let told = request.get(b"x-envoy-expected-rq-timeout-ms").unwrap_or_default();
-            assert_eq!(told, expected.as_bytes());
-            assert_eq!(request.get(header), None);
         }
     }
 }

@@ -117,6 +117,10 @@ impl Rewrites {
             PathRewrite::Regex(s) => {
                 let (path, _) = split_query(request.path());
                 let mut new = s.apply(path);
+                if new.is_empty() {
+                    // There is no request for nothing, so Envoy leaves the path as it is.
+                    return;
+                }
                 new.extend_from_slice(&request.path()[path.len()..]);
                 new
             }
@@ -250,6 +254,7 @@ mod tests {
             (forward(), "/a?q", 2, "old:80", "/a?q"),
             (prefix("/x"), "/a/b?q=/a", 2, "old:80", "/x/b?q=/a"),
             (prefix("/"), "/a/b", 3, "old:80", "/b"),
+            (path("/+$", ""), "/?q", 0, "old:80", "/?q"),
             (path("/v(\\d+)/", "/version-\\1$/"), "/v1/v2/?v3", 0, "old:80", "/version-1$/v2/?v3"),
             (host(HostRewrite::Literal("new".into())), "/", 1, "new", "/"),
             (

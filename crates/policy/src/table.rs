@@ -7,6 +7,7 @@ use crate::matching::{HeaderMatcher, QueryMatcher, whole};
 use crate::rate_limit::{DescriptorRule, LimitRule};
 use crate::retry::RetryRules;
 use crate::rewrite::{RedirectRule, Rewrites};
+use crate::timeout::TimeRules;
 use base::{Finding, OriginId};
 use bytes::Bytes;
 use ir::{Action, Destination, HttpFilterConfig, PathMatch, RequireTls, RouteConfig, Str};
@@ -81,9 +82,8 @@ pub(crate) enum RouteAction {
 /// What forwarding a request of this route means.
 #[derive(Debug)]
 pub struct ForwardRule {
-    pub timeout: Option<Duration>,
+    pub time: TimeRules,
     pub idle_timeout: Option<Duration>,
-    pub max_duration: Option<Duration>,
     pub retry: RetryRules,
     pub mirrors: Vec<MirrorRule>,
     pub cluster_not_found: u16,
@@ -321,9 +321,8 @@ impl Build {
         let findings = &mut self.findings;
         let retry = from.retry.as_ref().or(host.retry.as_ref());
         ForwardRule {
-            timeout: from.timeout,
+            time: TimeRules::new(from),
             idle_timeout: from.idle_timeout,
-            max_duration: from.max_stream.as_ref().and_then(|m| m.max_stream_duration),
             retry: RetryRules::new(retry, path, findings),
             mirrors,
             cluster_not_found: from.cluster_not_found.unwrap_or(503),

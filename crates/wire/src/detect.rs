@@ -65,9 +65,9 @@ fn http(bytes: &[u8]) -> Option<Protocol> {
     })
 }
 
-/// A method of upper-case letters (or a dash), then a blank, then printable characters.
+/// A method of letters (or a dash), then a blank, then printable characters.
 fn could_be_request(line: &[u8]) -> bool {
-    let method = line.iter().take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    let method = line.iter().take_while(|b| b.is_ascii_alphabetic() || **b == b'-').count();
     let rest = &line[method..];
     (1..=32).contains(&method)
         && rest.first().is_none_or(|b| *b == b' ')
@@ -81,11 +81,12 @@ mod tests {
     #[test]
     fn first_bytes_decide() {
         let both = Wanted { tls: true, http: true };
-        let table: [(&[u8], Option<Protocol>); 12] = [
+        let table: [(&[u8], Option<Protocol>); 13] = [
             (b"", None),
             (b"G", None),
             (b"GET / HT", None),
             (b"GET / HTTP/1.1\r\n", Some(Protocol::Http11)),
+            (b"get / HTTP/1.1\r\n", Some(Protocol::Http11)),
             (b"POST /a HTTP/1.0\r\nx", Some(Protocol::Http10)),
             (b"PRI * HTTP/2.0\r\n\r\nSM", None),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Protocol::Http2)),

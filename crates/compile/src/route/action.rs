@@ -11,7 +11,7 @@ use api::{
 };
 use base::Origin;
 use ir::{
-    Action, AppendAction, DirectResponse, Forward, HeaderAdd, HeaderOps, HostRewrite, MaxStream,
+    Action, AppendAction, DirectResponse, Forward, GrpcTimeout, HeaderAdd, HeaderOps, HostRewrite,
     Redirect, RedirectCode, RedirectPath, RegexRewrite, Str, WeightedCluster,
 };
 use registry::Item;
@@ -101,11 +101,8 @@ pub(super) fn forward_to(to: ir::Destination, timeout: Option<Duration>) -> Forw
     let timeout = timeout.unwrap_or(Duration::ZERO);
     let mut forward = Forward::to(to);
     forward.timeout = Some(timeout);
-    forward.max_stream = Some(MaxStream {
-        max_stream_duration: Some(Duration::ZERO),
-        grpc_timeout_header_max: Some(timeout),
-        grpc_timeout_header_offset: None,
-    });
+    // Not `max_stream_duration`, beside which Envoy takes no notice of `timeout`.
+    forward.grpc_timeout = Some(GrpcTimeout { max: Some(timeout), offset: None });
     forward
 }
 

@@ -131,7 +131,14 @@ fn sni(hosts: &[String]) -> Vec<Str> {
 }
 
 fn cidrs(written: &[String]) -> Vec<Cidr> {
-    written.iter().filter_map(|s| cidr(s)).collect()
+    let mut ranges: Vec<Cidr> = Vec::new();
+    for range in written.iter().filter_map(|s| cidr(s)) {
+        // Envoy takes a range that is there twice for two that overlap.
+        if !ranges.contains(&range) {
+            ranges.push(range);
+        }
+    }
+    ranges
 }
 
 /// A range, or one address.

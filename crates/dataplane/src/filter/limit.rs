@@ -43,8 +43,8 @@ pub(super) fn count<'v>(
 ) -> Result<Option<Left>, Box<Reply<'v>>> {
     let Some(rule) = routed.forwarding.limit(filter, chain) else { return Ok(None) };
     let remote = client(record);
-    let cluster = &routed.cluster.config.name;
-    let subject = routed.forwarding.subject(&record.heads.request, cluster, &remote);
+    let cluster = record.stream.cluster.clone().unwrap_or_default();
+    let subject = routed.forwarding.subject(&record.heads.request, &cluster, &remote);
     let judged = rule.judge(&subject, &record.worker.env);
     let stats = record.worker.limit_stats(&rule.stat_prefix);
     let shard = &record.worker.shard;
@@ -82,10 +82,7 @@ fn refusal(rule: &LimitRule, left: Left, record: &Record) -> Reply<'static> {
     if rule.tells {
         reply.headers.extend(told(&left).map(|(name, value)| (name.into(), value)));
     }
-    if rule.resource_exhausted && is_grpc(&record.heads.request) {
-        return reply.header("grpc-status", "8");
-    }
-    reply
+    if rule.resource_exhausted { reply.grpc(8) } else { reply }
 }
 
 /// As draft 03 of the RateLimit fields has them; seconds are rounded up.
@@ -113,8 +110,8 @@ pub(super) async fn ask<'v>(
     record: &mut Record,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Box<Reply<'v>>> {
     let remote = client(record);
-    let name = &routed.cluster.config.name;
-    let subject = routed.forwarding.subject(&record.heads.request, name, &remote);
+    let name = record.stream.cluster.clone().unwrap_or_default();
+    let subject = routed.forwarding.subject(&record.heads.request, &name, &remote);
     let descriptors = rule.descriptors(&subject);
     if descriptors.is_empty() {
         return Ok(Vec::new());

@@ -25,6 +25,7 @@ enum Event {
     UpstreamBroke,
     Gone,
     Timeout,
+    StreamOver,
     Idle,
 }
 
@@ -35,7 +36,7 @@ impl Effort<'_, '_> {
         record: &mut Record,
         down: &mut D,
         alarm: &mut Alarm,
-    ) -> Ending {
+    ) -> Result<Ending, Box<Reply<'static>>> {
         let status = record.heads.response.status;
         record.stream.status = status;
         istio::answered(self.job.manager, record);
@@ -45,7 +46,7 @@ impl Effort<'_, '_> {
             if status == 200 {
                 // Neither a refusal nor an upgrade: Envoy neither shows nor counts it either.
                 record.cluster = None;
-                return Ending::Reply(Box::new(Reply::new(200, "via_upstream").closing()));
+                return Err(Box::new(Reply::new(200, "via_upstream").closing()));
             }
             down.close();
         }
@@ -53,17 +54,17 @@ impl Effort<'_, '_> {
         record.has_response = true;
         record.stream.details = "via_upstream".into();
         if tunnel {
-            return match answer.upstream {
+            return Ok(match answer.upstream {
                 Upstream::Http1(client) => Ending::Tunnel(Box::new(client), self.idle_timeout()),
                 Upstream::Http2(_) => Ending::Broken,
-            };
+            });
         }
         self.replay.forget();
         let mut response = Pump::default();
         let event = self.run_answer(&mut answer, &mut response, down, alarm).await;
         record.stream.bytes_sent = response.bytes;
         record.stream.bytes_received = answer.request.bytes;
-        match event {
+        Ok(match event {
             Event::Done => {
                 record.grpc_status = grpc_status(answer.upstream.trailers(), record);
                 self.keep(answer, record);
@@ -80,13 +81,18 @@ impl Effort<'_, '_> {
                 record.stream.details = "response_timeout".into();
                 Ending::Broken
             }
+            Event::StreamOver => {
+                record.stream.flags.set(Flag::DurationTimeout);
+                record.stream.details = "max_duration_timeout".into();
+                Ending::Broken
+            }
             Event::Idle => {
                 record.stream.flags.set(Flag::StreamIdleTimeout);
                 record.stream.details = "stream_idle_timeout".into();
                 Ending::Broken
             }
             Event::Gone => Ending::Gone,
-        }
+        })
     }
 
     /// Changes the head of the answer: what routes and filters ask for, and what a proxy adds.
@@ -145,8 +151,9 @@ impl Effort<'_, '_> {
                 }
                 Poll::Pending => {}
             }
-            if alarm.poll(cx, self.whole).is_ready() {
-                return Poll::Ready(Event::Timeout);
+            if alarm.poll(cx, self.earliest()).is_ready() {
+                let over = self.is_stream_over();
+                return Poll::Ready(if over { Event::StreamOver } else { Event::Timeout });
             }
             while let Some(idle) = idle
                 && alarm.poll(cx, Some(since + idle)).is_ready()

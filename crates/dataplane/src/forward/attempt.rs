@@ -17,13 +17,15 @@ use std::rc::Rc;
 use std::task::Poll;
 use tokio::time::Instant;
 use wire::RequestHead;
-use wire::h1::{BodyError, Framing};
+use wire::h1::{Body, BodyError, Framing};
 
 pub(super) enum Attempt {
     Answered(Box<Answer>),
     Lost(Lost),
     /// Another attempt would not help.
     Refused(Box<Reply<'static>>),
+    /// There is no endpoint to send it to.
+    Nowhere,
     Gone,
 }
 
@@ -58,6 +60,8 @@ enum Event {
     Idle,
     Timeout,
     PerTry,
+    /// The stream has lived as long as it may.
+    StreamOver,
 }
 
 impl Effort<'_, '_> {
@@ -73,10 +77,10 @@ impl Effort<'_, '_> {
         let want = Want { hash: self.hash, avoid, attempts: rules.attempts_to_avoid };
         let worker = record.worker.clone();
         let authority = record.heads.request.authority();
-        let purpose = Purpose { original: self.job.original, authority };
-        let Some(picked) = pick::pick(&worker, &routed.cluster, &want, purpose) else {
-            worker.shard.inc(routed.cluster.stats.cx_none_healthy);
-            return Attempt::Refused(Box::new(Reply::no_healthy_upstream()));
+        let purpose = Purpose { original: self.job.original, authority, client: client_of(record) };
+        let Some(picked) = pick::pick(&worker, &self.job.filtered.cluster, &want, purpose) else {
+            worker.shard.inc(self.job.filtered.cluster.stats.cx_none_healthy);
+            return Attempt::Nowhere;
         };
         if rules.avoid_previous {
             self.tried.extend(picked.id());
@@ -95,6 +99,10 @@ impl Effort<'_, '_> {
                 }
                 return self.lost(loss, record, &picked);
             }
+            None if self.is_stream_over() => {
+                let reply = Reply::stream_over(matches!(self.job.body, Body::Empty));
+                return Attempt::Refused(Box::new(reply));
+            }
             None => return self.timed_out(record, &picked, true),
         };
         record.stream.upstream = Some(channel.ends().clone());
@@ -105,7 +113,7 @@ impl Effort<'_, '_> {
     /// Connecting may take no longer than the request and one attempt.
     async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let one = self.per_try.map(|d| Instant::now() + d);
-        match [self.whole, one].into_iter().flatten().min() {
+        match [self.earliest(), one].into_iter().flatten().min() {
             None => Some(work.await),
             Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
         }
@@ -133,7 +141,7 @@ impl Effort<'_, '_> {
         let request = Pump::default();
         let mut sent = Sent { upstream, request, send_failed: false, used_before, taken };
         let per_try = self.per_try.map(|d| Instant::now() + d);
-        let deadline = [self.whole, per_try].into_iter().flatten().min();
+        let deadline = [self.earliest(), per_try].into_iter().flatten().min();
         let mut informed = false;
         let event = loop {
             let event = self.wait_for_head(&mut sent, record, down, alarm, deadline).await;
@@ -201,7 +209,11 @@ impl Effort<'_, '_> {
             }
             if alarm.poll(cx, deadline).is_ready() {
                 let whole = self.whole.is_some_and(|w| Instant::now() >= w);
-                return Poll::Ready(if whole { Event::Timeout } else { Event::PerTry });
+                return Poll::Ready(match whole {
+                    _ if self.is_stream_over() => Event::StreamOver,
+                    true => Event::Timeout,
+                    false => Event::PerTry,
+                });
             }
             Poll::Pending
         })
@@ -247,6 +259,10 @@ impl Effort<'_, '_> {
                 let status = if sent.request.source_done() { 504 } else { 408 };
                 let reply = Reply::new(status, "stream_idle_timeout").text("stream timeout");
                 Attempt::Refused(Box::new(reply.flag(Flag::StreamIdleTimeout)))
+            }
+            Event::StreamOver => {
+                shard.inc(stats.rq_tx_reset);
+                Attempt::Refused(Box::new(Reply::stream_over(sent.request.source_done())))
             }
             Event::Timeout => self.timed_out(record, &picked, true),
             Event::PerTry => self.timed_out(record, &picked, false),
@@ -299,4 +315,10 @@ impl Effort<'_, '_> {
         record.stream.flags.set(Flag::UpstreamRequestTimeout);
         Attempt::Refused(Box::new(Reply::timeout("upstream_per_try_timeout")))
     }
+}
+
+/// Source and destination of the client's connection.
+fn client_of(record: &Record) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
+    let ends = record.stream.downstream.as_ref()?;
+    ends.remote.address.zip(ends.local.address)
 }

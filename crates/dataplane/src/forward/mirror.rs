@@ -11,7 +11,7 @@ use std::time::Duration;
 use wire::RequestHead;
 use wire::h1::Body;
 
-/// A copy that takes longer than this is given up.
+/// A copy that takes longer than this is given up, where the route allows any time.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Effort<'_, '_> {
@@ -36,11 +36,20 @@ impl Effort<'_, '_> {
             let kind = self.job.body;
             let (worker, cluster) = (record.worker.clone(), cluster.clone());
             let mut source = Whole::new(Shared(body.clone()));
+            let time = self.times.whole.unwrap_or(TIMEOUT);
             tokio::task::spawn_local(async move {
                 let mut sink = Nowhere;
                 let copy = call(&worker, &cluster, &request, kind, &mut source, &mut sink);
                 // Whatever becomes of a copy is for the counters of its cluster only.
-                let _ = tokio::time::timeout(TIMEOUT, copy).await;
+                let status = match tokio::time::timeout(time, copy).await {
+                    Ok(Ok(_)) => return,
+                    Ok(Err(_)) => 503,
+                    Err(_) => {
+                        worker.shard.inc(cluster.stats.rq_timeout);
+                        504
+                    }
+                };
+                cluster.codes.borrow_mut().count(status, &worker.shared.registry, &worker.shard);
             });
         }
     }

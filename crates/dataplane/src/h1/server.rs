@@ -224,7 +224,6 @@ impl Server {
                 Next::Close
             }
             Ending::Broken => Next::Abort,
-            Ending::Reply(reply) => down.reply(*reply, &manager, &mut record).await,
             Ending::Tunnel(client, idle) => {
                 tunnel(&mut down, *client, idle, &self.worker, &mut record).await;
                 Next::Close

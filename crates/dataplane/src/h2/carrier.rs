@@ -85,7 +85,7 @@ impl Carriers {
             if let Some((_, loss)) = slot.failed.borrow().as_ref().filter(|(at, _)| *at >= asked) {
                 return Err(loss.clone());
             }
-            match open(worker, picked).await {
+            match open(worker, picked, slot.is_empty()).await {
                 Ok(carrier) => slot.add(carrier),
                 Err(loss) => {
                     *slot.failed.borrow_mut() = Some((Instant::now(), loss.clone()));
@@ -122,7 +122,7 @@ impl Carriers {
                 continue;
             }
             let offer = Offer::Fallback(&[b"h2", b"http/1.1"]);
-            let connection = pick::connect(worker, picked, offer).await?;
+            let connection = pick::connect(worker, picked, offer, slot.is_empty()).await?;
             let second = connection.io.alpn().is_some_and(|p| p == b"h2");
             slot.declined.set(!second);
             if !second {
@@ -160,6 +160,10 @@ impl Slot {
 
     fn has_room(&self) -> bool {
         self.list.borrow().iter().any(|c| c.has_room())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.list.borrow().iter().all(|c| c.over.get())
     }
 
     fn add(&self, carrier: Rc<Carrier>) {
@@ -221,8 +225,8 @@ impl Drop for Lease {
 }
 
 /// Opens a connection.
-async fn open(worker: &Rc<Worker>, picked: &Picked) -> Result<Rc<Carrier>, Loss> {
-    let connection = pick::connect(worker, picked, Offer::Fallback(&[b"h2"])).await?;
+async fn open(worker: &Rc<Worker>, picked: &Picked, first: bool) -> Result<Rc<Carrier>, Loss> {
+    let connection = pick::connect(worker, picked, Offer::Fallback(&[b"h2"]), first).await?;
     begin(worker, picked, connection).await
 }
 

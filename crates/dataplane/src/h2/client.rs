@@ -69,7 +69,8 @@ impl Client {
 fn loss(error: &::h2::Error) -> Loss {
     match error.reason() {
         Some(Reason::REFUSED_STREAM) => Loss::Refused,
-        _ if error.is_io() || error.is_go_away() => Loss::Closed,
+        _ if error.is_io() => Loss::Closed,
+        _ if error.is_go_away() && error.is_remote() => Loss::Closed,
         _ if error.is_remote() => Loss::Reset,
         _ => Loss::Protocol,
     }

@@ -4,7 +4,7 @@ use super::down::Down;
 use super::heads;
 use super::server::Shared;
 use crate::alarm::Alarm;
-use crate::exchange::{Run, reply};
+use crate::exchange::Run;
 use crate::forward::{Downstream, Ending};
 use crate::record::Record;
 use ::h2::Reason;
@@ -45,10 +45,6 @@ pub async fn run(shared: &Rc<Shared>, head: &http::request::Parts, mut down: Dow
             record.stream.details = "downstream_remote_disconnect".into();
         }
         Ending::Broken => down.reset(Reason::INTERNAL_ERROR),
-        Ending::Reply(local) => {
-            // If it cannot be sent, the client is gone.
-            let _ = reply(&mut down, *local, &manager, &mut record).await;
-        }
         Ending::Tunnel(..) => down.reset(Reason::INTERNAL_ERROR),
     }
 }

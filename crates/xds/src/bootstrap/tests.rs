@@ -158,7 +158,7 @@ fn older_spellings_keep_their_meaning() {
     let jason = ir::HeaderCondition::Value(ir::StringMatch::exact("jason"));
     assert_eq!((&*header.name, &header.condition), ("x-user", &jason));
     let Action::Forward(forward) = &host.routes[0].action else { panic!("no forward") };
-    assert_eq!(forward.max_stream.as_ref().unwrap().grpc_timeout_header_max, Some(Duration::ZERO));
+    assert_eq!(forward.grpc_timeout.as_ref().unwrap().max, Some(Duration::ZERO));
     let cluster = &b.config.clusters[0];
     assert_eq!(cluster.protocol, ir::UpstreamProtocol::Http2);
     assert_eq!(cluster.http2.max_concurrent_streams, Some(7));

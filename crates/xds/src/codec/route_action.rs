@@ -12,8 +12,8 @@ use crate::message::{Msg, Val};
 use crate::schema::*;
 use base::OriginId;
 use ir::{
-    Destination, Forward, HashPolicy, HashSource, HostRewrite, MaxStream, Mirror, Str, Upgrade,
-    WeightedCluster,
+    Destination, Forward, GrpcTimeout, HashPolicy, HashSource, HostRewrite, MaxStream, Mirror, Str,
+    Upgrade, WeightedCluster,
 };
 
 /// 503 is the default, which is written as absence.
@@ -36,6 +36,8 @@ pub(super) fn write_forward(f: &Forward) -> Msg {
         .set_opt("timeout", f.timeout)
         .set_opt("idle_timeout", f.idle_timeout)
         .set_opt("max_stream_duration", f.max_stream.as_ref().map(write_max_stream))
+        .set_opt("max_grpc_timeout", f.grpc_timeout.as_ref().and_then(|t| t.max))
+        .set_opt("grpc_timeout_offset", f.grpc_timeout.as_ref().and_then(|t| t.offset))
         .set_opt("retry_policy", f.retry.as_ref().map(write_retry))
         .set("request_mirror_policies", Val::list(&f.mirrors, write_mirror))
         .set("hash_policy", Val::list(&f.hash, write_hash))
@@ -72,6 +74,7 @@ pub(super) fn read_forward(at: &At) -> Forward {
         timeout: at.duration("timeout"),
         idle_timeout: at.duration("idle_timeout"),
         max_stream: read_max_stream(at),
+        grpc_timeout: read_grpc_timeout(at),
         retry: at.msg("retry_policy").map(|r| read_retry(&r)),
         mirrors: at.each("request_mirror_policies", read_mirror),
         hash: at.each("hash_policy", read_hash).into_iter().flatten().collect(),
@@ -140,22 +143,17 @@ fn write_max_stream(m: &MaxStream) -> Msg {
         .set_opt("grpc_timeout_header_offset", m.grpc_timeout_header_offset)
 }
 
-/// The message, or the two older fields that say the same for gRPC.
 fn read_max_stream(at: &At) -> Option<MaxStream> {
-    let (max, offset) = (at.duration("max_grpc_timeout"), at.duration("grpc_timeout_offset"));
-    let new = at.msg("max_stream_duration").map(|m| MaxStream {
+    at.msg("max_stream_duration").map(|m| MaxStream {
         max_stream_duration: m.duration("max_stream_duration"),
         grpc_timeout_header_max: m.duration("grpc_timeout_header_max"),
         grpc_timeout_header_offset: m.duration("grpc_timeout_header_offset"),
-    });
-    if new.is_some() || (max.is_none() && offset.is_none()) {
-        return new;
-    }
-    Some(MaxStream {
-        max_stream_duration: None,
-        grpc_timeout_header_max: max,
-        grpc_timeout_header_offset: offset,
     })
+}
+
+fn read_grpc_timeout(at: &At) -> Option<GrpcTimeout> {
+    let (max, offset) = (at.duration("max_grpc_timeout"), at.duration("grpc_timeout_offset"));
+    (max.is_some() || offset.is_some()).then_some(GrpcTimeout { max, offset })
 }
 
 fn write_mirror(m: &Mirror) -> Msg {

@@ -113,6 +113,10 @@ impl Gen {
                 grpc_timeout_header_max: self.opt(|| self.duration()),
                 grpc_timeout_header_offset: self.opt(|| self.duration()),
             }),
+            grpc_timeout: self.opt(|| GrpcTimeout {
+                max: Some(self.duration()),
+                offset: self.opt(|| self.duration()),
+            }),
             retry: self.opt(|| self.retry()),
             mirrors: self.some_of(|| Mirror {
                 cluster: self.word(),
