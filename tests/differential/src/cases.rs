@@ -10,7 +10,7 @@ mod rewriting;
 mod second;
 
 use crate::client::Request;
-use base::{Env, FixedEnv};
+use crate::dice::Dice;
 use serde_json::{Value, json};
 
 /// One listener, and what is sent to it.
@@ -70,7 +70,7 @@ impl Case {
 
 /// All cases of a seed.
 pub fn all(seed: u64) -> Vec<Case> {
-    let dice = Dice(FixedEnv::seeded(seed));
+    let dice = Dice::seeded(seed);
     let mut cases = Vec::new();
     cases.extend(matching::cases(&dice));
     cases.extend(rewriting::cases(&dice));
@@ -87,20 +87,6 @@ pub fn all(seed: u64) -> Vec<Case> {
 pub fn single(name: &str, cluster: &str, extra: Value, requests: Vec<Request>) -> Case {
     let routes = if cluster == "nowhere" { vec![] } else { vec![all_to(cluster, extra)] };
     Case::new(name, any_host(routes), requests)
-}
-
-/// Random choices that follow from the seed.
-struct Dice(FixedEnv);
-
-impl Dice {
-    fn one<T: Clone>(&self, of: &[T]) -> T {
-        of[self.0.below(of.len() as u64) as usize].clone()
-    }
-
-    /// `n` of them, with repetition.
-    fn some<T: Clone>(&self, n: usize, of: &[T]) -> Vec<T> {
-        (0..n).map(|_| self.one(of)).collect()
-    }
 }
 
 /// A virtual host for all hosts.

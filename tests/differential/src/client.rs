@@ -2,8 +2,10 @@
 
 use crate::http::{Headers, header, read_body, read_head};
 use crate::second;
-use std::io::{self, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use crate::way::Way;
+use rustls::{ClientConnection, StreamOwned};
+use std::io::{self, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A request of a case. `x-id` is added when it is sent.
@@ -129,30 +131,54 @@ pub struct Response {
 
 /// Sends the request on a connection of its own.
 pub fn send(to: SocketAddr, request: &Request, id: &str) -> Response {
+    send_by(&Way::plain(to), request, id)
+}
+
+/// As [`send`], by a way that may have TLS and an address of its own.
+pub fn send_by(way: &Way, request: &Request, id: &str) -> Response {
     if request.version == "HTTP/2" {
-        return second::send(to, request, id);
+        return second::send(way, request, id);
     }
     let mut response = Response::default();
-    if let Err(error) = exchange(to, request, id, &mut response) {
+    if let Err(error) = connected(way, request, id, &mut response) {
         response.failure = Some(match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => "closed".into(),
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::InvalidData => "closed".into(),
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "timed out".into(),
+            io::ErrorKind::ConnectionRefused => "refused".into(),
             _ => error.to_string(),
         });
     }
     response
 }
 
-fn exchange(
-    to: SocketAddr,
+fn connected(way: &Way, request: &Request, id: &str, response: &mut Response) -> io::Result<()> {
+    let stream = way.open()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    match way.tls(b"http/1.1")? {
+        None => exchange(stream, request, id, response),
+        Some((config, name)) => {
+            let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+            let mut tls = StreamOwned::new(session, stream);
+            while tls.conn.is_handshaking() {
+                let StreamOwned { conn, sock } = &mut tls;
+                conn.complete_io(sock)?;
+            }
+            exchange(tls, request, id, response)
+        }
+    }
+}
+
+fn exchange<S: Read + Write>(
+    mut stream: S,
     request: &Request,
     id: &str,
     response: &mut Response,
 ) -> io::Result<()> {
-    let mut stream = TcpStream::connect(to)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     // The proxy may answer and close before it has read everything.
-    let written = stream.write_all(&request.bytes(id));
+    let written = stream.write_all(&request.bytes(id)).and_then(|()| stream.flush());
     let mut from = BufReader::new(stream);
     loop {
         let Some((line, headers)) = read_head(&mut from)? else {

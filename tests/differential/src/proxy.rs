@@ -27,8 +27,22 @@ impl Proxy {
         admin: SocketAddr,
         ports: Vec<u16>,
     ) -> io::Result<Self> {
+        let text = serde_json::to_string_pretty(bootstrap)?;
+        let mut proxy = Self::start_with(binary, name, dir, &text, admin)?;
+        proxy.ports = ports;
+        Ok(proxy)
+    }
+
+    /// As [`Proxy::start`], from a bootstrap as text.
+    pub fn start_with(
+        binary: &Path,
+        name: &str,
+        dir: &Path,
+        bootstrap: &str,
+        admin: SocketAddr,
+    ) -> io::Result<Self> {
         let file = dir.join(format!("{name}.json"));
-        std::fs::write(&file, serde_json::to_vec_pretty(bootstrap)?)?;
+        std::fs::write(&file, bootstrap)?;
         let log = std::fs::File::create(dir.join(format!("{name}.log")))?;
         let child = Command::new(binary)
             .arg("-c")
@@ -38,7 +52,7 @@ impl Proxy {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let mut proxy = Self { child, admin, ports };
+        let mut proxy = Self { child, admin, ports: Vec::new() };
         proxy.wait_until_ready(name, dir)?;
         Ok(proxy)
     }
@@ -46,8 +60,7 @@ impl Proxy {
     fn wait_until_ready(&mut self, name: &str, dir: &Path) -> io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while client::admin(self.admin, "/ready").is_err() {
-            let log =
-                || std::fs::read_to_string(dir.join(format!("{name}.log"))).unwrap_or_default();
+            let log = || said(&dir.join(format!("{name}.log")));
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!("{name} ended with {status}:\n{}", log())));
             }
@@ -72,6 +85,13 @@ impl Proxy {
         };
         Ok(text.lines().filter_map(pair).collect())
     }
+}
+
+/// A log without warnings of deprecated fields, which drown the reason why a proxy did not start.
+fn said(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|l| !l.contains("[warning]")).collect();
+    lines.join("\n")
 }
 
 impl Drop for Proxy {

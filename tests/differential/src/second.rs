@@ -3,6 +3,7 @@
 use crate::client::{Body, Request, Response};
 use crate::http::Headers;
 use crate::upstream::{Seen, Wish, describe};
+use crate::way::Way;
 use ::h2::client::SendRequest;
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
@@ -11,26 +12,49 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-fn runtime() -> io::Result<Runtime> {
+pub(crate) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
 /// Sends the request on a connection of its own.
-pub fn send(to: SocketAddr, request: &Request, id: &str) -> Response {
+pub fn send(way: &Way, request: &Request, id: &str) -> Response {
     let exchange = async {
         let limit = Duration::from_secs(5);
-        let done = tokio::time::timeout(limit, exchange(to, request, id)).await;
+        let done = tokio::time::timeout(limit, connected(way, request, id)).await;
         done.unwrap_or_else(|_| Err("timed out".into()))
     };
     let result = runtime().map_err(|e| e.to_string()).and_then(|r| r.block_on(exchange));
     result.unwrap_or_else(|failure| Response { failure: Some(failure), ..Response::default() })
 }
 
-async fn exchange(to: SocketAddr, request: &Request, id: &str) -> Result<Response, String> {
-    let stream = TcpStream::connect(to).await.map_err(|e| e.to_string())?;
+async fn connected(way: &Way, request: &Request, id: &str) -> Result<Response, String> {
+    let stream = way.open_async().await.map_err(|e| closed(&e))?;
+    match way.tls(b"h2").map_err(|e| e.to_string())? {
+        None => exchange(stream, request, id).await,
+        Some((config, name)) => {
+            let connector = tokio_rustls::TlsConnector::from(config);
+            let stream = connector.connect(name, stream).await.map_err(|e| closed(&e))?;
+            exchange(stream, request, id).await
+        }
+    }
+}
+
+/// However the connection ended, it is closed; words about it differ from run to run.
+fn closed(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "refused".to_owned(),
+        _ => "closed".to_owned(),
+    }
+}
+
+async fn exchange<S>(stream: S, request: &Request, id: &str) -> Result<Response, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (send, connection) = ::h2::client::handshake(stream).await.map_err(|e| said(&e))?;
     tokio::spawn(connection);
     let mut send: SendRequest<Bytes> = send.ready().await.map_err(|e| said(&e))?;
@@ -116,22 +140,25 @@ pub fn start(name: &'static str, seen: Seen) -> io::Result<SocketAddr> {
     std::thread::spawn(move || {
         runtime.block_on(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(name, stream, seen.clone()));
+                tokio::spawn(serve(name.to_owned(), stream, seen.clone()));
             }
         });
     });
     Ok(address)
 }
 
-async fn serve(name: &'static str, stream: TcpStream, seen: Seen) {
+pub(crate) async fn serve<S>(name: String, stream: S, seen: Seen)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let Ok(mut connection) = ::h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
-        tokio::spawn(answer(name, request, respond, seen.clone()));
+        tokio::spawn(answer(name.clone(), request, respond, seen.clone()));
     }
 }
 
 async fn answer(
-    name: &str,
+    name: String,
     request: http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     seen: Seen,
@@ -158,7 +185,7 @@ async fn answer(
     let text = match wish.body {
         Some(n) => vec![b'x'; n],
         None if wish.empty => Vec::new(),
-        None => describe(name, &line, &sent, &body, &trailers),
+        None => describe(&name, &line, &sent, &body, &trailers),
     };
     let mut response = http::Response::builder().status(wish.status.unwrap_or(200));
     for (name, value) in &wish.add {

@@ -115,3 +115,20 @@ fn bodies_are_tried_again_up_to_the_same_limits() {
     assert_eq!(statuses(&envoy), [200, 503, 200, 200, 200, 200]);
     assert_eq!(statuses(&ours), statuses(&envoy));
 }
+
+#[test]
+fn an_answer_at_once_keeps_the_connection() {
+    let Some((envoy, ours)) = both("nowhere", vec![post(100)]) else { return };
+    let said = |o: &[Observed]| header(&o[0].response.headers, "connection").map(str::to_owned);
+    assert_eq!((statuses(&envoy), statuses(&ours)), (vec![404], vec![404]));
+    assert_eq!((said(&envoy), said(&ours)), (Some("close".into()), None));
+}
+
+#[test]
+fn lines_of_one_header_stay_lines() {
+    let request = Request::get("/").with("accept", "a/b").with("accept", "c/d");
+    let Some((envoy, ours)) = both("a", vec![request]) else { return };
+    let sent = |o: &[Observed]| String::from_utf8_lossy(&o[0].response.body).into_owned();
+    assert!(sent(&envoy).contains(r#"["accept","a/b,c/d"]"#), "{}", sent(&envoy));
+    assert!(sent(&ours).contains(r#"["accept","a/b"],["accept","c/d"]"#), "{}", sent(&ours));
+}
