@@ -22,6 +22,8 @@ mod doors;
 mod health;
 #[path = "samples/https.rs"]
 mod https;
+#[path = "samples/ingress.rs"]
+mod ingress;
 #[path = "samples/ledger.rs"]
 mod ledger;
 #[path = "samples/limits.rs"]
@@ -65,6 +67,7 @@ const TUTORIALS: &[Tutorial] = &[
     Tutorial { scene: "faults", releases: &["1.1.2", "master"], play: bookinfo::faults },
     Tutorial { scene: "shifting", releases: &["1.1.2", "master"], play: bookinfo::shifting },
     Tutorial { scene: "doors", releases: ALL, play: doors::play },
+    Tutorial { scene: "ingress", releases: &["1.1.2", "1.7.3", "master"], play: ingress::play },
     Tutorial { scene: "tcp", releases: ALL, play: tcp::play },
     Tutorial { scene: "databases", releases: ALL, play: databases::play },
     Tutorial { scene: "health", releases: ALL, play: health::play },
