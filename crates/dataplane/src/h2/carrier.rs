@@ -163,7 +163,8 @@ impl Slot {
     }
 
     fn is_empty(&self) -> bool {
-        self.list.borrow().iter().all(|c| c.over.get())
+        // One that has carried all that it may is as good as gone.
+        self.list.borrow().iter().all(|c| c.over.get() || (c.streams.get() == 0 && !c.has_room()))
     }
 
     fn add(&self, carrier: Rc<Carrier>) {
