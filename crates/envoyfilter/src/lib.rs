@@ -3,9 +3,10 @@
 //! Envoy gets exactly what Istio would send it, and our proxy reads the same and refuses by name what it
 //! cannot carry out.
 //!
-//! [`Patch`] is one patch, read and checked once ([`read`]); [`Patcher`] keeps them for all objects and
+//! [`Patch`] is one patch, read and checked once ([`read`]); [`admission`] says what is wrong; [`Patcher`] keeps them for all objects and
 //! applies those that select a proxy ([`select`]), in Istio's order.
 
+mod admission;
 mod cluster;
 mod descriptors;
 mod insert;
@@ -17,6 +18,7 @@ mod read;
 mod route;
 mod select;
 
+pub use admission::admission;
 pub use patcher::{Patched, Patcher, Resources, Selected};
-pub use read::{Patch, check, values};
+pub use read::Patch;
 pub use select::Target;

@@ -4,8 +4,7 @@
 use crate::message::{MessageError, descriptor, from_json};
 use api::{ApplyTo, ConfigPatch, EnvoyFilter, ListenerMatch, PatchMatch, PatchOperation};
 use base::{Finding, Level, ObjectRef};
-use prost::Message as _;
-use prost_reflect::{DynamicMessage, ReflectMessage as _};
+use prost_reflect::DynamicMessage;
 use regex::Regex;
 use serde_json::Value;
 
@@ -25,25 +24,6 @@ pub struct Patch {
 
 /// Versions that are matched against; as in Istio.
 const MAX_VERSION_PATTERN: usize = 1024;
-
-const INTERNAL: &str = "EnvoyFilter exposes internal implementation details that may change at any time. \
-    Prefer other APIs if possible, and exercise extreme caution, especially around upgrades.";
-
-/// What there is to say about an object, for admission.
-pub fn check(object: &ObjectRef, spec: &EnvoyFilter) -> Vec<Finding> {
-    let mut out = vec![Finding::warning("", INTERNAL)];
-    out.extend(read(object, spec).1);
-    out.into_iter().map(|f| f.about(object.clone())).collect()
-}
-
-/// What the patches bring, for those who ask whether a proxy can carry it out: the patch's place, the name
-/// of the message, its bytes.
-pub fn values(object: &ObjectRef, spec: &EnvoyFilter) -> Vec<(usize, String, Vec<u8>)> {
-    let values = read(object, spec).0.into_iter().filter_map(|p| Some((p.index, p.value?)));
-    values
-        .map(|(index, v)| (index, v.descriptor().full_name().to_owned(), v.encode_to_vec()))
-        .collect()
-}
 
 /// The patches that can be applied, and findings about those that cannot.
 pub(crate) fn read(object: &ObjectRef, spec: &EnvoyFilter) -> (Vec<Patch>, Vec<Finding>) {

@@ -32,6 +32,8 @@ mod limits;
 mod mirror;
 #[path = "samples/parts.rs"]
 mod parts;
+#[path = "samples/quota.rs"]
+mod quota;
 #[path = "samples/refused.rs"]
 mod refused;
 #[path = "samples/stage.rs"]
@@ -78,6 +80,7 @@ const TUTORIALS: &[Tutorial] = &[
     Tutorial { scene: "https", releases: &["1.1.2"], play: https::play },
     Tutorial { scene: "authz", releases: &["1.9.1", "1.14.3", "master"], play: authz::play },
     Tutorial { scene: "limits", releases: &["master"], play: limits::play },
+    Tutorial { scene: "quota", releases: &["1.9.1", "1.14.3", "master"], play: quota::play },
     Tutorial { scene: "mirror", releases: &["master"], play: mirror::play },
     Tutorial { scene: "refused", releases: &["master"], play: refused::play },
 ];

@@ -84,6 +84,7 @@ fn findings(document: &Document) -> Vec<Finding> {
         return vec![Finding::error("kind", say)];
     }
     let mut all = if ours { api::validate(kind, &document.object) } else { Vec::new() };
+    all.extend(envoyfilter::admission(&document.object));
     if document.object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
         all.push(Finding::error("metadata.name", "a name is required"));
     }

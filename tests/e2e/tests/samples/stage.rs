@@ -135,6 +135,15 @@ impl Scene<'_> {
         self.kubectl(&["exec", &pod, "-c", client, "--", "sh", "-c", &script])
     }
 
+    /// Asks the ingress gateway from outside of the mesh until the answer is right.
+    pub fn until_outside(&self, what: &str, path: &str, right: impl Fn(&Answer) -> bool) {
+        let what = format!("{}: {what}", self.namespace);
+        eventually(&what, PATIENCE, || match self.mesh().curl(path, &[]) {
+            answer if right(&answer) => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        });
+    }
+
     /// One request from the client's pod.
     pub fn ask(&self, url: &str, args: &str) -> Answer {
         let text = self.shell(&format!(
