@@ -13,3 +13,4 @@ mod support;
 mod tcp;
 mod tls;
 mod tls_upstream;
+mod waiting;
