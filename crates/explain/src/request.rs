@@ -180,11 +180,6 @@ impl Passing<'_> {
         };
         let mut picks = self.picks(&written.to, forwarding, &head);
         told.facts.extend(facts::of(self, written, forwarding));
-        if let Some(first) = picks.first().filter(|_| picks.iter().all(|p| p.missing)) {
-            let why = format!("nothing defines cluster {}", first.cluster.name);
-            told.hints.extend(picks.iter().map(|p| self.why_missing(p)));
-            return answered(forwarding.rule.cluster_not_found, Answer::NoCluster, why);
-        }
         if upgrade && !receive::may_upgrade(self.manager, &forwarding.rule.upgrades, &head) {
             return answered(403, Answer::Upgrade, "the protocol may not be changed here");
         }
@@ -193,6 +188,11 @@ impl Passing<'_> {
         }
         if let Some(verdict) = self.cors(forwarding, &head, told) {
             return verdict;
+        }
+        if let Some(first) = picks.first().filter(|_| picks.iter().all(|p| p.missing)) {
+            let why = format!("nothing defines cluster {}", first.cluster.name);
+            told.hints.extend(picks.iter().map(|p| self.why_missing(p)));
+            return answered(forwarding.rule.cluster_not_found, Answer::NoCluster, why);
         }
         let request = self.send(forwarding, head, told);
         if let (Draws::From(_), [only]) = (self.draws, picks.as_mut_slice()) {
