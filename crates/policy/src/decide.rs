@@ -13,6 +13,7 @@ use crate::{HostFrom, Stream};
 use base::Env;
 use bytes::Bytes;
 use ir::RequireTls;
+use std::net::IpAddr;
 use std::sync::Arc;
 use wire::{Request, RequestHead, Response};
 
@@ -231,7 +232,12 @@ impl<'t> Forwarding<'t> {
     }
 
     /// What is asked of buckets on behalf of this request.
-    pub fn subject<'s, H>(&self, head: &'s H, cluster: &'s str, remote: &'s str) -> Subject<'s, H>
+    pub fn subject<'s, H>(
+        &self,
+        head: &'s H,
+        cluster: &'s str,
+        remote: Option<IpAddr>,
+    ) -> Subject<'s, H>
     where
         't: 's,
     {

@@ -9,6 +9,7 @@ use ir::{
     GlobalRateLimit, HeaderOps, LocalRateLimit, RateLimit, RateLimitAction, Str, VhRateLimits,
 };
 use std::borrow::Cow;
+use std::net::IpAddr;
 use wire::RequestHead;
 
 /// A compiled [`LocalRateLimit`], with its buckets; shared by all workers.
@@ -54,8 +55,7 @@ enum ActionRule {
 pub struct Subject<'a, H> {
     pub head: &'a H,
     pub cluster: &'a str,
-    /// The client's address, without its port.
-    pub remote: &'a str,
+    pub remote: Option<IpAddr>,
     pub route: &'a [DescriptorRule],
     pub host: &'a [DescriptorRule],
     pub include_host: bool,
@@ -244,7 +244,7 @@ impl DescriptorRule {
         for action in &self.actions {
             entries.push(match action {
                 ActionRule::Cluster => ("destination_cluster", subject.cluster.into()),
-                ActionRule::Remote => ("remote_address", subject.remote.into()),
+                ActionRule::Remote => ("remote_address", subject.remote?.to_string().into()),
                 ActionRule::Fixed { key, value } => (&**key, (&**value).into()),
                 ActionRule::Header { name, key, skip } => {
                     match subject.head.field(name.as_bytes()) {
@@ -323,7 +323,7 @@ mod tests {
             let subject = Subject {
                 head: &head,
                 cluster: "c",
-                remote: "1.2.3.4",
+                remote: Some([1, 2, 3, 4].into()),
                 route: &rules,
                 host: &[],
                 include_host: false,

@@ -12,6 +12,7 @@ use proto::envoy::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use proto::envoy::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use proto::envoy::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use proto::envoy::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::Response;
@@ -42,9 +43,8 @@ pub(super) fn count<'v>(
     record: &mut Record,
 ) -> Result<Option<Left>, Box<Reply<'v>>> {
     let Some(rule) = routed.forwarding.limit(filter, chain) else { return Ok(None) };
-    let remote = client(record);
     let cluster = record.stream.cluster.clone().unwrap_or_default();
-    let subject = routed.forwarding.subject(&record.heads.request, &cluster, &remote);
+    let subject = routed.forwarding.subject(&record.heads.request, &cluster, client(record));
     let judged = rule.judge(&subject, &record.worker.env);
     let stats = record.worker.limit_stats(&rule.stat_prefix);
     let shard = &record.worker.shard;
@@ -95,10 +95,8 @@ fn told(left: &Left) -> [(&'static str, Vec<u8>); 3] {
     ]
 }
 
-/// The client's address, without its port.
-fn client(record: &Record) -> String {
-    let remote = record.stream.remote.as_deref().and_then(|r| r.address);
-    remote.map(|a| a.ip().to_string()).unwrap_or_default()
+fn client(record: &Record) -> Option<IpAddr> {
+    record.stream.remote.as_deref()?.address.map(|a| a.ip())
 }
 
 const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
@@ -109,9 +107,8 @@ pub(super) async fn ask<'v>(
     rule: &ServiceRule,
     record: &mut Record,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Box<Reply<'v>>> {
-    let remote = client(record);
     let name = record.stream.cluster.clone().unwrap_or_default();
-    let subject = routed.forwarding.subject(&record.heads.request, &name, &remote);
+    let subject = routed.forwarding.subject(&record.heads.request, &name, client(record));
     let descriptors = rule.descriptors(&subject);
     if descriptors.is_empty() {
         return Ok(Vec::new());
