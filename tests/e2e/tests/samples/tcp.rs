@@ -82,14 +82,7 @@ fn one_version(scene: &Scene<'_>) {
     for name in names {
         scene.apply(name);
         scene.ready();
-        let pod = scene.kubectl(&[
-            "get",
-            "pods",
-            "-l",
-            "app=tcp-echo",
-            "-o",
-            "jsonpath={.items[?(@.status.phase=='Running')].status.podIP}",
-        ]);
+        let pod = only_pod(scene);
         let mut targets = vec!["tcp-echo:9000".to_owned()];
         if !scene.is(&["1.1.2"]) {
             targets.extend(["tcp-echo:9001".to_owned(), format!("{pod}:9002")]);
@@ -98,6 +91,18 @@ fn one_version(scene: &Scene<'_>) {
             answers_inside(scene, &target, "hello port");
         }
     }
+}
+
+/// The address of the deployment's pod: one of a deployment that was deleted may still be ending, with the
+/// phase of a running one.
+fn only_pod(scene: &Scene<'_>) -> String {
+    let mut address = String::new();
+    scene.eventually("one pod is left", || {
+        let list = ["get", "pods", "-l", "app=tcp-echo", "-o", "jsonpath={.items[*].status.podIP}"];
+        address = scene.kubectl(&list);
+        if address.split_whitespace().count() == 1 { Ok(()) } else { Err(address.clone()) }
+    });
+    address.trim().to_owned()
 }
 
 fn answers_inside(scene: &Scene<'_>, target: &str, answer: &str) {
