@@ -69,7 +69,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let ours = shell::target_dir().join("release/lateen-proxy");
     let dir = shell::target_dir().join("bench");
     config::write(&dir)?;
-    let _backend = measure::start(&["nginx", "-c", &path(&dir, "backend.conf")], "1", &dir)?;
+    let _backend = backend(&dir)?;
     let proxies = config::proxies(&ours, &envoy, &dir);
     let mut rows = Vec::new();
     for &protocol in &plan.protocols {
@@ -81,6 +81,13 @@ pub fn run(args: &[String]) -> Result<()> {
     std::fs::write(&out, text)?;
     println!("bench: written to {}", out.display());
     Ok(())
+}
+
+/// What all proxies pass requests to; it listens when this returns.
+fn backend(dir: &Path) -> Result<Process> {
+    let process = measure::start(&["nginx", "-c", &path(dir, "backend.conf")], "1", dir)?;
+    measure::wait_for_port(config::BACKEND_HTTP1).context("the backend")?;
+    Ok(process)
 }
 
 fn path(dir: &Path, name: &str) -> String {
@@ -151,7 +158,7 @@ impl Rig {
         let program = shell::target_dir().join("demo/lateen-proxy");
         let dir = shell::target_dir().join("bench");
         config::write(&dir)?;
-        let _backend = measure::start(&["nginx", "-c", &path(&dir, "backend.conf")], "1", &dir)?;
+        let _backend = backend(&dir)?;
         let mut ours = Vec::new();
         for proxy in config::ours(&program, &dir) {
             if let Some(process) = start(&proxy, &dir)? {

@@ -1,7 +1,7 @@
 //! Step: pick. Which endpoint of the cluster, and a connection to it: a spare one, or a new one.
 
 use crate::io::{self, Io, Socket};
-use crate::pool::{Connection, Key, Security, To};
+use crate::pool::{Connection, Counted, Key, Security, To};
 use crate::reply::Loss;
 use crate::security::Place;
 use crate::view::ClusterState;
@@ -46,13 +46,6 @@ impl Picked {
             Address::Name(name, port) => Shown::pipe(&format!("{name}:{port}")),
         };
         Ends { local: Shown::pipe(""), remote }
-    }
-
-    /// Whether no other request is under way to the endpoint.
-    fn is_alone(&self) -> bool {
-        let To::Endpoint(id) = self.key.to else { return true };
-        let picker = self.cluster.picker.borrow();
-        picker.iter().all(|(other, active, _)| other != id || active <= 1)
     }
 
     pub fn id(&self) -> Option<EndpointId> {
@@ -188,22 +181,22 @@ pub async fn connection(
     }
     let (cluster, shard) = (&picked.cluster, &worker.shard);
     let _pending = pending(worker, cluster)?;
-    let mut permit = place(picked);
-    if permit.is_none() {
+    let mut found = place(picked);
+    if found.is_none() {
         shard.inc(cluster.stats.cx_overflow);
     }
     // All connections that there may be are busy: whichever is free first takes the request.
-    let permit = loop {
-        if let Some(permit) = permit {
-            break permit;
+    let counted = loop {
+        if let Some(counted) = found {
+            break counted;
         }
         cluster.pool.change().await;
         if spare && let Some(connection) = cluster.pool.take(&picked.key) {
             return Ok(connection);
         }
-        permit = place(picked);
+        found = place(picked);
     };
-    made(worker, picked, offer, permit).await
+    made(worker, picked, offer, counted).await
 }
 
 /// A new connection, within the cluster's limits and connect timeout. `first`: it is the only one of its
@@ -221,7 +214,7 @@ pub async fn connect(
         worker.shard.inc(cluster.stats.cx_overflow);
         return Err(Loss::Overflow);
     };
-    made(worker, picked, offer, permit).await
+    made(worker, picked, offer, cluster.pool.counted(&picked.key, permit)).await
 }
 
 /// A place among the requests that wait for a connection.
@@ -234,20 +227,21 @@ fn pending(worker: &Worker, cluster: &ClusterState) -> Result<balance::Permit, L
     Ok(pending)
 }
 
-/// A place among the cluster's connections. An endpoint that has none gets one in any case, since its
-/// requests could wait for nothing else.
-fn place(picked: &Picked) -> Option<balance::Permit> {
+/// A place among the cluster's connections. Where none leads to the endpoint it gets one in any case, since
+/// its requests could wait for nothing else.
+fn place(picked: &Picked) -> Option<Counted> {
     let cluster = &picked.cluster;
     let permit = cluster.breakers.enter(Limit::Connections);
-    let alone = || picked.is_alone() && !cluster.pool.has(&picked.key);
-    permit.or_else(|| alone().then(|| cluster.breakers.enter_anyway(Limit::Connections)))
+    let anyway = || cluster.breakers.enter_anyway(Limit::Connections);
+    let permit = permit.or_else(|| (!cluster.pool.leads_to(&picked.key)).then(anyway))?;
+    Some(cluster.pool.counted(&picked.key, permit))
 }
 
 async fn made(
     worker: &Worker,
     picked: &Picked,
     offer: Offer<'_>,
-    permit: balance::Permit,
+    counted: Counted,
 ) -> Result<Connection, Loss> {
     let (cluster, shard) = (&picked.cluster, &worker.shard);
     let connecting = async {
@@ -277,12 +271,7 @@ async fn made(
         }
     };
     shard.inc(cluster.stats.cx_total);
-    Ok(Connection {
-        io,
-        ends: Rc::new(ends),
-        served: 0,
-        counted: Some(cluster.pool.counted(permit)),
-    })
+    Ok(Connection { io, ends: Rc::new(ends), served: 0, counted: Some(counted) })
 }
 
 /// Says by the PROXY protocol, where the cluster speaks it, who the client of this connection is; of a

@@ -28,15 +28,27 @@ pub struct Connection {
 pub struct Counted {
     _permit: balance::Permit,
     // Dropped after the permit, so that there is a place when it is told.
-    _freed: Freed,
+    _open: Open,
 }
 
+/// One of the connections that lead to the same, from before it is there until it is gone.
 #[derive(Debug)]
-struct Freed(Rc<Notify>);
+struct Open {
+    key: Key,
+    all: Rc<RefCell<HashMap<Key, u32>>>,
+    changed: Rc<Notify>,
+}
 
-impl Drop for Freed {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.notify_one();
+        let mut all = self.all.borrow_mut();
+        if let Some(count) = all.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.key);
+            }
+        }
+        self.changed.notify_one();
     }
 }
 
@@ -74,13 +86,17 @@ const KEPT: usize = 512;
 pub struct Pool {
     /// Told when a connection is spare or gone.
     changed: Rc<Notify>,
+    /// How many lead where, spare, busy or on their way.
+    open: Rc<RefCell<HashMap<Key, u32>>>,
     idle: RefCell<HashMap<Key, Vec<(Connection, Instant)>>>,
     count: Cell<usize>,
 }
 
 impl Pool {
-    pub fn counted(&self, permit: balance::Permit) -> Counted {
-        Counted { _permit: permit, _freed: Freed(self.changed.clone()) }
+    pub fn counted(&self, key: &Key, permit: balance::Permit) -> Counted {
+        *self.open.borrow_mut().entry(key.clone()).or_default() += 1;
+        let (all, changed) = (self.open.clone(), self.changed.clone());
+        Counted { _permit: permit, _open: Open { key: key.clone(), all, changed } }
     }
 
     /// Waits until there may be a spare connection, or room for a new one. Other workers share the limit
@@ -91,8 +107,9 @@ impl Pool {
         let _ = tokio::time::timeout(LOOK, self.changed.notified()).await;
     }
 
-    pub fn has(&self, key: &Key) -> bool {
-        self.idle.borrow().get(key).is_some_and(|list| !list.is_empty())
+    /// Whether a connection leads there, be it spare, busy or on its way.
+    pub fn leads_to(&self, key: &Key) -> bool {
+        self.open.borrow().contains_key(key)
     }
 
     /// The connection that was used last and still lives.

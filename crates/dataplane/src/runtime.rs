@@ -202,11 +202,12 @@ impl Runtime {
         old: Option<&ListenerRt>,
         registry: &Registry,
     ) -> ListenerRt {
-        let mut chain = |c: &FilterChain| {
+        let mut chain = |(i, c): (usize, &FilterChain)| {
             let path = format!("listener[{}].filter_chains[{}]", config.name, c.name);
             match &c.terminal {
                 Terminal::Http(m) => {
-                    let mut manager = self.manager(m, &path, registry);
+                    let old = old.and_then(|old| old.manager_of(c, i));
+                    let mut manager = self.manager(m, &path, old, registry);
                     let limit = config.per_connection_buffer_limit;
                     manager.buffer_limit = limit.map_or(BUFFER_LIMIT, |n| n as usize);
                     ChainRt::Http(Arc::new(manager))
@@ -217,8 +218,9 @@ impl Runtime {
                 Terminal::Close => ChainRt::Close,
             }
         };
-        let chains = config.chains.iter().map(&mut chain).collect();
-        let default_chain = config.default_chain.as_ref().map(&mut chain);
+        let chains = config.chains.iter().enumerate().map(&mut chain).collect();
+        let last = config.chains.len();
+        let default_chain = config.default_chain.as_ref().map(|c| chain((last, c)));
         let tls = self.chains_tls(config, old);
         let address = config.address.to_string().replace(':', "_");
         let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
@@ -240,15 +242,26 @@ impl Runtime {
         made.collect()
     }
 
-    fn manager(&mut self, config: &HttpManager, path: &str, registry: &Registry) -> ManagerRt {
+    /// `old` lends what counts over configurations.
+    fn manager(
+        &mut self,
+        config: &HttpManager,
+        path: &str,
+        old: Option<&ManagerRt>,
+        registry: &Registry,
+    ) -> ManagerRt {
+        let old_table = old.and_then(|old| match &old.routes {
+            Routes::Inline(table) => Some(table),
+            Routes::Named(_) => None,
+        });
         let routes = match &config.routes {
-            RouteSource::Inline(table) => Routes::Inline(Arc::new(self.bind(table, None))),
+            RouteSource::Inline(table) => Routes::Inline(Arc::new(self.bind(table, old_table))),
             RouteSource::Rds(name) => Routes::Named(name.clone()),
         };
         ManagerRt {
             routes,
             fault: FaultRule::of_chain(config, path, &mut self.findings),
-            steps: self.steps(config, path),
+            steps: self.steps(config, path, old),
             peers: config.filters.iter().find_map(|f| match &f.config {
                 ir::HttpFilterConfig::PeerMetadata(p) if !f.disabled => Some(p.clone()),
                 _ => None,
@@ -269,7 +282,7 @@ impl Runtime {
         }
     }
 
-    fn steps(&mut self, config: &HttpManager, path: &str) -> Vec<Step> {
+    fn steps(&mut self, config: &HttpManager, path: &str, old: Option<&ManagerRt>) -> Vec<Step> {
         let mut steps = Vec::new();
         for filter in config.filters.iter().filter(|f| !f.disabled) {
             match &filter.config {
@@ -277,7 +290,9 @@ impl Runtime {
                 HttpFilterConfig::LocalRateLimit(limit) => {
                     let at = format!("{path}.http_filters[{}]", filter.name);
                     let rule = LimitRule::new(limit, &at, &mut self.findings);
-                    steps.push(Step::Limit(filter.name.clone(), Arc::new(rule)));
+                    let kept = old.and_then(|old| old.limit_of(filter));
+                    let rule = kept.cloned().unwrap_or_else(|| Arc::new(rule));
+                    steps.push(Step::Limit(filter.name.clone(), rule));
                 }
                 HttpFilterConfig::RateLimit(limit) => {
                     let at = format!("{path}.http_filters[{}]", filter.name);
@@ -364,7 +379,31 @@ fn endpoints_of(
     }
 }
 
+impl ManagerRt {
+    /// The limit of the same filter, with what it has counted.
+    fn limit_of(&self, filter: &ir::HttpFilter) -> Option<&Arc<LimitRule>> {
+        let same = |f: &&ir::HttpFilter| f.name == filter.name && f.config == filter.config;
+        self.config.filters.iter().find(same)?;
+        self.steps.iter().find_map(|step| match step {
+            Step::Limit(name, rule) if *name == filter.name => Some(rule),
+            _ => None,
+        })
+    }
+}
+
 impl ListenerRt {
+    /// The manager of a chain of this name, most likely at `place`.
+    fn manager_of(&self, chain: &FilterChain, place: usize) -> Option<&ManagerRt> {
+        let chains = self.config.chains.iter().zip(&self.chains);
+        let all =
+            || chains.clone().chain(self.config.default_chain.iter().zip(&self.default_chain));
+        let same = |(config, _): &(&FilterChain, &ChainRt)| config.name == chain.name;
+        match all().nth(place).filter(same).or_else(|| all().find(same))? {
+            (_, ChainRt::Http(manager)) => Some(manager),
+            _ => None,
+        }
+    }
+
     /// The context of a chain; `None` is plaintext.
     pub fn tls(&self, place: Place) -> Option<&ChainTls> {
         let i = match place {

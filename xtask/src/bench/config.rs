@@ -69,7 +69,7 @@ pub struct Proxy {
     pub is_envoy: bool,
 }
 
-const BACKEND_HTTP1: u16 = 19000;
+pub const BACKEND_HTTP1: u16 = 19000;
 const BACKEND_HTTP2: u16 = 19001;
 const HOST: &str = "backend.default.svc.cluster.local";
 pub const HOST_HEADER: &str = "Host: backend.default.svc.cluster.local";

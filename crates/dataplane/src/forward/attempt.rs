@@ -91,9 +91,14 @@ impl Effort<'_, '_> {
         routed.forwarding.rewrite_host(request, &picked.hostname, envoy_headers);
         let version = record.heads.request.version;
         let connecting = Channel::get(&worker, version, &picked, self.stale == 0, self.job.upgrade);
+        // A body is read no further than the connection takes it, so only without one is it seen that the
+        // client has left.
+        let is_whole = matches!(self.job.body, Body::Empty);
+        let connecting = unless_gone(connecting, down, is_whole);
         let channel = match self.before_deadline(connecting).await {
-            Some(Ok(channel)) => channel,
-            Some(Err(loss)) => {
+            Some(None) => return Attempt::Gone,
+            Some(Some(Ok(channel))) => channel,
+            Some(Some(Err(loss))) => {
                 if let Loss::Connect(_) | Loss::ConnectTimeout = loss {
                     record.stream.upstream = Some(Rc::new(picked.unconnected()));
                 }
@@ -315,6 +320,21 @@ impl Effort<'_, '_> {
         record.stream.flags.set(Flag::UpstreamRequestTimeout);
         Attempt::Refused(Box::new(Reply::timeout("upstream_per_try_timeout")))
     }
+}
+
+/// The work's result; `None` once the client has left, if that is watched.
+async fn unless_gone<T, D: Downstream>(
+    work: impl Future<Output = T>,
+    down: &mut D,
+    is_watched: bool,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if is_watched && down.poll_gone(cx).is_ready() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// Source and destination of the client's connection.

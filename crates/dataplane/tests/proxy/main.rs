@@ -5,6 +5,7 @@
 
 mod certificates;
 mod http1;
+mod limits;
 mod mesh;
 mod names;
 mod protocol;

@@ -2,6 +2,7 @@
 //! told at once.
 
 use crate::support::*;
+use dataplane::Proxy;
 use ir::CircuitBreakers;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,34 +29,50 @@ fn slow() -> Slow {
     Slow { address, connections, open, arrived }
 }
 
-/// What becomes of so many requests at a time, when one connection is allowed.
-fn statuses(pending: u32, requests: usize) -> (Vec<u16>, usize) {
+/// The value of the first series of a metric.
+fn series(proxy: &Proxy, name: &str) -> Option<u32> {
+    let text = telemetry::prometheus(proxy.registry(), |_| true);
+    let mut lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+    lines.find_map(|line| line.rsplit(' ').next()?.parse().ok())
+}
+
+/// What becomes of so many requests at a time, when one connection is allowed. `by_host`: the cluster leads
+/// to whom requests name.
+fn statuses(by_host: bool, pending: u32, requests: usize) -> (Vec<u16>, usize) {
     let slow = slow();
     let mut one = cluster("up", &[slow.address]);
+    if by_host {
+        one.discovery = ir::Discovery::ByHost(Default::default());
+    }
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", slow.address);
     one.breakers = CircuitBreakers {
         max_connections: Some(1),
         max_pending_requests: Some(pending),
         ..CircuitBreakers::default()
     };
-    let (_proxy, at) = run(&http(manager(routes(vec![route("/", forward("up"))])), vec![one]));
+    let (proxy, at) = run(&http(manager(routes(vec![route("/", forward("up"))])), vec![one]));
     // The first has the connection before the others come.
-    let first = std::thread::spawn(move || Peer::connect(at).get("/").status());
+    let ask = request.clone();
+    let first = std::thread::spawn(move || Peer::connect(at).ask(&ask).status());
     until("the first arrives", || slow.arrived.load(Ordering::SeqCst) == 1);
     let start = Arc::new(Barrier::new(requests));
     let (told, tell) = (Arc::new(AtomicUsize::new(0)), requests - pending as usize);
     let others: Vec<_> = (0..requests)
         .map(|_| {
-            let (start, told) = (start.clone(), told.clone());
+            let (start, told, request) = (start.clone(), told.clone(), request.clone());
             std::thread::spawn(move || {
                 let mut peer = Peer::connect(at);
                 start.wait();
-                let status = peer.get("/").status();
+                let status = peer.ask(&request).status();
                 told.fetch_add(1, Ordering::SeqCst);
                 status
             })
         })
         .collect();
-    // Who may not wait is told while nothing has been answered yet.
+    // All who may wait do, and who may not is told, while nothing has been answered yet.
+    until("as many wait as may", || {
+        series(&proxy, "envoy_cluster_upstream_rq_pending_total") == Some(1 + pending)
+    });
     until("the others are told", || told.load(Ordering::SeqCst) == tell);
     slow.open.store(true, Ordering::SeqCst);
     let mut all: Vec<u16> = others.into_iter().map(|t| t.join().unwrap()).collect();
@@ -66,13 +83,38 @@ fn statuses(pending: u32, requests: usize) -> (Vec<u16>, usize) {
 
 #[test]
 fn as_many_wait_as_may_and_one_connection_serves_them_all() {
-    let (statuses, connections) = statuses(5, 5);
-    assert_eq!((statuses, connections), (vec![200; 6], 1));
+    for by_host in [false, true] {
+        let (statuses, connections) = statuses(by_host, 5, 5);
+        assert_eq!((statuses, connections), (vec![200; 6], 1), "by host: {by_host}");
+    }
 }
 
 #[test]
 fn who_may_not_wait_is_told_at_once() {
-    let (statuses, connections) = statuses(2, 6);
-    assert_eq!(statuses, [200, 200, 200, 503, 503, 503, 503]);
-    assert_eq!(connections, 1);
+    for by_host in [false, true] {
+        let (statuses, connections) = statuses(by_host, 2, 6);
+        assert_eq!(statuses, [200, 200, 200, 503, 503, 503, 503], "by host: {by_host}");
+        assert_eq!(connections, 1);
+    }
+}
+
+#[test]
+fn who_leaves_while_it_waits_is_not_sent_on() {
+    let slow = slow();
+    let mut one = cluster("up", &[slow.address]);
+    one.breakers = CircuitBreakers { max_connections: Some(1), ..CircuitBreakers::default() };
+    let (proxy, at) = run(&http(manager(routes(vec![route("/", forward("up"))])), vec![one]));
+    let first = std::thread::spawn(move || Peer::connect(at).get("/").status());
+    until("the first arrives", || slow.arrived.load(Ordering::SeqCst) == 1);
+    let mut leaver = Peer::connect(at);
+    leaver.send("GET / HTTP/1.1\r\nHost: example\r\n\r\n");
+    until("the second waits", || {
+        series(&proxy, "envoy_cluster_upstream_rq_pending_total") == Some(2)
+    });
+    drop(leaver);
+    until("the second is gone", || series(&proxy, "envoy_http_downstream_rq_active") == Some(1));
+    slow.open.store(true, Ordering::SeqCst);
+    assert_eq!(first.join().unwrap(), 200);
+    assert_eq!(Peer::connect(at).get("/").status(), 200);
+    assert_eq!(slow.arrived.load(Ordering::SeqCst), 2);
 }
