@@ -341,7 +341,12 @@ async fn open(
         }
         Address::Name(name, port) => {
             let mut last = std::io::ErrorKind::NotFound.into();
-            for address in worker.shared.resolver.look_up(name, *port).await? {
+            let cache = match &cluster.config.discovery {
+                ir::Discovery::ByHost(cache) => Some(cache),
+                _ => None,
+            };
+            let resolver = &worker.shared.resolver;
+            for address in worker.hosts.look_up(resolver, name, *port, cache).await? {
                 match open_tcp(worker, cluster, address).await {
                     Err(e) => last = e,
                     opened => return opened,

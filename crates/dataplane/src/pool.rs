@@ -34,20 +34,13 @@ pub struct Counted {
 /// One of the connections that lead to the same, from before it is there until it is gone.
 #[derive(Debug)]
 struct Open {
-    key: Key,
-    all: Rc<RefCell<HashMap<Key, u32>>>,
+    count: Rc<Cell<u32>>,
     changed: Rc<Notify>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut all = self.all.borrow_mut();
-        if let Some(count) = all.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.key);
-            }
-        }
+        self.count.set(self.count.get() - 1);
         self.changed.notify_one();
     }
 }
@@ -87,16 +80,16 @@ pub struct Pool {
     /// Told when a connection is spare or gone.
     changed: Rc<Notify>,
     /// How many lead where, spare, busy or on their way.
-    open: Rc<RefCell<HashMap<Key, u32>>>,
+    open: RefCell<HashMap<Key, Rc<Cell<u32>>>>,
     idle: RefCell<HashMap<Key, Vec<(Connection, Instant)>>>,
     count: Cell<usize>,
 }
 
 impl Pool {
     pub fn counted(&self, key: &Key, permit: balance::Permit) -> Counted {
-        *self.open.borrow_mut().entry(key.clone()).or_default() += 1;
-        let (all, changed) = (self.open.clone(), self.changed.clone());
-        Counted { _permit: permit, _open: Open { key: key.clone(), all, changed } }
+        let count = self.open.borrow_mut().entry(key.clone()).or_default().clone();
+        count.set(count.get() + 1);
+        Counted { _permit: permit, _open: Open { count, changed: self.changed.clone() } }
     }
 
     /// Waits until there may be a spare connection, or room for a new one. Other workers share the limit
@@ -109,7 +102,7 @@ impl Pool {
 
     /// Whether a connection leads there, be it spare, busy or on its way.
     pub fn leads_to(&self, key: &Key) -> bool {
-        self.open.borrow().contains_key(key)
+        self.open.borrow().get(key).is_some_and(|count| count.get() > 0)
     }
 
     /// The connection that was used last and still lives.
@@ -146,6 +139,7 @@ impl Pool {
             !list.is_empty()
         });
         self.count.set(idle.values().map(Vec::len).sum());
+        self.open.borrow_mut().retain(|_, count| count.get() > 0);
     }
 
     pub fn len(&self) -> usize {

@@ -5,7 +5,7 @@ use crate::accept::accept;
 use crate::env::SystemEnv;
 use crate::istio::Node;
 use crate::recent::Recent;
-use crate::resolve::Resolver;
+use crate::resolve::{self, Resolver};
 use crate::runtime::Runtime;
 use crate::worker::{Drain, Limits, Shared, Worker};
 use base::Finding;
@@ -84,8 +84,9 @@ enum Command {
     Stop,
 }
 
-/// Names that one worker looks up at the same time; others wait.
-const LOOKUPS: usize = 4;
+/// Names that one worker looks up at the same time; others wait. One thread is left to the clusters'
+/// names, whatever requests name.
+const LOOKUPS: usize = resolve::TURNS + 1;
 
 /// How long workers may take to tell of their requests.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,12 +1,13 @@
 //! Clusters whose endpoints are names: the names are looked up now and again, and each address of the
 //! newest answer is an endpoint (STRICT_DNS), or the first of them is (LOGICAL_DNS). A worker begins
 //! when it first serves something under the configuration; until the first answer, connecting looks
-//! the name up itself.
+//! the name up itself, as it does for clusters that lead to whom requests name.
 
 use crate::env::SystemEnv;
 use crate::view::{ClusterState, View};
 use crate::worker::Worker;
-use ir::{Address, Discovery, DnsFamily, Endpoint, EndpointGroup, Endpoints, Str};
+use ir::{Address, Discovery, DnsCache, DnsFamily, Endpoint, EndpointGroup, Endpoints, Str};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -14,6 +15,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
@@ -44,6 +47,90 @@ impl Resolver {
     pub async fn look_up(&self, name: &Str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let (lookup, name) = (self.0.clone(), name.clone());
         tokio::task::spawn_blocking(move || lookup(&name, port)).await.map_err(io::Error::other)?
+    }
+}
+
+/// What one worker knows of the hosts that requests name. Who may make requests chooses the names, so their
+/// number, and how many are looked up at a time, have bounds.
+#[derive(Debug)]
+pub struct Hosts {
+    known: RefCell<HashMap<(Str, u16), Known>>,
+    turns: Semaphore,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    until: Instant,
+    addresses: Result<Vec<SocketAddr>, io::ErrorKind>,
+}
+
+/// Hosts that are remembered.
+const HOSTS: usize = 1024;
+/// Threads that look up what requests name; the worker's other one is for clusters.
+pub const TURNS: usize = 3;
+/// A name stays known this long where the cluster does not say (as in Envoy), and that it cannot be looked
+/// up this long.
+const FRESH: Duration = Duration::from_secs(60);
+const FAILED: Duration = Duration::from_secs(1);
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self { known: RefCell::default(), turns: Semaphore::new(TURNS) }
+    }
+}
+
+impl Hosts {
+    pub async fn look_up(
+        &self,
+        resolver: &Resolver,
+        name: &Str,
+        port: u16,
+        cache: Option<&DnsCache>,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let key = (name.clone(), port);
+        let addresses = match self.known(&key) {
+            Some(addresses) => addresses,
+            None => {
+                let _turn = self.turns.acquire().await.map_err(io::Error::other)?;
+                // Somebody may have asked for the same meanwhile.
+                match self.known(&key) {
+                    Some(addresses) => addresses,
+                    None => {
+                        let found = resolver.look_up(name, port).await;
+                        self.keep(key, found, cache.and_then(|c| c.refresh).unwrap_or(FRESH))
+                    }
+                }
+            }
+        };
+        let family = cache.map_or(DnsFamily::All, |c| c.family);
+        Ok(of_family(&addresses?, family))
+    }
+
+    fn known(&self, key: &(Str, u16)) -> Option<Result<Vec<SocketAddr>, io::ErrorKind>> {
+        let known = self.known.borrow();
+        known.get(key).filter(|k| k.until > Instant::now()).map(|k| k.addresses.clone())
+    }
+
+    fn keep(
+        &self,
+        key: (Str, u16),
+        found: io::Result<Vec<SocketAddr>>,
+        fresh: Duration,
+    ) -> Result<Vec<SocketAddr>, io::ErrorKind> {
+        let now = Instant::now();
+        let addresses = found.map_err(|e| e.kind()).map(|mut found| {
+            found.truncate(ADDRESSES);
+            found
+        });
+        let until = now + if addresses.is_ok() { fresh } else { FAILED };
+        let mut known = self.known.borrow_mut();
+        if known.len() >= HOSTS {
+            known.retain(|_, k| k.until > now);
+        }
+        if known.len() < HOSTS {
+            known.insert(key, Known { until, addresses: addresses.clone() });
+        }
+        addresses
     }
 }
 

@@ -125,8 +125,9 @@ pub async fn dial(
         stream.flags.set(Flag::NoRouteFound);
         return None;
     };
-    let ends = stream.downstream.as_ref();
-    let client = ends.and_then(|e| e.remote.address.zip(e.local.address));
+    // Whom the PROXY protocol names, where the listener speaks it.
+    let source = stream.remote.as_ref().and_then(|r| r.address);
+    let client = source.zip(stream.downstream.as_ref().and_then(|e| e.local.address));
     let purpose = Purpose { original, client, ..Purpose::default() };
     let source = client.filter(|_| proxy.config.hash_source_ip);
     let hash = source.map(|(from, _)| balance::xxh64(from.ip().to_string().as_bytes()));

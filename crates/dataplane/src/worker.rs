@@ -6,7 +6,7 @@ use crate::env::{DateCache, SystemEnv};
 use crate::istio::{Memory, Node};
 use crate::recent::Ring;
 use crate::replay::Account;
-use crate::resolve::Resolver;
+use crate::resolve::{Hosts, Resolver};
 use crate::runtime::Runtime;
 use crate::view::View;
 use arc_swap::ArcSwap;
@@ -93,6 +93,8 @@ pub struct Worker {
     pub kept: Rc<Account>,
     pub shard: Shard,
     pub shared: Shared,
+    /// Hosts that requests named.
+    pub hosts: Hosts,
     draining: Cell<Option<Drain>>,
     pub istio: Memory,
     view: RefCell<Rc<View>>,
@@ -120,6 +122,7 @@ impl Worker {
             stock: Stock::default(),
             kept: Rc::default(),
             shard: shared.registry.shard(),
+            hosts: Hosts::default(),
             draining: Cell::new(None),
             istio: Memory::new(shared.node.as_deref()),
             view: RefCell::new(Rc::new(empty)),

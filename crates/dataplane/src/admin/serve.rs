@@ -42,7 +42,10 @@ pub async fn serve(listener: TcpListener, process: Arc<dyn Process>) {
 async fn serve_one(stream: TcpStream, process: Arc<dyn Process>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let process = process.clone();
-        async move { Ok::<_, Infallible>(reply(&*process, &request)) }
+        // The workers are asked for some answers, and others are long: neither may hold up what else runs
+        // on this thread.
+        let made = tokio::task::spawn_blocking(move || reply(&*process, &request));
+        async move { Ok::<_, Infallible>(made.await.unwrap_or_else(|_| failed())) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -52,6 +55,12 @@ async fn serve_one(stream: TcpStream, process: Arc<dyn Process>) {
     if let Err(error) = served {
         tracing::debug!(%error, "admin: connection ended");
     }
+}
+
+fn failed() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
 }
 
 fn reply(process: &dyn Process, request: &Request<Incoming>) -> Response<Full<Bytes>> {

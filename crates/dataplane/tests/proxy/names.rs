@@ -136,3 +136,31 @@ fn requests_go_to_the_host_that_they_name() {
     assert_eq!(get_of(at, &c.to_string()), "200 c");
     assert!(get_of(at, "nobody.test").starts_with("503"));
 }
+
+/// What requests name is looked up once for a while, and only addresses of the wanted family count.
+#[test]
+fn hosts_that_requests_name_are_remembered_and_of_the_wanted_family() {
+    let (a, asked) = (says("a"), Arc::new(AtomicUsize::new(0)));
+    let count = asked.clone();
+    let resolver = Resolver::new(move |name, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        if name == "a.test" { Ok(vec![a]) } else { Err(io::ErrorKind::NotFound.into()) }
+    });
+    let with = |family| {
+        let manager = manager(routes(vec![route("/", forward("up"))]));
+        let cache = ir::DnsCache { family, ..Default::default() };
+        let mut up = Cluster { discovery: Discovery::ByHost(cache), ..cluster("up", &[]) };
+        up.common.max_requests_per_connection = 1;
+        http(manager, vec![up])
+    };
+    let proxy = Proxy::start(Options { resolver, ..Options::default() }).unwrap();
+    assert_eq!(proxy.publish(&with(ir::DnsFamily::V4Preferred)), []);
+    let at = proxy.bound(ANY.parse().unwrap()).unwrap();
+    for _ in 0..5 {
+        assert_eq!(get_of(at, "a.test"), "200 a");
+        assert!(get_of(at, "nobody.test").starts_with("503"));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(proxy.publish(&with(ir::DnsFamily::V6Only)), []);
+    assert!(get_of(at, "a.test").starts_with("503"));
+}
