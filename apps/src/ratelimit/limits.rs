@@ -8,11 +8,19 @@ use serde::Deserialize;
 #[derive(Debug, Default)]
 pub struct Limits {
     domains: HashMap<String, Vec<Rule>>,
-    /// By domain and entries: the window and the hits in it.
-    counts: HashMap<String, (u64, u64)>,
+    /// By domain and entries.
+    counts: HashMap<String, Count>,
 }
 
-/// Counts kept before those of windows that are over are dropped.
+#[derive(Debug, Default)]
+struct Count {
+    /// The second in which its window is over.
+    end: u64,
+    hits: u64,
+}
+
+/// Counts that are kept. Those whose windows are over make room; where none is, what is new is over its limit:
+/// otherwise whoever sends enough values would be counted anew.
 const MAX_COUNTS: usize = 100_000;
 
 #[derive(Debug, Deserialize)]
@@ -69,16 +77,19 @@ impl Limits {
             Unit::Hour => 3600,
             Unit::Day => 86_400,
         };
-        let window = now / seconds;
-        if self.counts.len() >= MAX_COUNTS {
-            self.counts.clear();
+        let key = format!("{domain} {entries:?}");
+        if self.counts.len() >= MAX_COUNTS && !self.counts.contains_key(&key) {
+            self.counts.retain(|_, count| count.end > now);
+            if self.counts.len() >= MAX_COUNTS {
+                return false;
+            }
         }
-        let count = self.counts.entry(format!("{domain} {entries:?}")).or_default();
-        if count.0 != window {
-            *count = (window, 0);
+        let count = self.counts.entry(key).or_default();
+        if count.end <= now {
+            *count = Count { end: (now / seconds + 1) * seconds, hits: 0 };
         }
-        count.1 += u64::from(hits);
-        count.1 <= rate.requests_per_unit
+        count.hits += u64::from(hits);
+        count.hits <= rate.requests_per_unit
     }
 }
 
@@ -120,6 +131,28 @@ descriptors:
         let nested = [("user", "jason"), ("PATH", "/a")];
         assert!(take(&nested, 1) && !take(&nested, 1) && take(&nested, 2));
         assert!(take(&[("unknown", "x")], 1) && take(&[("user", "jason")], 1));
+    }
+
+    #[test]
+    fn making_room_forgets_no_window_that_is_running() {
+        let mut limits = Limits::default();
+        let yaml = "
+domain: shop
+descriptors:
+  - key: hour
+    rate_limit: { unit: hour, requests_per_unit: 1 }
+  - key: second
+    rate_limit: { unit: second, requests_per_unit: 1 }
+";
+        limits.add(yaml).unwrap();
+        assert!(limits.take("shop", &[("hour", "mine")], 1, 1));
+        for value in 1..MAX_COUNTS {
+            assert!(limits.take("shop", &[("second", &value.to_string())], 1, 1));
+        }
+        let mut take = |key, value, now| limits.take("shop", &[(key, value)], 1, now);
+        assert!(!take("second", "new", 1), "there is room for no more");
+        assert!(take("second", "new", 2), "what is over made room");
+        assert!(!take("hour", "mine", 3599) && take("hour", "mine", 3600));
     }
 
     #[test]
