@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 
 use crate::flags::{Flags, pod_name};
 use crate::web::{self, Reply};
@@ -31,10 +31,10 @@ pub async fn run(flags: &Flags) -> anyhow::Result<()> {
     let http = web::listen(port("http-port", 8080)?).await?;
     let grpc = web::listen(port("grpc-port", 8079)?).await?;
     let tcp = web::listen(port("tcp-port", 8078)?).await?;
-    tokio::spawn(tcp_echo(tcp));
     tokio::try_join!(
         web::serve_raw(http, http_echo),
         web::serve_raw(grpc, |request, _| async { grpc_echo(request) }),
+        web::each(tcp, |stream, _| tcp_echo(stream)),
     )?;
     Ok(())
 }
@@ -160,19 +160,10 @@ impl hyper::body::Body for Echo {
     }
 }
 
-async fn tcp_echo(listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((mut stream, _)) => {
-                tokio::spawn(async move {
-                    let (mut read, mut write) = stream.split();
-                    // A connection that breaks is its client's affair.
-                    let _ = tokio::io::copy(&mut read, &mut write).await;
-                });
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
+async fn tcp_echo(mut stream: TcpStream) {
+    let (mut read, mut write) = stream.split();
+    // A connection that breaks is its client's affair.
+    let _ = tokio::io::copy(&mut read, &mut write).await;
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Certificates are named by flags (`--cert`, `--key`, `--client-ca`), or by an nginx configuration
 //! (`--nginx DIRECTORY`), of which only these words are read.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,36 +48,23 @@ pub async fn run(flags: &Flags) -> anyhow::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(server_config(&site)?));
     let listener = web::listen(site.port).await?;
     println!("listening on {}", site.port);
-    let local = tokio::task::LocalSet::new();
-    let serving = local.run_until(async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let (acceptor, site) = (acceptor.clone(), site.clone());
-                    tokio::task::spawn_local(async move {
-                        if let Err(error) = connection(stream, acceptor, site).await {
-                            println!("a connection ended: {error:#}");
-                        }
-                    });
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+    web::each(listener, move |stream, peer| {
+        let (acceptor, site) = (acceptor.clone(), site.clone());
+        async move {
+            if let Err(error) = connection(stream, peer, acceptor, site).await {
+                println!("a connection ended: {error:#}");
             }
         }
-    });
-    let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        () = serving => Ok(()),
-        _ = stop.recv() => Ok(()),
-    }
+    })
+    .await
 }
 
 async fn connection(
     stream: TcpStream,
+    peer: IpAddr,
     acceptor: TlsAcceptor,
     site: Rc<Site>,
 ) -> anyhow::Result<()> {
-    let peer = stream.peer_addr()?.ip().to_canonical();
-    stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let seen = seen(stream.get_ref().1);
     let handler = move |call: Call| {

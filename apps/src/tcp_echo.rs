@@ -1,7 +1,7 @@
 //! `tcp-echo 9000,9001 hello`: sends every line back with `hello ` before it.
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::flags::Flags;
 use crate::web;
@@ -12,36 +12,26 @@ const LONGEST_LINE: u64 = 64 << 10;
 pub async fn run(flags: &Flags) -> anyhow::Result<()> {
     let ports = flags.position(0).unwrap_or("9000").to_owned();
     let prefix = flags.position(1).unwrap_or("hello").to_owned();
-    let mut servers = tokio::task::JoinSet::new();
+    let mut servers = Vec::new();
     for port in ports.split(',') {
         let number = port.trim().parse();
         let number = number.map_err(|_| anyhow::anyhow!("{port:?} is not a port number"))?;
         let listener = web::listen(number).await?;
         println!("listening on {number}, prefix {prefix:?}");
-        servers.spawn(serve(listener, prefix.clone()));
+        let prefix = prefix.clone();
+        servers.push(web::each(listener, move |stream, _| {
+            let prefix = prefix.clone();
+            async move {
+                // A client that goes away ends its own connection only.
+                let _ = echo(stream, &prefix).await;
+            }
+        }));
     }
-    let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    stop.recv().await;
+    futures::future::try_join_all(servers).await?;
     Ok(())
 }
 
-async fn serve(listener: TcpListener, prefix: String) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let prefix = prefix.clone();
-                tokio::spawn(async move {
-                    // A client that goes away ends its own connection only.
-                    let _ = echo(stream, &prefix).await;
-                });
-            }
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
-        }
-    }
-}
-
 async fn echo(mut stream: TcpStream, prefix: &str) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     let mut line = Vec::new();

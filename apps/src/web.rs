@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -16,6 +16,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -172,16 +173,18 @@ where
     R: Future<Output = Reply> + 'static,
 {
     let handler = Rc::new(handler);
-    serve_raw(listener, move |request, peer| {
-        let handler = handler.clone();
-        async move {
-            match whole(request, peer).await {
-                Ok(call) => handler(call).await,
-                Err(reply) => reply,
-            }
-        }
-    })
-    .await
+    serve_raw(listener, move |request, peer| answer(handler.clone(), request, peer)).await
+}
+
+async fn answer<F, R>(handler: Rc<F>, request: Request<Incoming>, peer: IpAddr) -> Reply
+where
+    F: Fn(Call) -> R,
+    R: Future<Output = Reply>,
+{
+    match whole(request, peer).await {
+        Ok(call) => handler(call).await,
+        Err(reply) => reply,
+    }
 }
 
 /// Reads a request to its end, or says why not.
@@ -231,11 +234,7 @@ where
             }
         };
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => connection(stream, peer, handler.clone(), &graceful),
-                // Out of descriptors, most likely: leave room to those who end.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            },
+            (stream, peer) = next(&listener) => connection(stream, peer, handler.clone(), &graceful),
             _ = stop.recv() => end = Some(Box::pin(tokio::time::sleep(LAME_DUCK))),
             _ = interrupt.recv() => return Ok(()),
             () = over => break,
@@ -247,25 +246,63 @@ where
     Ok(())
 }
 
-fn connection<F, R>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    handler: Rc<F>,
-    graceful: &GracefulShutdown,
-) where
+/// The next connection.
+async fn next(listener: &TcpListener) -> (TcpStream, IpAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // A peer that is gone already will be noticed when reading.
+                let _ = stream.set_nodelay(true);
+                return (stream, peer.ip().to_canonical());
+            }
+            // Out of descriptors, most likely: leave room to those who end.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Serves connections that speak something else, until a moment after SIGTERM.
+pub async fn each<F, R>(listener: TcpListener, handler: F) -> anyhow::Result<()>
+where
+    F: Fn(TcpStream, IpAddr) -> R,
+    R: Future<Output = ()> + 'static,
+{
+    let mut stop = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let end = async {
+        tokio::select! {
+            _ = stop.recv() => tokio::time::sleep(LAME_DUCK).await,
+            _ = interrupt.recv() => (),
+        }
+    };
+    let serving = async {
+        loop {
+            let (stream, peer) = next(&listener).await;
+            tokio::task::spawn_local(handler(stream, peer));
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            tokio::select! {
+                () = serving => (),
+                () = end => (),
+            }
+        })
+        .await;
+    Ok(())
+}
+
+fn connection<F, R>(stream: TcpStream, peer: IpAddr, handler: Rc<F>, graceful: &GracefulShutdown)
+where
     F: Fn(Request<Incoming>, IpAddr) -> R + 'static,
     R: Future<Output = Reply> + 'static,
 {
-    // A peer that is gone already will be noticed when reading.
-    let _ = stream.set_nodelay(true);
-    let peer = peer.ip().to_canonical();
     let service = hyper::service::service_fn(move |request| {
         let reply = handler(request, peer);
         async move { Ok::<_, Infallible>(reply.await) }
     });
-    let mut builder = hyper_util::server::conn::auto::Builder::new(LocalExecutor);
-    builder.http1().timer(TokioTimer::new()).max_buf_size(64 << 10);
-    builder.http2().timer(TokioTimer::new());
+    let builder = protocols();
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let connection = graceful.watch(connection.into_owned());
     tokio::task::spawn_local(async move {
@@ -283,19 +320,19 @@ where
 {
     let handler = Rc::new(handler);
     let service = hyper::service::service_fn(move |request| {
-        let handler = handler.clone();
-        async move {
-            Ok::<_, Infallible>(match whole(request, peer).await {
-                Ok(call) => handler(call).await,
-                Err(reply) => reply,
-            })
-        }
+        let reply = answer(handler.clone(), request, peer);
+        async move { Ok::<_, Infallible>(reply.await) }
     });
-    let mut builder = hyper_util::server::conn::auto::Builder::new(LocalExecutor);
-    builder.http1().timer(TokioTimer::new());
-    builder.http2().timer(TokioTimer::new());
-    let served = builder.serve_connection(TokioIo::new(io), service).await;
+    let served = protocols().serve_connection(TokioIo::new(io), service).await;
     served.map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// HTTP/1.1 and HTTP/2, whichever the client speaks.
+fn protocols() -> Builder<LocalExecutor> {
+    let mut builder = Builder::new(LocalExecutor);
+    builder.http1().timer(TokioTimer::new()).max_buf_size(64 << 10);
+    builder.http2().timer(TokioTimer::new());
+    builder
 }
 
 #[derive(Clone)]

@@ -9,7 +9,6 @@ use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
 
 use super::bson::{self, Document};
 use crate::flags::Flags;
@@ -23,6 +22,8 @@ const HEAD: usize = 16;
 const LARGEST: usize = 1 << 20;
 /// Documents that one collection holds at most.
 const MOST: usize = 1000;
+/// Collections that there are at most.
+const MOST_COLLECTIONS: usize = 100;
 
 /// Documents by database and collection: `test.ratings`.
 type Store = Rc<RefCell<BTreeMap<String, Vec<Value>>>>;
@@ -31,27 +32,18 @@ pub async fn serve(flags: &Flags) -> anyhow::Result<()> {
     let listener = web::listen(flags.number("port", PORT)?).await?;
     let ratings = vec![json!({"_id": 1, "rating": 5}), json!({"_id": 2, "rating": 4})];
     let store: Store = Rc::new(RefCell::new([("test.ratings".to_owned(), ratings)].into()));
-    let local = LocalSet::new();
-    let serving = local.run_until(async move {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
-            let store = store.clone();
-            tokio::task::spawn_local(async move {
-                if let Err(error) = connection(stream, &store).await {
-                    println!("a connection ended: {error:#}");
-                }
-            });
+    web::each(listener, move |stream, _| {
+        let store = store.clone();
+        async move {
+            if let Err(error) = connection(stream, &store).await {
+                println!("a connection ended: {error:#}");
+            }
         }
-    });
-    let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        () = serving => Ok(()),
-        _ = stop.recv() => Ok(()),
-    }
+    })
+    .await
 }
 
 async fn connection(mut stream: TcpStream, store: &Store) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
     while let Some(message) = Message::read(&mut stream).await? {
         let reply = answer(&message.document, store);
         let code = if message.code == OP_QUERY { OP_REPLY } else { OP_MSG };
@@ -163,19 +155,24 @@ fn answer(command: &Document, store: &Store) -> Document {
             json!({"cursor": {"firstBatch": found, "id": 0, "ns": place}, "ok": 1})
         }
         "insert" => {
-            let documents = command.get("documents").and_then(Value::as_array).cloned();
-            let documents = documents.unwrap_or_default();
-            let mut store = store.borrow_mut();
-            let collection = store.entry(place).or_default();
-            let room = MOST.saturating_sub(collection.len());
-            let count = documents.len().min(room);
-            collection.extend(documents.into_iter().take(room));
-            json!({"n": count, "ok": 1})
+            let documents = command.get("documents").and_then(Value::as_array);
+            insert(&mut store.borrow_mut(), place, documents.map_or(&[], Vec::as_slice))
         }
         other => json!({"ok": 0, "errmsg": format!("no such command: '{other}'"), "code": 59,
             "codeName": "CommandNotFound"}),
     };
     said.as_object().cloned().unwrap_or_default()
+}
+
+fn insert(store: &mut BTreeMap<String, Vec<Value>>, place: String, documents: &[Value]) -> Value {
+    if !store.contains_key(&place) && store.len() >= MOST_COLLECTIONS {
+        let why = format!("there are {MOST_COLLECTIONS} collections already; none can be added");
+        return json!({"ok": 0, "errmsg": why, "code": 8000, "codeName": "TooManyCollections"});
+    }
+    let collection = store.entry(place).or_default();
+    let count = documents.len().min(MOST.saturating_sub(collection.len()));
+    collection.extend_from_slice(&documents[..count]);
+    json!({"n": count, "ok": 1})
 }
 
 /// Those of a collection whose fields are as the filter says.
@@ -200,4 +197,26 @@ pub async fn all(url: &str, collection: &str) -> anyhow::Result<Vec<Value>> {
     ensure!(reply.document.get("ok") == Some(&json!(1)), "{}", Value::Object(reply.document));
     let batch = reply.document.get("cursor").and_then(|cursor| cursor.get("firstBatch"));
     Ok(batch.and_then(Value::as_array).cloned().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_may_store_has_its_bounds() {
+        let store = Store::default();
+        let insert = |collection: &str, count: usize| {
+            let documents = vec![json!({"rating": 1}); count];
+            let command = json!({"insert": collection, "documents": documents, "$db": "test"});
+            answer(command.as_object().unwrap(), &store)
+        };
+        assert_eq!(insert("0", MOST + 1)["n"], MOST);
+        for name in 1..MOST_COLLECTIONS {
+            assert_eq!(insert(&name.to_string(), 1)["ok"], 1);
+        }
+        assert_eq!(insert("one more", 1)["ok"], 0);
+        assert_eq!(insert("1", 1)["n"], 1);
+        assert_eq!(store.borrow().len(), MOST_COLLECTIONS);
+    }
 }
