@@ -7,6 +7,7 @@ mod host;
 mod identity;
 mod labels;
 mod origin;
+mod words;
 
 pub use env::{Env, FixedEnv, Instant, WallTime};
 pub use finding::{Finding, Level};
@@ -14,3 +15,4 @@ pub use host::{Host, InvalidHost};
 pub use identity::{InvalidSpiffeId, SpiffeId, TrustDomain};
 pub use labels::{LabelSelector, Labels, Operator, Requirement};
 pub use origin::{ObjectRef, Origin, OriginId, OriginTable};
+pub use words::mistyped;

@@ -1,8 +1,9 @@
 //! What a client asks for, as it is typed: `GET http://reviews:9080/reviews/1` and header fields.
 
+use policy::normal::split_port;
+use wire::Request;
 use wire::client_hello::ClientHello;
 use wire::detect::Protocol;
-use wire::{Head, Request, RequestHead};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -124,11 +125,14 @@ impl Asked {
     /// What the first bytes of its connection show.
     pub(crate) fn protocol(&self) -> Protocol {
         let hello = |alpn: &[&str]| {
-            let name = self.own("host").map(host_of).unwrap_or(&self.host);
+            let authority = self.own("host").unwrap_or(&self.host);
+            let (host, _) = split_port(authority.as_bytes());
+            let name = String::from_utf8_lossy(host);
             // A client sends no address as a server name.
-            let name = Some(name).filter(|n| n.parse::<std::net::IpAddr>().is_err());
+            let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+            let name = Some(name).filter(|_| address.is_err());
             Protocol::Tls(ClientHello {
-                server_name: name.map(str::to_ascii_lowercase),
+                server_name: name.map(|n| n.to_ascii_lowercase()),
                 alpn: alpn.iter().map(|p| (*p).to_owned()).collect(),
             })
         };
@@ -140,7 +144,7 @@ impl Asked {
         }
     }
 
-    /// The head as the proxy reads it.
+    /// The head as it is sent.
     pub(crate) fn head(&self) -> Request {
         let authority = self.own("host").map_or_else(|| self.authority(), str::to_owned);
         let (method, path) = (self.method.as_bytes(), self.path.as_bytes());
@@ -154,19 +158,6 @@ impl Asked {
     fn own(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
-}
-
-fn host_of(authority: &str) -> &str {
-    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
-}
-
-/// Whether the request wants to change the protocol of its connection.
-pub(crate) fn wishes(head: &Request) -> bool {
-    let asks = |value: &[u8]| {
-        value.split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-    };
-    head.method() == b"CONNECT"
-        || (head.get(b"upgrade").is_some() && head.get(b"connection").is_some_and(asks))
 }
 
 #[cfg(test)]
@@ -205,7 +196,17 @@ mod tests {
         assert_eq!(shown("tcp://a:1"), Protocol::Other);
         let Protocol::Tls(hello) = shown("https://a.b") else { panic!() };
         assert_eq!(hello.server_name.as_deref(), Some("a.b"));
-        let Protocol::Tls(hello) = shown("tls://10.0.0.1") else { panic!() };
-        assert_eq!(hello.server_name, None);
+        let named = |url: &str, host: &str| {
+            let asked = Asked::parse("GET", url).unwrap().header(&format!("host: {host}")).unwrap();
+            let Protocol::Tls(hello) = asked.protocol() else { panic!() };
+            hello.server_name
+        };
+        assert_eq!(named("https://10.0.0.1", "A.b:8443").as_deref(), Some("a.b"));
+        for address in ["10.0.0.1", "[2001:db8::1]"] {
+            let Protocol::Tls(hello) = shown(&format!("tls://{address}")) else { panic!() };
+            assert_eq!(hello.server_name, None);
+            assert_eq!(named("https://a", address), None);
+            assert_eq!(named("https://a", &format!("{address}:443")), None);
+        }
     }
 }

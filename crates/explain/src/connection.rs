@@ -101,15 +101,17 @@ fn passed_over(
     let others = listener.chains.iter().filter(|c| chosen.is_none_or(|t| !std::ptr::eq(*c, t)));
     let said = others.filter_map(|c| {
         let because = chain::why_not(&c.matches, seen)?;
-        let near = because != "destination port";
+        if because == "destination port" {
+            return None;
+        }
         let own = wanted(c, because);
         Some(Skipped {
             node: explainer.node(name(c), c.origin),
             because: format!("{because} is not {own}"),
-            near,
+            near: true,
         })
     });
-    said.filter(|s| s.near).collect()
+    said.collect()
 }
 
 fn wanted(chain: &FilterChain, criterion: &str) -> String {

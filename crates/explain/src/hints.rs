@@ -3,7 +3,6 @@
 
 use crate::destination::Reached;
 use crate::place::{Explainer, Side};
-use crate::request::Passing;
 use crate::{Answer, Asked, Explanation, Fact, Pick, Verdict};
 use api::VirtualService;
 use base::{Finding, Host, ObjectRef, Origin};
@@ -75,12 +74,6 @@ fn fell_through(told: &Explanation) -> bool {
     host.into_iter().chain(cluster).any(|name| FALLBACKS.contains(&name))
 }
 
-impl Passing<'_> {
-    pub(crate) fn why_missing(&self, pick: &Pick) -> Fact {
-        self.explainer.why_missing(pick)
-    }
-}
-
 impl Explainer<'_> {
     /// Why the sidecar has no route of its own for what it was asked.
     fn why_unknown(&self, asked: &Asked, reached: &Reached, told: &Explanation) -> Vec<Fact> {
@@ -137,14 +130,14 @@ impl Explainer<'_> {
     fn similar_host(&self, wanted: &str) -> Option<Fact> {
         let first = |host: &str| host.split('.').next().unwrap_or_default().to_owned();
         let wanted_first = first(wanted);
-        let all = self.world.services.iter();
-        let distance = |s: &Service| edit_distance(&wanted_first, &first(s.host.as_str()));
-        let near = all.into_iter().min_by_key(|s| (distance(s), s.host.clone()))?;
-        let close = distance(near) <= 1 + wanted_first.len() / 4;
-        close.then(|| {
-            let value = format!("no service has the host {wanted}; did you mean {}?", near.host);
-            hint(value, at(&near.object, "metadata.name"))
-        })
+        let near = |s: &std::sync::Arc<Service>| {
+            let distance = base::mistyped(&wanted_first, &first(s.host.as_str()))?;
+            Some((distance, s.clone()))
+        };
+        let all = self.world.services.iter().filter_map(near);
+        let (_, found) = all.min_by_key(|(distance, s)| (*distance, s.host.clone()))?;
+        let value = format!("no service has the host {wanted}; did you mean {}?", found.host);
+        Some(hint(value, at(&found.object, "metadata.name")))
     }
 
     /// VirtualServices for the host that do not route this request.
@@ -302,19 +295,4 @@ const MOST: usize = 5;
 
 fn export_field(service: &Service) -> &'static str {
     if service.kubernetes { "metadata.annotations" } else { "spec.exportTo" }
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

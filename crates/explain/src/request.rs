@@ -1,6 +1,5 @@
 //! A request of HTTP: its head, virtual host, route and filters, step by step as the proxy takes them.
 
-use crate::asked::wishes;
 use crate::connection::Arrived;
 use crate::place::{Explainer, SOMEBODY};
 use crate::{Answer, Asked, Draws, Explanation, Fact, Skipped, Verdict, because, facts};
@@ -12,6 +11,7 @@ use policy::fault::FaultRule;
 use policy::local;
 use policy::receive::{self, Refusal};
 use policy::{Decision, Forwarding, Miss, RouteTable, Stream, Trace};
+use wire::h1::frame_request;
 use wire::{Request, RequestHead, Response};
 
 /// What stays the same through all steps of one request.
@@ -34,9 +34,19 @@ pub(crate) fn explain(
     draws: Draws,
     told: &mut Explanation,
 ) {
-    let head = asked.head();
+    let mut head = asked.head();
+    let sent = head.clone();
+    let framing = match frame_request(&mut head, manager.http1.allow_chunked_length) {
+        Ok(framing) => framing,
+        Err(error) => {
+            told.verdict = answered(error.status(), Answer::Head, error.to_string());
+            return;
+        }
+    };
+    told.facts.extend(lost(&sent, &head));
     let grpc = local::is_grpc(&head);
-    follow(explainer, manager, arrived, head, draws, told);
+    let upgrade = framing.upgrade || head.method() == b"CONNECT";
+    follow(explainer, manager, arrived, head, upgrade, draws, told);
     if let Verdict::Answered { status, .. } | Verdict::Redirected { status, .. } = told.verdict {
         // A fault may have said which.
         let mapped = || local::grpc_status(status);
@@ -49,6 +59,7 @@ fn follow(
     manager: &HttpManager,
     arrived: &Arrived<'_>,
     mut head: Request,
+    upgrade: bool,
     draws: Draws,
     told: &mut Explanation,
 ) {
@@ -56,7 +67,6 @@ fn follow(
         Draws::All => 0,
         Draws::From(seed) => seed,
     });
-    let upgrade = wishes(&head);
     if let Err(refusal) = read(explainer, manager, arrived, &mut head, &env) {
         told.verdict = refused(refusal);
         return;
@@ -76,6 +86,17 @@ fn follow(
     let table = &*table;
     let passing = Passing { explainer, manager, table, written, draws, env: &env, arrived };
     told.verdict = passing.act(&decision, head, upgrade, told);
+}
+
+/// What ends at the proxy, since it is for the client's connection only.
+fn lost<'a>(sent: &'a Request, head: &'a Request) -> impl Iterator<Item = Fact> + 'a {
+    let gone =
+        |name: &[u8]| !name.eq_ignore_ascii_case(b"connection") && !head.fields.contains(name);
+    sent.fields.iter().map(|(name, _)| name).filter(move |name| gone(name)).map(|name| {
+        let name = String::from_utf8_lossy(name);
+        let value = format!("loses {name}, which is for the client's connection only");
+        Fact { name: "request", value, origin: None }
+    })
 }
 
 fn read(
@@ -191,7 +212,7 @@ impl Passing<'_> {
         }
         if let Some(first) = picks.first().filter(|_| picks.iter().all(|p| p.missing)) {
             let why = format!("nothing defines cluster {}", first.cluster.name);
-            told.hints.extend(picks.iter().map(|p| self.why_missing(p)));
+            told.hints.extend(picks.iter().map(|p| self.explainer.why_missing(p)));
             return answered(forwarding.rule.cluster_not_found, Answer::NoCluster, why);
         }
         let request = self.send(forwarding, head, told);

@@ -11,6 +11,6 @@ mod write;
 pub use body::{BodyError, Decoder, Piece};
 pub use error::HeadError;
 pub use framing::{Body, Framing};
-pub use parse::{Limits, ParsedResponse, parse_request, parse_response};
+pub use parse::{Limits, ParsedResponse, frame_request, parse_request, parse_response};
 pub use scan::HeadScan;
 pub use write::{Encoder, HeaderCase, reason, write_request, write_response};

@@ -126,8 +126,16 @@ fn check_all(
     let mut fates = Vec::new();
     let recent = running::recent(proxies);
     for (id, request, answer, told) in sent {
-        let live = &recent[&id];
         let explainer = &explainers[usize::from(request.at_gateway)];
+        let Some(live) = recent.get(&id) else {
+            // A head that cannot be understood is answered before anything is noted.
+            let Verdict::Answered { status, by: explain::Answer::Head, .. } = told.verdict else {
+                panic!("{:?}\n{answer:?}\ntold {}", request.asked, told.text(|_| None));
+            };
+            assert_eq!(status, answer.status, "{:?}", request.asked);
+            fates.push("refused");
+            continue;
+        };
         let again = explainer.explain(&with_id(&request.asked, id), Draws::From(live.random));
         let context = || {
             let text = again.text(|_| None);
@@ -234,14 +242,19 @@ fn arrived(answer: &Answer, again: &Explanation) -> Result<(), String> {
     if !has("host", &told.authority) {
         return Err(missing(&told.authority));
     }
-    // Who the client is is known to the live proxy only, and what ends at it is not passed on.
-    let own = ["x-forwarded-for", "x-envoy-external-address", "connection", "upgrade"];
+    // Who the client is is known to the live proxy only.
+    let own = ["x-forwarded-for", "x-envoy-external-address"];
     for (name, value) in told.fields.iter().filter(|(n, _)| !own.contains(&n.as_str())) {
         if !has(name, value) {
             return Err(missing(&format!("{name}: {value}")));
         }
     }
-    Ok(())
+    let got = |name: &str| answer.body.lines().any(|l| l.starts_with(&format!("{name}: ")));
+    let kept = |name: &str| told.fields.iter().any(|(n, _)| n == name);
+    match requests::OF_CONNECTION.iter().find(|name| got(name) && !kept(name)) {
+        Some(name) => Err(format!("the upstream got {name}, which is not told")),
+        None => Ok(()),
+    }
 }
 
 /// What the live proxy did, in the words of the explanation.

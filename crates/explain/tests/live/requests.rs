@@ -7,6 +7,10 @@ use base::{Env, FixedEnv};
 use explain::Asked;
 use std::net::SocketAddr;
 
+/// Fields that end at the proxy in some requests.
+pub const OF_CONNECTION: [&str; 7] =
+    ["connection", "upgrade", "http2-settings", "keep-alive", HEADERS[0], HEADERS[1], HEADERS[2]];
+
 #[derive(Clone, Debug)]
 pub struct Request {
     pub asked: Asked,
@@ -49,9 +53,24 @@ pub fn request(env: &FixedEnv, ports: &Ports) -> Request {
     if random.percent(5) {
         add("content-type", "application/grpc");
     }
-    if random.percent(4) {
-        add("connection", "upgrade");
-        add("upgrade", "telnet");
+    match env.below(25) {
+        0 => {
+            add("connection", "upgrade");
+            add("upgrade", "telnet");
+        }
+        1 => {
+            add("connection", "Upgrade, HTTP2-Settings");
+            add("upgrade", "h2c");
+            add("http2-settings", "AAMAAABkAAQAAP__");
+        }
+        2 => add("connection", "x-forwarded-for"),
+        // What it names is for the next proxy only, whatever it is.
+        3 | 4 => add("connection", &format!("keep-alive, {}", random.of(&HEADERS))),
+        5 => {
+            add("te", "trailers, deflate");
+            add("keep-alive", "timeout=5");
+        }
+        _ => {}
     }
     match env.below(40) {
         0 => add("host", "unknown.example.org"),

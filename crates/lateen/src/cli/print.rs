@@ -79,23 +79,8 @@ pub fn red(text: &str) -> String {
 
 /// The closest of the known words, if one is close enough to be meant.
 pub fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |k: &&str| edit_distance(word, k);
-    known.min_by_key(distance).filter(|k| edit_distance(word, k) <= 1 + word.len() / 4)
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+    let near = known.filter_map(|k| Some((base::mistyped(word, k)?, k)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, k)| k)
 }
 
 #[cfg(test)]

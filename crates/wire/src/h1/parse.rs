@@ -58,16 +58,23 @@ pub fn parse_request(
     take_fields(&mut into.fields, head, base, parsed.headers, limits)?;
     let has_host = take_host(into)?;
     take_target(into, target.as_bytes(), has_host)?;
+    let framing = frame_request(into, limits.chunked_length)?;
+    Ok(Some((range, framing)))
+}
+
+/// What the head of a request says of its body and its connection. Fields that concern this connection only
+/// are taken out. Heads that were read have passed this; it is for those that were put together.
+pub fn frame_request(request: &mut Request, chunked_length: bool) -> Result<Framing, HeadError> {
     let mut framing = Framing::default();
-    let declared = declared_body(&into.fields, into.version, limits.chunked_length)?;
+    let declared = declared_body(&request.fields, request.version, chunked_length)?;
     framing.body = declared.unwrap_or(Body::Empty);
     if framing.body == Body::Chunked {
-        into.fields.remove(b"content-length");
+        request.fields.remove(b"content-length");
     }
-    take_connection(&mut into.fields, into.version, true, &mut framing)?;
-    framing.expect_continue = into.version == Version::Http11
-        && into.get(b"expect").is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"));
-    Ok(Some((range, framing)))
+    take_connection(&mut request.fields, request.version, true, &mut framing)?;
+    framing.expect_continue = request.version == Version::Http11
+        && request.get(b"expect").is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"));
+    Ok(framing)
 }
 
 fn take_fields(

@@ -57,6 +57,10 @@ impl Hop {
             let text = |i: usize| pair[i].as_str().unwrap_or_default();
             asked.headers.push((text(0).to_ascii_lowercase(), text(1).to_owned()));
         }
+        // The proxy keeps the one without the other, and only where the client had both.
+        if asked.headers.iter().any(|(name, _)| name == "upgrade") {
+            asked.headers.push(("connection".into(), "upgrade".into()));
+        }
         Ok(asked)
     }
 
@@ -151,6 +155,10 @@ mod tests {
         assert_eq!((asked.port, asked.path.as_str()), (9080, "/reviews/1"));
         let header = |name: &str| asked.headers.iter().find(|(n, _)| n == name).unwrap().1.clone();
         assert_eq!((header("host"), header("end-user")), ("reviews:9080".into(), "jason".into()));
+        let upgrading = ANSWER.replace("End-User", "Upgrade");
+        let [hop_too] = &read("default", "p", &upgrading)[..] else { panic!("{upgrading}") };
+        let wish = ("connection".to_owned(), "upgrade".to_owned());
+        assert!(hop_too.asked().unwrap().headers.contains(&wish) && !asked.headers.contains(&wish));
         let text = hop.text("first\nroute  x\n", None);
         assert!(text.contains(
             "productpage-1.default outbound: GET reviews:9080/reviews/1 -> 503 in 12.345 ms"
