@@ -16,6 +16,7 @@ mod world;
 pub use analyzers::{ALL, Analyzer};
 pub use defaults::installed;
 pub use output::{Entry, Place, as_json, as_log, as_sarif, as_yaml};
+pub use pods::PodView;
 pub use report::{Filter, Report, Suppression, worst};
 pub use source::{Document, Lines, Read, read};
 pub use world::{Resource, Settings, World};

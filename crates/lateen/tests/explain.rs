@@ -238,3 +238,114 @@ fn a_name_is_traced_to_the_line_that_gives_it_an_address() {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+const BROKEN: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: odd}
+spec: nonsense
+---
+apiVersion: v1
+kind: Service
+metadata: {name: odder}
+spec: []
+---
+apiVersion: v1
+kind: Service
+metadata: {name: empty}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db}
+spec:
+  hosts: [db.example.com]
+  resolution: DNS
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+status: []
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: nonsense
+spec: 3
+";
+
+#[test]
+fn what_is_broken_elsewhere_in_the_files_stops_no_question() {
+    let folder = std::env::temp_dir().join(format!("lateen-broken-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("mesh.yaml"), BROKEN).unwrap();
+    let ask = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
+        command.args(args).args(["-f", "mesh.yaml"]);
+        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = ask(&["explain", "http://web/"]);
+    assert!(told.contains("verdict       forwarded"), "{told}");
+    let told = ask(&["dns", "web"]);
+    assert!(told.contains("answer   240.1.0.1"), "{told}");
+    ask(&["dns", "db.example.com"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Two pods of one name, and two pods of Deployments; `true`: their queries pass the proxy.
+const PODS: [(&str, &str, &str, bool); 4] = [
+    ("a", "web-0", "web", true),
+    ("b", "web-0", "web", false),
+    ("a", "client-x1", "client", true),
+    ("b", "client-x2", "client", false),
+];
+
+fn pods() -> String {
+    let pod = |(namespace, name, app, captured): &(&str, &str, &str, bool)| {
+        format!(
+            "apiVersion: v1\nkind: Pod\n\
+             metadata: {{name: {name}, namespace: {namespace}, labels: {{app: {app}}}}}\n\
+             spec: {{containers: [{{name: app}}, {{name: istio-proxy, env: [{{name: \
+             ISTIO_META_DNS_CAPTURE, value: '{captured}'}}]}}]}}\n---\n"
+        )
+    };
+    let deployment = |(namespace, app): &(&str, &str)| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\n\
+             metadata: {{name: {app}, namespace: {namespace}}}\n\
+             spec: {{template: {{metadata: {{labels: {{app: {app}}}}}, \
+             spec: {{containers: [{{name: app}}]}}}}}}\n---\n"
+        )
+    };
+    let deployments = [("a", "client"), ("b", "client"), ("b", "idle")];
+    PODS.iter().map(pod).chain(deployments.iter().map(deployment)).collect()
+}
+
+#[test]
+fn the_pod_that_is_named_says_whether_its_proxy_answers_its_queries() {
+    let folder = std::env::temp_dir().join(format!("lateen-dns-pods-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("mesh.yaml"), pods()).unwrap();
+    let table = [
+        ("web-0.a", None),
+        ("web-0.b", Some("web-0.b")),
+        ("deploy/client.a", None),
+        ("deploy/client.b", Some("client-x2.b")),
+        // Nothing runs that could say.
+        ("deploy/idle.b", None),
+    ];
+    for (from, refused) in table {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
+        command.args(["dns", "nobody.example.com", "-f", "mesh.yaml", "--from", from]);
+        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), refused.is_none(), "{from}: {errors}");
+        if let Some(pod) = refused {
+            let expected = format!("the DNS queries of pod {pod} do not pass its proxy");
+            assert!(errors.contains(&expected), "{from}: {errors}");
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,8 +1,9 @@
 //! `dns`: what a workload's DNS answers to a name, and why. Over the objects of the cluster, or of files
 //! alone.
 
-use super::explain::{Format, Given, client};
-use super::{Global, print, sources};
+use super::explain::{Format, Given, client, pod};
+use super::{Global, print};
+use analyze::PodView;
 use anyhow::{Result, bail};
 use base::Origin;
 use clap::Args;
@@ -24,15 +25,11 @@ pub struct DnsArgs {
 }
 
 pub async fn run(global: &Global, args: DnsArgs) -> Result<()> {
-    let given = if args.filename.is_empty() {
-        Given::live(global).await?
-    } else {
-        Given::files(global, &sources::gather(&args.filename, true)?)?
-    };
-    let client = client(&given, args.from.as_deref())?;
-    if let Some(pod) = given.world.pods().find(|p| p.owner.name() == client.name) {
-        refuse_uncaptured(pod.spec, &client.name)?;
+    let given = Given::of_args(global, &args.filename).await?;
+    if let Some(word) = &args.from {
+        refuse_uncaptured(&pod(&given.world, word, &given.namespace)?)?;
     }
+    let client = client(&given, args.from.as_deref())?;
     let named = Explainer::new(&given.world.snapshot, Side::Client(client)).dns(&args.host);
     let place = |o: &Origin| given.place(o);
     match args.output {
@@ -42,10 +39,13 @@ pub async fn run(global: &Global, args: DnsArgs) -> Result<()> {
     Ok(())
 }
 
-/// A pod as it runs says whether its queries pass its proxy.
-fn refuse_uncaptured(spec: &serde_json::Value, name: &str) -> Result<()> {
-    let lists = ["containers", "initContainers"].into_iter().filter_map(|l| spec[l].as_array());
-    let Some(proxy) = lists.flatten().find(|c| c["name"] == "istio-proxy") else {
+/// A pod as it runs says whether its queries pass its proxy; a template is not injected yet.
+fn refuse_uncaptured(pod: &PodView<'_>) -> Result<()> {
+    if pod.owner.reference.kind != "Pod" {
+        return Ok(());
+    }
+    let name = format!("{}.{}", pod.owner.name(), pod.namespace());
+    let Some((_, proxy)) = pod.proxy() else {
         bail!("pod {name} has no sidecar: the name servers of the pod answer its queries");
     };
     let env = proxy["env"].as_array().into_iter().flatten();

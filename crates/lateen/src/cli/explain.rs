@@ -10,11 +10,11 @@ use anyhow::{Result, bail};
 use base::Origin;
 use clap::{Args, ValueEnum};
 use explain::{Asked, Draws, Explainer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use side::{client, side_of, workload};
+pub use side::{client, is_gateway, pod, side_of, workload};
 
 #[derive(Args)]
 pub struct ExplainArgs {
@@ -55,6 +55,15 @@ pub struct Given {
 }
 
 impl Given {
+    /// Of the files that are named; where none is, of the cluster.
+    pub async fn of_args(global: &Global, filenames: &[PathBuf]) -> Result<Given> {
+        if filenames.is_empty() {
+            Given::live(global).await
+        } else {
+            Given::files(global, &sources::gather(filenames, true)?)
+        }
+    }
+
     /// Of the cluster.
     pub async fn live(global: &Global) -> Result<Given> {
         let (objects, namespace) = sources::of_cluster(global, PATIENCE).await?;
@@ -90,11 +99,7 @@ impl Given {
 
 pub async fn run(global: &Global, args: ExplainArgs) -> Result<()> {
     let asked = asked(&args)?;
-    let given = if args.filename.is_empty() {
-        Given::live(global).await?
-    } else {
-        Given::files(global, &sources::gather(&args.filename, true)?)?
-    };
+    let given = Given::of_args(global, &args.filename).await?;
     let client = client(&given, args.from.as_deref())?;
     let side = side_of(&given, args.at.as_deref(), client, &asked)?;
     let told = Explainer::new(&given.world.snapshot, side).explain(&asked, Draws::All);
@@ -120,10 +125,12 @@ fn with_addresses(objects: impl Iterator<Item = Value>) -> Vec<Value> {
     let mut next = 0u32;
     let mut all: Vec<Value> = objects.collect();
     for service in all.iter_mut().filter(|o| o["kind"] == "Service") {
-        let spec = &mut service["spec"];
-        if spec["clusterIP"].is_null() && spec["type"] != "ExternalName" {
+        let Some(spec) = part(service, "spec") else { continue };
+        let given = spec.get("clusterIP").is_some_and(|ip| !ip.is_null());
+        if !given && spec.get("type").is_none_or(|t| t != "ExternalName") {
             next += 1;
-            spec["clusterIP"] = json!(format!("240.1.{}.{}", next >> 8 & 255, next & 255));
+            let ip = format!("240.1.{}.{}", next >> 8 & 255, next & 255);
+            spec.insert("clusterIP".into(), json!(ip));
         }
     }
     all
@@ -145,9 +152,19 @@ fn with_automatic(mut all: Vec<Value>) -> Vec<Value> {
         let addresses = allocation.addresses.iter();
         let list: Value =
             addresses.map(|(host, ip)| json!({"value": ip, "host": host.as_str()})).collect();
-        if let Some(entry) = all.iter_mut().find(own) {
-            entry["status"]["addresses"] = list;
+        if let Some(status) = all.iter_mut().find(own).and_then(|e| part(e, "status")) {
+            status.insert("addresses".into(), list);
         }
     }
     all
+}
+
+/// A part of an object, made where it is absent; none where the file says something else there, which is for
+/// whoever reads the object to refuse.
+fn part<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Map<String, Value>> {
+    let part = object.as_object_mut()?.entry(key).or_insert(Value::Null);
+    if part.is_null() {
+        *part = json!({});
+    }
+    part.as_object_mut()
 }

@@ -1,7 +1,7 @@
 //! `test`: unit tests of routing from files, without a cluster. What is expected is checked by crate
 //! `explain`; here files are read, and words for workloads are understood.
 
-use super::explain::{Given, side_of, workload};
+use super::explain::{Given, pod, side_of, workload};
 use super::sources::{self, Source};
 use super::{Global, print};
 use anyhow::{Context, Result, bail};
@@ -69,6 +69,12 @@ pub fn run(global: &Global, args: &TestArgs) -> Result<ExitCode> {
     }
     if reports.is_empty() {
         bail!("there is no document of kind {}", suite::KIND);
+    }
+    if reports.iter().all(|r| r.outcomes.is_empty()) {
+        match &args.run {
+            Some(text) => bail!("no test has {text:?} in its name (--run)"),
+            None => bail!("the documents of kind {} hold no tests", suite::KIND),
+        }
     }
     let place = |o: &Origin| places.get(o).cloned();
     match args.output {
@@ -144,7 +150,7 @@ fn asked(case: &Case) -> Result<Asked> {
 fn side(given: &Given, suite: &Suite, case: &Case, asked: &Asked) -> Result<Side> {
     let client = match case.from.as_ref().or(suite.from.as_ref()) {
         None => Workload { namespace: given.namespace.clone(), ..Workload::default() },
-        Some(Who::Named(word)) => workload(&given.world, word, &given.namespace)?,
+        Some(Who::Named(word)) => workload(pod(&given.world, word, &given.namespace)?),
         Some(Who::Like { namespace, labels }) => Workload {
             namespace: match namespace.as_str() {
                 "" => given.namespace.clone(),

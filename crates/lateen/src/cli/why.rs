@@ -4,14 +4,14 @@
 
 mod hop;
 
-use super::explain::Given;
+use super::explain::{Format, Given, is_gateway, workload};
 use super::remote::Remote;
-use super::{Global, pods, print};
+use super::{Global, objects, pods, print};
 use analyze::World;
 use anyhow::{Result, bail};
 use base::Origin;
-use clap::{Args, ValueEnum};
-use explain::{Draws, Explainer, Explanation, Side, Workload};
+use clap::Args;
+use explain::{Draws, Explainer, Explanation, Side};
 use futures::StreamExt as _;
 use hop::Hop;
 use serde_json::{Value, json};
@@ -23,12 +23,6 @@ pub struct WhyArgs {
     request_id: String,
     #[arg(short, long, default_value = "text")]
     output: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 const ADMIN_PORT: u16 = 15000;
@@ -83,7 +77,7 @@ async fn ask_all(remote: &Remote, world: &World, id: &str) -> Vec<Hop> {
         .filter(|p| p.owner.value["status"]["phase"] == "Running")
         .map(|p| (p.namespace().to_owned(), p.owner.name().to_owned()))
         .collect();
-    let path = format!("/recent_requests?id={}", encoded(id));
+    let path = format!("/recent_requests?id={}", objects::percent_encoded(id));
     let asked = futures::stream::iter(pods).map(|(namespace, pod)| {
         let path = &path;
         async move {
@@ -105,44 +99,16 @@ async fn ask_all(remote: &Remote, world: &World, id: &str) -> Vec<Hop> {
     asked.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.concat()
 }
 
-/// Percent-encodes what a query must not hold.
-fn encoded(id: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    let one = |b: u8| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") };
-    id.bytes().map(one).collect()
-}
-
 fn explained(world: &World, hop: &Hop) -> Result<Explanation> {
     let pod = world
         .pods()
         .find(|p| p.owner.name() == hop.pod && p.namespace() == hop.namespace)
         .ok_or_else(|| anyhow::anyhow!("pod {}.{} is gone", hop.pod, hop.namespace))?;
-    let workload = Workload {
-        name: hop.pod.clone(),
-        namespace: hop.namespace.clone(),
-        ip: pod.owner.value["status"]["podIP"].as_str().and_then(|ip| ip.parse().ok()),
-        labels: pod.labels,
-    };
-    let is_gateway = world.snapshot.gateways.iter().any(|g| {
-        let selector = &g.spec.selector;
-        !selector.is_empty() && selector.iter().all(|(k, v)| workload.labels.get(k) == Some(v))
-    });
     let side = match hop.inbound {
-        true => Side::Server(workload),
-        false if is_gateway => Side::Gateway(workload),
-        false => Side::Client(workload),
+        true => Side::Server,
+        false if is_gateway(world, &pod) => Side::Gateway,
+        false => Side::Client,
     };
-    let explainer = Explainer::new(&world.snapshot, side);
+    let explainer = Explainer::new(&world.snapshot, side(workload(pod)));
     Ok(explainer.explain_at(&hop.asked()?, hop.destination, Draws::From(hop.random)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_encoded_for_the_query() {
-        assert_eq!(encoded("a-1_~."), "a-1_~.");
-        assert_eq!(encoded("a b&id=1"), "a%20b%26id%3D1");
-    }
 }

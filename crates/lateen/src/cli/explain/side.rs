@@ -1,45 +1,49 @@
 //! Which workload a word means, and which proxy a request is explained at.
 
 use super::Given;
-use analyze::World;
+use analyze::{PodView, World};
 use anyhow::{Context, Result, bail};
 use api::Gateway;
 use base::{Host, Labels};
 use explain::{Asked, Side, Workload};
 use registry::Item;
-use serde_json::Value;
 
 /// Who asks; without a word, somebody in the namespace of whom nothing is known.
 pub fn client(given: &Given, from: Option<&str>) -> Result<Workload> {
     match from {
-        Some(word) => workload(&given.world, word, &given.namespace),
+        Some(word) => Ok(workload(pod(&given.world, word, &given.namespace)?)),
         None => Ok(Workload { namespace: given.namespace.clone(), ..Workload::default() }),
     }
 }
 
-/// `POD`, `POD.NAMESPACE`, `deploy/NAME`, `deploy/NAME.NAMESPACE`.
-pub fn workload(world: &World, word: &str, namespace: &str) -> Result<Workload> {
+/// `POD`, `POD.NAMESPACE`, `deploy/NAME`, `deploy/NAME.NAMESPACE`. A Deployment is asked about through one of
+/// its pods, if it has some.
+pub fn pod<'a>(world: &'a World, word: &str, namespace: &str) -> Result<PodView<'a>> {
     let (kind, name) = word.split_once('/').unwrap_or(("pod", word));
     let (name, namespace) = name.split_once('.').unwrap_or((name, namespace));
-    let is_pod = kind.starts_with("po");
-    let found = if is_pod {
-        world.pods().find(|p| p.owner.name() == name && p.namespace() == namespace)
-    } else {
-        world.templates().find(|p| p.owner.name() == name && p.namespace() == namespace)
-    };
-    let found = found.with_context(|| format!("no {kind} {name:?} in namespace {namespace:?}"))?;
-    // A Deployment is asked about through one of its pods, if it has some.
-    let pod = world.pods().find(|p| {
-        p.namespace() == namespace
-            && if is_pod { p.owner.name() == name } else { p.matches(&found.labels) }
-    });
-    let (namespace, ip) = (namespace.to_owned(), pod.as_ref().and_then(|p| ip(&p.owner.value)));
-    let labels = pod.map_or(found.labels, |p| p.labels);
-    Ok(Workload { name: name.to_owned(), namespace, labels, ip })
+    let named = |p: &PodView<'_>| p.owner.name() == name && p.namespace() == namespace;
+    let absent = || format!("no {kind} {name:?} in namespace {namespace:?}");
+    if kind.starts_with("po") {
+        return world.pods().find(named).with_context(absent);
+    }
+    let template = world.templates().find(named).with_context(absent)?;
+    let own = |p: &PodView<'_>| p.namespace() == namespace && p.matches(&template.labels);
+    Ok(world.pods().find(own).unwrap_or(template))
 }
 
-fn ip(pod: &Value) -> Option<std::net::IpAddr> {
-    pod["status"]["podIP"].as_str()?.parse().ok()
+pub fn workload(pod: PodView<'_>) -> Workload {
+    Workload {
+        name: pod.owner.name().to_owned(),
+        namespace: pod.namespace().to_owned(),
+        ip: pod.owner.value["status"]["podIP"].as_str().and_then(|ip| ip.parse().ok()),
+        labels: pod.labels,
+    }
+}
+
+/// Whether a Gateway selects pods like this one.
+pub fn is_gateway(world: &World, pod: &PodView<'_>) -> bool {
+    let mut selectors = world.snapshot.gateways.iter().map(|g| &g.spec.selector);
+    selectors.any(|selector| !selector.is_empty() && pod.matches(selector))
 }
 
 /// The proxy that is asked: `gateway`, `gateway/NAME`, `server`, or a workload.
@@ -56,18 +60,11 @@ pub fn side_of(given: &Given, at: Option<&str>, client: Workload, asked: &Asked)
         }
         None if at == "server" => server(given, asked).map(Side::Server),
         _ => {
-            let found = workload(&given.world, at, &given.namespace)?;
-            let is_gateway =
-                given.world.snapshot.gateways.iter().any(|g| {
-                    !g.spec.selector.is_empty() && includes(&found.labels, &g.spec.selector)
-                });
-            Ok(if is_gateway { Side::Gateway(found) } else { Side::Server(found) })
+            let found = pod(&given.world, at, &given.namespace)?;
+            let side = if is_gateway(&given.world, &found) { Side::Gateway } else { Side::Server };
+            Ok(side(workload(found)))
         }
     }
-}
-
-fn includes(labels: &Labels, selector: &Labels) -> bool {
-    selector.iter().all(|(k, v)| labels.get(k) == Some(v))
 }
 
 /// The workload of the Gateway that takes the host at the port; else of the one that takes the host.
@@ -97,12 +94,7 @@ fn gateway(given: &Given, asked: &Asked) -> Result<Workload> {
 fn selected(given: &Given, selector: &Labels) -> Workload {
     let world = &given.world;
     match world.workloads().find(|p| p.matches(selector)) {
-        Some(pod) => Workload {
-            name: pod.owner.name().to_owned(),
-            namespace: pod.namespace().to_owned(),
-            ip: ip(&pod.owner.value),
-            labels: pod.labels,
-        },
+        Some(pod) => workload(pod),
         None => Workload {
             name: String::new(),
             namespace: world.root.clone(),
@@ -123,10 +115,5 @@ fn server(given: &Given, asked: &Asked) -> Result<Workload> {
             && p.matches(&service.selector)
     });
     let pod = found.with_context(|| format!("no workload is behind {}", service.host))?;
-    Ok(Workload {
-        name: pod.owner.name().to_owned(),
-        namespace: pod.namespace().to_owned(),
-        ip: ip(&pod.owner.value),
-        labels: pod.labels,
-    })
+    Ok(workload(pod))
 }
