@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// Everything of `profile`, in an order in which it can be applied.
 pub fn manifests(profile: Profile, values: &Values) -> Vec<Value> {
-    let mut all = vec![namespace(values)];
+    let mut all = vec![namespace(profile, values)];
     all.extend(api::crds());
     if profile == Profile::Empty {
         return all;
@@ -32,11 +32,17 @@ pub fn manifests(profile: Profile, values: &Values) -> Vec<Value> {
     all
 }
 
-fn namespace(values: &Values) -> Value {
+/// The annotation of the installation's namespace that says which profile it has.
+pub const PROFILE: &str = "lateen.dev/profile";
+
+fn namespace(profile: Profile, values: &Values) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": values.namespace, "labels": {"istio-injection": "disabled"}}})
+        "metadata": {
+            "name": values.namespace,
+            "labels": {"istio-injection": "disabled"},
+            "annotations": {PROFILE: profile.name()}}})
 }
 
 /// `metadata` of an object in the installation's namespace.

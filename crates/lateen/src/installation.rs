@@ -45,7 +45,7 @@ pub async fn install(kubeconfig: &Path, wanted: &Wanted, progress: &Progress) ->
         None => installed_profile(&remote).await?.unwrap_or(Profile::Default),
     };
     let manifests = install::manifests(profile, &values);
-    if wanted.data_plane.is_some() || !is_installed(&remote, &manifests).await? {
+    if wanted.data_plane.is_some() || !is_installed(&remote, profile, &manifests).await? {
         progress.say("installing the mesh");
         for object in &manifests {
             if !(is_mesh_configuration(object)
@@ -62,10 +62,36 @@ pub async fn install(kubeconfig: &Path, wanted: &Wanted, progress: &Progress) ->
     Ok(())
 }
 
-/// Only one of them has an egress gateway.
 async fn installed_profile(remote: &Remote) -> Result<Option<Profile>> {
-    let egress = find(remote, &deployment("istio-egressgateway")).await?;
-    Ok(egress.map(|_| Profile::Demo))
+    let mut runs = Vec::new();
+    for name in [EGRESS, INGRESS, CONTROL_PLANE] {
+        if find(remote, &deployment(name)).await?.is_some() {
+            runs.push(name);
+        }
+    }
+    let namespace = find(remote, NAMESPACE).await?;
+    Ok(profile_of(namespace.as_ref().and_then(recorded), &runs))
+}
+
+const EGRESS: &str = "istio-egressgateway";
+const INGRESS: &str = "istio-ingressgateway";
+const CONTROL_PLANE: &str = "istiod";
+
+/// The profile that was installed last; where none is recorded, what runs tells it.
+fn profile_of(recorded: Option<&str>, runs: &[&str]) -> Option<Profile> {
+    let by_what_runs = || {
+        let signs = [
+            (EGRESS, Profile::Demo),
+            (INGRESS, Profile::Default),
+            (CONTROL_PLANE, Profile::Minimal),
+        ];
+        signs.into_iter().find(|(name, _)| runs.contains(name)).map(|(_, profile)| profile)
+    };
+    recorded.and_then(|name| name.parse().ok()).or_else(by_what_runs)
+}
+
+fn recorded(namespace: &Value) -> Option<&str> {
+    namespace["metadata"]["annotations"][install::PROFILE].as_str()
 }
 
 fn deployments(manifests: &[Value]) -> impl Iterator<Item = &str> {
@@ -73,8 +99,12 @@ fn deployments(manifests: &[Value]) -> impl Iterator<Item = &str> {
     all.filter_map(|o| o["metadata"]["name"].as_str())
 }
 
-/// What comes last of a profile is there in this version, and so is all before it.
-async fn is_installed(remote: &Remote, manifests: &[Value]) -> Result<bool> {
+/// The profile is recorded, and what comes last of it is there in this version, and so is all before it.
+async fn is_installed(remote: &Remote, profile: Profile, manifests: &[Value]) -> Result<bool> {
+    let namespace = find(remote, NAMESPACE).await?;
+    if namespace.as_ref().and_then(recorded) != Some(profile.name()) {
+        return Ok(false);
+    }
     let Some(last) = manifests.iter().rfind(|o| o["kind"] == "Deployment") else {
         return Ok(false);
     };
@@ -84,6 +114,7 @@ async fn is_installed(remote: &Remote, manifests: &[Value]) -> Result<bool> {
     Ok(there.is_some_and(|d| image_of(&d) == image_of(last) && ports(&d) == ports(last)))
 }
 
+const NAMESPACE: &str = "/api/v1/namespaces/istio-system";
 const MESH_CONFIGURATION: &str = "/api/v1/namespaces/istio-system/configmaps/istio";
 const INJECTION: &str = "/api/v1/namespaces/istio-system/configmaps/istio-sidecar-injector";
 
@@ -165,6 +196,34 @@ mod tests {
         });
         assert_eq!(injection.and_then(data_plane_of).as_deref(), Some("envoy"));
         assert_eq!(data_plane_of(&json!({})), None);
+    }
+
+    #[test]
+    fn the_profile_is_the_one_that_is_recorded_else_what_runs_tells_it() {
+        let table: [(Option<&str>, &[&str], Option<Profile>); 7] = [
+            (None, &[], None),
+            (None, &[CONTROL_PLANE], Some(Profile::Minimal)),
+            (None, &[INGRESS, CONTROL_PLANE], Some(Profile::Default)),
+            (None, &[EGRESS, INGRESS, CONTROL_PLANE], Some(Profile::Demo)),
+            // An installation that was cut off, and one that was larger before.
+            (Some("default"), &[CONTROL_PLANE], Some(Profile::Default)),
+            (Some("minimal"), &[EGRESS, INGRESS, CONTROL_PLANE], Some(Profile::Minimal)),
+            (Some("unheard of"), &[CONTROL_PLANE], Some(Profile::Minimal)),
+        ];
+        for (recorded, runs, expected) in table {
+            assert_eq!(profile_of(recorded, runs), expected, "{recorded:?} {runs:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_installed_records_its_profile_first() {
+        for profile in [Profile::Empty, Profile::Minimal, Profile::Default, Profile::Demo] {
+            let all = install::manifests(profile, &Values::default());
+            assert_eq!(all[0]["kind"], "Namespace");
+            assert_eq!(profile_of(recorded(&all[0]), &[]), Some(profile));
+            let names: Vec<&str> = deployments(&all).collect();
+            assert!(profile == Profile::Empty || profile_of(None, &names) == Some(profile));
+        }
     }
 
     #[test]
