@@ -1,4 +1,5 @@
-//! Where the programs lie that nobody here wrote and that check us: real Envoy and two `kubectl`s.
+//! Where what nobody here wrote and what checks us lies: real Envoy, two `kubectl`s, and the documents that
+//! Istio has released.
 
 use crate::shell;
 use std::path::PathBuf;
@@ -40,7 +41,10 @@ const KUBECTLS: [&str; 2] = ["1.20", "1.32"];
 pub fn missing() -> Vec<String> {
     let kubectls = KUBECTLS.iter().filter(|r| kubectl(r).is_none()).map(|r| format!("kubectl {r}"));
     let envoy = envoy().is_none().then(|| "real Envoy".to_owned());
-    kubectls.chain(envoy).collect()
+    let documents = released::missing().into_iter().map(|dir| {
+        format!("{} (released documents; {} names the folder)", dir.display(), released::VARIABLE)
+    });
+    kubectls.chain(envoy).chain(documents).collect()
 }
 
 /// Tells a test run where its peers are.

@@ -4,16 +4,7 @@
 use analyze::{ALL, Analyzer, Settings, World};
 use base::Finding;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-fn data() -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/analyzers");
-    let found = dir.is_dir();
-    if !found {
-        println!("skip: the released cases are not here");
-    }
-    found.then_some(dir)
-}
+use std::path::Path;
 
 fn world(dir: &Path, case: &Value) -> World {
     let mut objects = analyze::installed("istio-system");
@@ -71,7 +62,7 @@ fn theirs(case: &Value) -> Vec<String> {
 
 #[test]
 fn every_released_case_gives_the_released_findings() {
-    let Some(dir) = data() else { return };
+    let Some(dir) = released::folder("analyzers") else { return };
     let cases = std::fs::read_to_string(dir.join("cases.json")).unwrap();
     let cases: Vec<Value> = serde_json::from_str(&cases).unwrap();
     assert_eq!(cases.len(), 50);

@@ -60,14 +60,9 @@ pub fn envoy() -> Option<PathBuf> {
     path
 }
 
-/// The released samples that lie beside the project, if they do.
+/// The released samples, or `None` with a line that says why the test is skipped.
 pub fn released_samples() -> Option<PathBuf> {
-    let dir = workspace().join("../shared/data/a_samples");
-    if !dir.is_dir() {
-        println!("skip: there are no released samples beside the project");
-        return None;
-    }
-    Some(dir)
+    released::folder("a_samples")
 }
 
 pub fn workspace() -> PathBuf {

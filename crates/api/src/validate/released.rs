@@ -1,17 +1,9 @@
 //! The released documents that must be accepted or refused, where they are at hand.
 
 use super::*;
+use ::released::folder;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-
-fn folder(name: &str) -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
-    let found = dir.is_dir();
-    if !found {
-        println!("skip: the released documents are not here");
-    }
-    found.then_some(dir)
-}
 
 fn documents(file: &Path) -> Vec<Value> {
     // A colon before a bracket ends a plain scalar in YAML; Go's reader lets it pass.
