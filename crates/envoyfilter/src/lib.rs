@@ -19,6 +19,6 @@ mod route;
 mod select;
 
 pub use admission::admission;
-pub use patcher::{Patched, Patcher, Resources, Selected};
+pub use patcher::{Identity, Patched, Patcher, Resources, Selected};
 pub use read::Patch;
 pub use select::Target;

@@ -26,8 +26,20 @@ struct ReadFilter {
 /// The patches for one proxy, in the order in which they are applied.
 #[derive(Clone, Default)]
 pub struct Selected {
+    /// Those that select the workload.
     filters: Vec<Arc<ReadFilter>>,
-    target: Target,
+    /// Of their patches those that suit the proxy: which filter's, and which of it.
+    suiting: Vec<(usize, usize)>,
+    gateway: bool,
+}
+
+/// What decides on how a resource is patched: proxies with equal identities get the same of the same.
+/// It means something for as long as the [`Selected`] is held that it is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    gateway: bool,
+    /// The address of a filter as it was read, and the place of a patch in it.
+    patches: Vec<(usize, usize)>,
 }
 
 /// What became of a resource.
@@ -71,8 +83,13 @@ impl Patcher {
         if self.read.len() > 2 * filters.len() + 16 {
             self.read.clear();
         }
-        let filters = mine.into_iter().map(|item| self.read(item)).collect();
-        Some(Selected { filters, target: target.clone() })
+        let filters: Vec<_> = mine.into_iter().map(|item| self.read(item)).collect();
+        let of = |(at, filter): (usize, &Arc<ReadFilter>)| {
+            let mine = filter.patches.iter().enumerate().filter(|(_, p)| suits(p, target));
+            mine.map(|(patch, _)| (at, patch)).collect::<Vec<_>>()
+        };
+        let suiting = filters.iter().enumerate().flat_map(of).collect();
+        Some(Selected { filters, suiting, gateway: target.gateway })
     }
 
     fn read(&mut self, item: &Item<EnvoyFilter>) -> Arc<ReadFilter> {
@@ -95,9 +112,10 @@ impl Selected {
         self.filters.iter().flat_map(|f| &f.findings)
     }
 
-    /// Changes with the patches: resources patched by equal identities are patched alike.
-    pub fn identity(&self) -> Vec<usize> {
-        self.filters.iter().map(|f| Arc::as_ptr(f) as usize).collect()
+    pub fn identity(&self) -> Identity {
+        let address = |at: usize| Arc::as_ptr(&self.filters[at]) as usize;
+        let patches = self.suiting.iter().map(|(filter, patch)| (address(*filter), *patch));
+        Identity { gateway: self.gateway, patches: patches.collect() }
     }
 
     /// The objects whose patches concern resources of this kind.
@@ -161,12 +179,11 @@ impl Selected {
     }
 
     fn patches(&self) -> impl Iterator<Item = &Patch> {
-        let all = self.filters.iter().flat_map(|f| &f.patches);
-        all.filter(|p| suits(p, &self.target))
+        self.suiting.iter().map(|(filter, patch)| &self.filters[*filter].patches[*patch])
     }
 
     fn side(&self) -> Side {
-        if self.target.gateway { Side::Gateway } else { Side::Sidecar }
+        if self.gateway { Side::Gateway } else { Side::Sidecar }
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::world::World;
 use base::Finding;
 use compile::{Proxy, ProxyKind};
-use envoyfilter::{Patched, Patcher, Resources, Selected, Target};
+use envoyfilter::{Identity, Patched, Patcher, Resources, Selected, Target};
 use ir::{Kind, ResourceKey};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Patches {
 }
 
 /// The resource as it was, and by what it is patched.
-type Key = (ResourceKey, u64, Vec<usize>);
+type Key = (ResourceKey, u64, Identity);
 
 struct Done {
     outcome: Outcome,
@@ -148,3 +148,6 @@ fn said(by: &Selected, of: Resources, refusal: &Refusal) -> Vec<Finding> {
     };
     objects.into_iter().map(say).collect()
 }
+
+#[cfg(test)]
+mod tests;
