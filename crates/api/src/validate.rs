@@ -50,7 +50,7 @@ fn without_effect(kind: &str) -> Option<Finding> {
             let say = "is stored, and NOT ENFORCED in this version: no request is refused by it";
             Some(Finding::warning("", format!("{kind} {say}")))
         }
-        "ProxyConfig" | "Telemetry" | "TrafficExtension" | "WasmPlugin" => Some(Finding::warning(
+        "Telemetry" | "TrafficExtension" | "WasmPlugin" => Some(Finding::warning(
             "",
             format!("{kind} is stored, and has no effect in this version"),
         )),

@@ -329,11 +329,12 @@ impl Loader {
             Kind::Node => facts.kubelets.remove(&name).is_some(),
             _ => false,
         };
-        if kind == Kind::ProxyConfig {
-            self.note_proxy_config(None, &namespace, &name);
-        }
-        let change = self.store.delete(kind, &namespace, &name);
-        if gone { change.max(registry::Change::Endpoints) } else { change }
+        let noted = match kind {
+            Kind::ProxyConfig => self.note_proxy_config(None, &namespace, &name),
+            _ if gone => registry::Change::Endpoints,
+            _ => registry::Change::Nothing,
+        };
+        self.store.delete(kind, &namespace, &name).max(noted)
     }
 }
 
@@ -349,3 +350,6 @@ fn strings(value: &Value) -> BTreeMap<String, String> {
     let fields = value.as_object().into_iter().flatten();
     fields.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
 }
+
+#[cfg(test)]
+mod tests;
