@@ -393,8 +393,11 @@ fn put<T: PartialEq>(
 ) -> Applied {
     let (namespace, name) = (item.namespace().to_owned(), item.name().to_owned());
     let same = |old: &Arc<Item<T>>| {
-        let of = |i: &Item<T>| (i.metadata.creation_timestamp.clone(), i.metadata.labels.clone());
-        old.spec == item.spec && of(old) == of(&item)
+        let (a, b) = (&old.metadata, &item.metadata);
+        old.spec == item.spec
+            && a.creation_timestamp == b.creation_timestamp
+            && a.labels == b.labels
+            && a.annotations == b.annotations
     };
     let about = item.object.clone();
     let findings = findings.into_iter().map(|f| f.about(about.clone())).collect();

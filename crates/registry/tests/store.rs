@@ -1,7 +1,7 @@
 //! What a change touches, and that a snapshot made from changes equals one made from scratch.
 
 use api::Kind;
-use registry::{Change, Snapshot, Store};
+use registry::{Change, Closeness, Snapshot, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -60,6 +60,27 @@ fn a_change_that_nobody_could_notice_is_nothing() {
     assert_eq!(store.apply(Kind::Pod, &pod("10.1.0.1", "v1")).change, Change::Nothing);
     assert_eq!(store.delete(Kind::Service, "default", "other"), Change::Nothing);
     assert_eq!(store.delete(Kind::Service, "default", "a"), Change::Configuration);
+}
+
+#[test]
+fn an_annotation_alone_is_a_change() {
+    let mut store = store();
+    let entry = |annotations: Value| {
+        json!({"metadata": {"name": "a", "namespace": "default", "annotations": annotations},
+            "spec": {"hosts": ["a.example"], "resolution": "STATIC",
+                "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]}})
+    };
+    let close = json!({"networking.istio.io/traffic-distribution": "PreferClose"});
+    let closeness =
+        |store: &mut Store| store.snapshot().services.iter().next().map(|s| s.closeness);
+    store.apply(Kind::ServiceEntry, &entry(json!({})));
+    assert_eq!(closeness(&mut store), Some(Closeness::Any));
+    let changed = store.apply(Kind::ServiceEntry, &entry(close.clone()));
+    assert_eq!(
+        (changed.change, closeness(&mut store)),
+        (Change::Configuration, Some(Closeness::SameZone))
+    );
+    assert_eq!(store.apply(Kind::ServiceEntry, &entry(close)).change, Change::Nothing);
 }
 
 #[test]
