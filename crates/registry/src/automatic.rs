@@ -29,9 +29,13 @@ pub(crate) fn missing(entries: &Collection<ServiceEntry>) -> Vec<Allocation> {
     let mut kept = Vec::new();
     for item in entries.iter() {
         let hosts: Vec<&Host> = hosts(item).collect();
-        let own = hosts.iter().map(|host| pair_of(item, host).filter(|p| are_free(p, &taken)));
+        // One by one, since two hosts of the entry may have been given the same.
+        let own = hosts.iter().map(|host| {
+            let own = pair_of(item, host).filter(|p| are_free(p, &taken));
+            taken.extend(own.into_iter().flatten());
+            own
+        });
         let own: Vec<Option<[IpAddr; 2]>> = own.collect();
-        taken.extend(own.iter().flatten().flatten());
         kept.push((item, hosts, own));
     }
     kept.into_iter()

@@ -96,6 +96,21 @@ fn no_two_hosts_share_an_address_whatever_users_wrote() {
     assert!(!ips.iter().any(|ip| ip.to_string() == wanted));
 }
 
+/// Whoever wrote the status.
+#[test]
+fn two_hosts_of_an_entry_do_not_share_an_address() {
+    let mut objects = [dns("e")];
+    let own = given(&mut objects.clone(), "e.example.com");
+    let hosts = ["e.example.com", "f.example.com"];
+    objects[0]["spec"]["hosts"] = json!(hosts);
+    let said = hosts.map(|h| own.iter().map(|ip| json!({"value": ip, "host": h})).collect());
+    let said: [Vec<Value>; 2] = said;
+    objects[0]["status"]["addresses"] = said.concat().into();
+    let f = given(&mut objects.clone(), "f.example.com");
+    assert_eq!(given(&mut objects.clone(), "e.example.com"), own, "the first keeps it");
+    assert!(f.len() == 2 && !f.iter().any(|ip| own.contains(ip)), "{f:?} beside {own:?}");
+}
+
 #[test]
 fn what_was_given_stays() {
     let mut objects: Vec<Value> = (0..50).map(|i| dns(&format!("e{i}"))).collect();
