@@ -35,19 +35,7 @@ impl Own {
         if !local.is_empty() {
             return Ok(at(local));
         }
-        for candidate in self.conf.candidates(name) {
-            let found = self.addresses(&candidate)?;
-            if !found.is_empty() {
-                return Ok(at(found));
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::NotFound, format!("{name}: no such host")))
-    }
-
-    fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let mut found = self.ask(name, RecordType::A)?;
-        found.extend(self.ask(name, RecordType::AAAA)?);
-        Ok(found)
+        search(&self.conf.candidates(name), |name, kind| self.ask(name, kind)).map(at)
     }
 
     fn ask(&self, name: &str, kind: RecordType) -> io::Result<Vec<IpAddr>> {
@@ -93,6 +81,36 @@ impl Own {
     }
 }
 
+/// The addresses of the first candidate that has any. What a server says it cannot tell is no answer
+/// to the other questions, as in the C library; where no server speaks, waiting on would be in vain.
+fn search(
+    candidates: &[String],
+    mut ask: impl FnMut(&str, RecordType) -> io::Result<Vec<IpAddr>>,
+) -> io::Result<Vec<IpAddr>> {
+    let mut failed = None;
+    for candidate in candidates {
+        let mut found = Vec::new();
+        for kind in [RecordType::A, RecordType::AAAA] {
+            match ask(candidate, kind) {
+                Ok(ips) => found.extend(ips),
+                Err(error) if was_said(&error) => failed = failed.or(Some(error)),
+                Err(error) if found.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    let absent = || io::Error::new(io::ErrorKind::NotFound, "no such host");
+    Err(failed.unwrap_or_else(absent))
+}
+
+/// By a name server, and not by the kernel about it.
+fn was_said(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Other
+}
+
 fn ips(reply: &Message) -> Vec<IpAddr> {
     let of = |data: &RData| match data {
         RData::A(a) => Some(IpAddr::V4(a.0)),
@@ -115,6 +133,38 @@ fn of_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the search finds where servers answer as `says`, and how much was asked.
+    fn searched(says: impl Fn(&str, RecordType) -> io::Result<Vec<IpAddr>>) -> (String, usize) {
+        let mut asked = 0;
+        let candidates = ["web.shop".to_owned(), "web".to_owned()];
+        let found = search(&candidates, |name, kind| {
+            asked += 1;
+            says(name, kind)
+        });
+        (found.map_or_else(|e| e.to_string(), |ips| format!("{ips:?}")), asked)
+    }
+
+    #[test]
+    fn one_failure_does_not_take_away_what_else_is_known() {
+        let ip = |at: u8| Ok(vec![IpAddr::from([10, 0, 0, at])]);
+        let broken = || Err(io::Error::other("SERVFAIL"));
+        let silent = || Err(io::Error::from(io::ErrorKind::WouldBlock));
+        use RecordType::{A, AAAA};
+        let no_aaaa = searched(|_, kind| if kind == A { ip(1) } else { broken() });
+        assert_eq!(no_aaaa, ("[10.0.0.1]".into(), 2));
+        let no_a = searched(|_, kind| if kind == AAAA { ip(1) } else { broken() });
+        assert_eq!(no_a, ("[10.0.0.1]".into(), 2));
+        let silent_later = searched(|_, kind| if kind == A { ip(1) } else { silent() });
+        assert_eq!(silent_later, ("[10.0.0.1]".into(), 2));
+        let second = searched(|name, _| if name == "web" { ip(2) } else { broken() });
+        assert_eq!(second, ("[10.0.0.2, 10.0.0.2]".into(), 4));
+        // What failed is told, rather than that there is no such host.
+        let none = searched(|name, _| if name == "web" { Ok(Vec::new()) } else { broken() });
+        assert_eq!(none, ("SERVFAIL".into(), 4));
+        assert_eq!(searched(|_, _| Ok(Vec::new())), ("no such host".into(), 4));
+        assert_eq!(searched(|_, _| silent()).1, 1, "nobody is there to wait for");
+    }
 
     #[test]
     fn the_pods_hosts_file_comes_first() {
