@@ -63,6 +63,17 @@ pub(crate) fn of_service(b: &mut Build<'_>, service: &Service, into: &mut Cluste
     }
 }
 
+/// Whether it is known who the endpoints of a service are, and so whether they have sidecars.
+pub(crate) fn can_be_passed_on(service: &Service) -> bool {
+    match service.resolution {
+        Resolution::Endpoints
+        | Resolution::Headless
+        | Resolution::Dns
+        | Resolution::DnsRoundRobin => true,
+        Resolution::None | Resolution::DynamicDns | Resolution::Alias(_) => false,
+    }
+}
+
 /// The clusters of a service for connections that are passed on encrypted as they came: the client's
 /// sidecar has seen to the TLS, and only endpoints whose sidecar ends it are there.
 pub(crate) fn passed_on(b: &mut Build<'_>, service: &Service, into: &mut Clusters) {
@@ -78,7 +89,8 @@ pub(crate) fn passed_on(b: &mut Build<'_>, service: &Service, into: &mut Cluster
             let mut selection = selection(b, service, port, *subset, &policy);
             let (key, value) = registry::TAKES_MTLS;
             selection.labels.insert(key.to_owned(), value.to_owned());
-            let mut cluster = bare(b, service, port, &selection, &policy, name);
+            let discovery = discovery::passed_on(b, service, &selection, &name);
+            let mut cluster = bare(b, &selection, &policy, name, discovery);
             cluster.metadata = metadata(service, port, rule, *subset);
             cluster.origin = b.origin(&service.object, "spec.ports");
             into.add(cluster, selection, service);
@@ -101,17 +113,15 @@ fn selection(
     }
 }
 
-/// Where a cluster's endpoints are and how they are chosen; nothing of what is spoken with them.
+/// How a cluster's endpoints are chosen and connected to; nothing of what is spoken with them.
 fn bare(
     b: &Build<'_>,
-    service: &Service,
-    port: &ServicePort,
     selection: &Selection,
     policy: &Policy<'_>,
     name: Str,
+    discovery: Discovery,
 ) -> Cluster {
     let mesh = &b.world.mesh.config;
-    let discovery = discovery::of(b, service, port, selection, policy, &name);
     let mut cluster = Cluster::new(name, discovery);
     cluster.connect_timeout = Some(mesh.connect_timeout.0);
     pool::apply(policy, mesh.tcp_keepalive.as_ref(), &mut cluster);
@@ -134,7 +144,8 @@ fn of_port(
     let selection = selection(b, service, port, subset, &policy);
     let subset_name = subset.map_or("", |s| s.name.as_str());
     let name = names::outbound_cluster(port.number, subset_name, service.host.as_str());
-    let mut cluster = bare(b, service, port, &selection, &policy, name);
+    let discovery = discovery::of(b, service, port, &selection, &policy, &name);
+    let mut cluster = bare(b, &selection, &policy, name, discovery);
     cluster.protocol = upstream_protocol(port.protocol, &policy, mesh.h2_upgrade_policy);
     cluster.metadata = metadata(service, port, rule, subset);
     if let Some(rule) = rule {

@@ -134,13 +134,39 @@ fn nothing_is_passed_on_to_pods_without_a_sidecar() {
         "spec": {}, "status": {"phase": "Running", "podIP": "10.1.0.2", "podIPs": [{"ip": "10.1.0.2"}],
             "conditions": [{"type": "Ready", "status": "True"}]}});
     store.apply(api::Kind::Pod, &pod);
-    let c = compiled(&mut store, &[auto]);
-    let of = |name: &str| {
-        let name = format!("outbound_.9080_._.{name}.default.svc.cluster.local");
-        let found = c.config.endpoints.iter().find(|e| *e.cluster == *name).expect("endpoints");
-        found.groups.iter().flat_map(|g| &g.endpoints).count()
+    let service = |name: &str, rest: Value| {
+        let mut spec = json!({"ports": [{"name": "tcp", "port": 9080}]});
+        spec.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec})
     };
-    assert_eq!((of("details"), of("productpage")), (0, 1));
+    let outside = json!({"type": "ExternalName", "externalName": "outside.example"});
+    store.apply(api::Kind::Service, &service("outside", outside));
+    let headless = json!({"clusterIP": "None", "selector": {"app": "headless"}});
+    store.apply(api::Kind::Service, &service("headless", headless));
+    // Wherever the connection was going, in both ways to say so.
+    let anywhere = json!({"hosts": ["anywhere.local"], "resolution": "NONE",
+        "location": "MESH_INTERNAL", "ports": [{"number": 9080, "name": "tcp", "protocol": "TCP"}]});
+    let through = json!({"host": "productpage",
+        "trafficPolicy": {"loadBalancer": {"simple": "PASSTHROUGH"}}});
+    let objects = [
+        auto,
+        object("ServiceEntry", "anywhere", anywhere),
+        object("DestinationRule", "through", through),
+    ];
+    let c = compiled(&mut store, &objects);
+    let name = |name: &str| format!("outbound_.9080_._.{name}.default.svc.cluster.local");
+    let of = |service: &str| {
+        let found = c.config.endpoints.iter().find(|e| *e.cluster == *name(service));
+        found.expect("endpoints").groups.iter().flat_map(|g| &g.endpoints).count()
+    };
+    assert_eq!((of("details"), of("productpage"), of("headless")), (0, 1, 0));
+    let chains = listener(&c, "0.0.0.0_15443").chains.iter().flat_map(names);
+    let led: Vec<&str> =
+        chains.filter(|n| n.contains("outside") || n.contains("anywhere")).collect();
+    assert_eq!(led, [""; 0], "names of which nobody knows who answers to them");
+    for cluster in c.config.clusters.iter().filter(|c| c.name.starts_with("outbound_.")) {
+        assert!(matches!(cluster.discovery, Discovery::Eds(_)), "{cluster:?}");
+    }
 }
 
 /// The TLS of the cluster for `out.example:PORT`, as (SNI, by host, names checked by host, ALPN,

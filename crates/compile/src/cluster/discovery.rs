@@ -34,6 +34,20 @@ pub(super) fn of(
     }
 }
 
+/// Of connections that are passed on as they came: never to wherever they were going, since only
+/// endpoints that the registry knows can be told to have a sidecar.
+pub(super) fn passed_on(
+    b: &Build<'_>,
+    service: &Service,
+    selection: &Selection,
+    name: &Str,
+) -> Discovery {
+    match &service.resolution {
+        Resolution::Dns | Resolution::DnsRoundRobin => dns(b, groups(b, service, selection)),
+        _ => Discovery::Eds(name.clone()),
+    }
+}
+
 fn groups(b: &Build<'_>, service: &Service, selection: &Selection) -> Vec<EndpointGroup> {
     let known = b.world.endpoints.get(&service.key());
     known.map(|e| selection.groups(e, &selection.client(b.proxy))).unwrap_or_default()

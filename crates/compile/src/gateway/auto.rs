@@ -42,10 +42,14 @@ pub(super) fn clusters(b: &mut Build<'_>, scope: &Scope, bound: &Bound, into: &m
     }
 }
 
-/// What lies outside the mesh has no sidecar to pass anything on to.
+/// What lies outside the mesh has no sidecar to pass anything on to, nor have names of which nobody
+/// knows who answers to them.
 fn services<'a>(scope: &'a Scope, bound: &'a Bound) -> impl Iterator<Item = &'a Arc<Service>> {
-    let taken =
-        |s: &&Arc<Service>| !s.external && bound.hosts.iter().any(|h| h.host.covers(&s.host));
+    let taken = |s: &&Arc<Service>| {
+        !s.external
+            && cluster::can_be_passed_on(s)
+            && bound.hosts.iter().any(|h| h.host.covers(&s.host))
+    };
     scope.services().filter(taken)
 }
 
