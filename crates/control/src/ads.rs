@@ -1,6 +1,7 @@
 //! Aggregated discovery: one task per stream. A session decides what to say; this file gives it the
 //! requests of its proxy and the worlds that come, and remembers who holds what.
 
+mod access;
 mod book;
 mod dialect;
 mod layers;

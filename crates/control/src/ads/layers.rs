@@ -2,6 +2,7 @@
 //! that some proxy holds. A resource is encoded once, and a list that several proxies have in common
 //! is put together once.
 
+use super::secrets::{Named, named};
 use ir::{Config, Resource};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,9 +11,17 @@ use xds::server::{Desired, Encoded, Encoder, Layer};
 /// What nobody else holds any more goes with the next configuration that comes.
 #[derive(Default)]
 pub(super) struct Layers {
-    wholes: Vec<(Arc<Config>, Arc<Desired>)>,
+    wholes: Vec<(Arc<Config>, Whole)>,
     lists: Vec<Known>,
     encoded: Cache,
+}
+
+/// All of a configuration.
+#[derive(Clone)]
+pub(super) struct Whole {
+    pub resources: Arc<Desired>,
+    /// The credentials that it names.
+    pub credentials: Arc<Named>,
 }
 
 /// A layer, and the addresses of what is in it. It holds its resources, so that an address cannot come
@@ -27,16 +36,16 @@ struct Known {
 const MAX_KEPT: usize = 1024;
 
 impl Layers {
-    /// All of a configuration.
-    pub fn of(&mut self, config: &Arc<Config>) -> Arc<Desired> {
+    pub fn of(&mut self, config: &Arc<Config>) -> Whole {
         if let Some((_, whole)) = self.wholes.iter().find(|(known, _)| Arc::ptr_eq(known, config)) {
             return whole.clone();
         }
         self.wholes.retain(|(config, _)| Arc::strong_count(config) > 1);
-        self.wholes.truncate(MAX_KEPT - 1);
+        make_room(&mut self.wholes);
         self.lists.retain(|known| Arc::strong_count(&known.layer) > 1);
         let layers = lists(config).into_iter().map(|list| self.layer(list)).collect();
-        let whole = Arc::new(Desired::of(layers));
+        let resources = Arc::new(Desired::of(layers));
+        let whole = Whole { resources, credentials: Arc::new(named(config)) };
         self.wholes.push((config.clone(), whole.clone()));
         whole
     }
@@ -49,10 +58,15 @@ impl Layers {
         let encoded = &mut self.encoded;
         let layer: Layer = resources.iter().map(|r| (r.key(), encoded.get(r))).collect();
         let layer = Arc::new(layer);
-        self.lists.truncate(MAX_KEPT - 1);
+        make_room(&mut self.lists);
         self.lists.push(Known { addresses, _resources: resources, layer: layer.clone() });
         layer
     }
+}
+
+/// For one more: the oldest go.
+fn make_room<T>(kept: &mut Vec<T>) {
+    kept.drain(..kept.len().saturating_sub(MAX_KEPT - 1));
 }
 
 /// Kind by kind, since proxies that differ in one often agree in others.
@@ -117,5 +131,24 @@ fn holders(resource: &Resource) -> usize {
         Resource::Route(r) => Arc::strong_count(r),
         Resource::Secret(r) => Arc::strong_count(r),
         Resource::Names(r) => Arc::strong_count(r),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_newest_stays_whatever_the_number() {
+        let mut layers = Layers::default();
+        let configs: Vec<Arc<Config>> = (0..MAX_KEPT + 2).map(|_| Arc::default()).collect();
+        let first: Vec<Whole> = configs.iter().map(|c| layers.of(c)).collect();
+        let known = |at: usize, layers: &mut Layers| {
+            Arc::ptr_eq(&first[at].resources, &layers.of(&configs[at]).resources)
+        };
+        assert!(known(MAX_KEPT + 1, &mut layers));
+        assert!(known(MAX_KEPT, &mut layers));
+        assert!(known(2, &mut layers));
+        assert!(!known(0, &mut layers), "the oldest went");
     }
 }

@@ -1,7 +1,7 @@
 //! From a world to what one proxy is to hold: compile, let the settling rule judge, encode. What is
 //! alike for several proxies is compiled and encoded once.
 
-use super::layers::Layers;
+use super::layers::{Layers, Whole};
 use super::patch::Patches;
 use crate::settle::{Settle, Verdict};
 use crate::world::World;
@@ -20,8 +20,8 @@ pub(crate) struct Planned {
     pub held_until: Option<Instant>,
     /// What the change lacks; empty unless it is held.
     pub waits_for: Vec<String>,
-    /// It names credentials, and whether the proxy may have them has not been asked.
-    pub must_ask: bool,
+    /// It names credentials, which not every proxy may have.
+    pub names_any: bool,
 }
 
 /// Which secrets a proxy may be told.
@@ -73,12 +73,11 @@ impl Planner {
                 compiled = compiler.compile(&instead, proxy);
             }
         }
-        let mut resources = layers.of(&compiled.config);
+        let Whole { mut resources, credentials: names } = layers.of(&compiled.config);
         let patched = patches.apply(world, proxy, &mut resources);
-        let names = super::secrets::named(&compiled);
-        let must_ask = credentials == Credentials::NotAsked && !names.is_empty();
+        let names_any = !names.is_empty();
         let (secrets, mut lacking) =
-            super::secrets::of(world, &proxy.namespace, credentials, names, &compiled);
+            super::secrets::of(world, &proxy.namespace, credentials, &names, &compiled);
         lacking.extend(patched);
         if !secrets.is_empty() {
             // Not kept any longer than the proxy that they are for.
@@ -89,6 +88,6 @@ impl Planner {
             true => compiled.findings,
             false => compiled.findings.iter().cloned().chain(lacking).collect(),
         };
-        Planned { resources, findings, held_until, waits_for, must_ask }
+        Planned { resources, findings, held_until, waits_for, names_any }
     }
 }

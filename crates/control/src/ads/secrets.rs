@@ -7,10 +7,14 @@ use crate::world::World;
 use base::{Finding, OriginId};
 use compile::Compiled;
 use ir::{
-    CertificateSource, Resource, Secret, SecretRef, SecretSource, SecretValue, Str, TlsCommon,
+    CertificateSource, Config, Resource, Secret, SecretRef, SecretSource, SecretValue, Str,
+    TlsCommon,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Names of credentials; each with the first place that has it.
+pub(super) type Named = BTreeMap<Str, OriginId>;
 
 /// The scheme of Secrets in the names of resources.
 const SCHEME: &str = "kubernetes://";
@@ -21,23 +25,24 @@ pub(super) fn of(
     world: &World,
     namespace: &str,
     credentials: Credentials,
-    names: BTreeMap<Str, OriginId>,
+    names: &Named,
     compiled: &Compiled,
 ) -> (Vec<Resource>, Vec<Finding>) {
     let (mut found, mut findings) = (Vec::new(), Vec::new());
     for (name, origin) in names {
-        match value(world, namespace, credentials, &name) {
-            Ok(value) => found.push(Resource::Secret(Arc::new(Secret { name, value }))),
-            Err(why) => findings.extend(finding(compiled, origin, why)),
+        match value(world, namespace, credentials, name) {
+            Ok(value) => {
+                found.push(Resource::Secret(Arc::new(Secret { name: name.clone(), value })))
+            }
+            Err(why) => findings.extend(finding(compiled, *origin, why)),
         }
     }
     (found, findings)
 }
 
-/// The credentials that a configuration names; each once, with the first place that has it.
-pub(super) fn named(compiled: &Compiled) -> BTreeMap<Str, OriginId> {
-    let mut names = BTreeMap::new();
-    let config = &compiled.config;
+/// The credentials that a configuration names.
+pub(super) fn named(config: &Config) -> Named {
+    let mut names = Named::new();
     for listener in &config.listeners {
         for chain in listener.chains.iter().chain(listener.default_chain.iter()) {
             let tls = chain.tls.as_ref().map(|tls| &tls.common);
@@ -50,7 +55,7 @@ pub(super) fn named(compiled: &Compiled) -> BTreeMap<Str, OriginId> {
     names
 }
 
-fn note(tls: Option<&TlsCommon>, origin: OriginId, names: &mut BTreeMap<Str, OriginId>) {
+fn note(tls: Option<&TlsCommon>, origin: OriginId, names: &mut Named) {
     let Some(tls) = tls else { return };
     let certificates = tls.certificates.iter().filter_map(|c| match c {
         CertificateSource::Sds(secret) => Some(secret),

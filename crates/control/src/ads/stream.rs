@@ -2,9 +2,10 @@
 //! ends. What is said is the session's decision; here is the waiting.
 
 use super::Shared;
+use super::access::Access;
 use super::book::{Applied, Page, short};
 use super::dialect::Dialect;
-use super::plan::{Credentials, Planned};
+use super::plan::Planned;
 use crate::discovery::Caller;
 use crate::env::SystemEnv;
 use crate::grpc::Answers;
@@ -17,15 +18,12 @@ use proto::discovery::ControlPlane;
 use serde_json::Value;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use xds::server::{Event, Session};
 
 /// Messages that wait for a slow proxy; then its stream waits, and later worlds replace earlier ones.
 const QUEUE: usize = 16;
-/// Roles are not watched; whoever was refused by them is tried again after this time.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Serves a stream in a task of its own; the task ends when the proxy goes.
 pub(super) fn run<D: Dialect>(
@@ -63,20 +61,16 @@ async fn converse<D: Dialect>(
         shared,
         session: Session::new(D::OF_SESSION),
         sender: sender(&shared.options.pod_name),
-        credentials: match &caller {
-            Caller::Known(_) => Credentials::NotAsked,
-            _ => Credentials::None,
-        },
+        access: Access::of(&caller),
         settle: Settle::default(),
         held_until: None,
-        ask_again: None,
         applied: Applied::default(),
         told_at: std::time::Instant::now(),
         page,
         proxy,
         dialect: PhantomData,
     };
-    talk.world(&caller, &mut worlds).await?;
+    talk.world(&mut worlds).await?;
     let mut answers = talk.request(first);
     loop {
         for answer in answers {
@@ -96,7 +90,7 @@ async fn converse<D: Dialect>(
         };
         answers = match news {
             News::Request(request) => talk.request(request),
-            News::World => talk.world(&caller, &mut worlds).await?,
+            News::World => talk.world(&mut worlds).await?,
             News::End => return Ok(()),
         };
     }
@@ -144,29 +138,15 @@ fn admit<R>(
     }
 }
 
-/// A proxy that names credentials gets them, if the cluster would let its account read them. A caller
-/// that nobody has vouched for gets none. While the cluster cannot be asked the proxy goes on with
-/// what it has.
-async fn credentials(shared: &Shared, caller: &Caller) -> Result<Credentials, Status> {
-    let Caller::Known(identity) = caller else { return Ok(Credentials::None) };
-    match shared.access.may_read_secrets(identity).await {
-        Ok(true) => Ok(Credentials::OfNamespace),
-        Ok(false) => Ok(Credentials::None),
-        Err(why) => Err(Status::unavailable(why)),
-    }
-}
-
 /// The state of one conversation.
 struct Talk<'a, D> {
     shared: &'a Shared,
     proxy: Proxy,
     session: Session,
     sender: ControlPlane,
-    credentials: Credentials,
+    access: Access,
     settle: Settle,
     held_until: Option<Instant>,
-    /// The account was refused the credentials that its configuration names; it may be granted them.
-    ask_again: Option<Instant>,
     applied: Applied,
     told_at: std::time::Instant,
     page: Page<'a>,
@@ -177,17 +157,12 @@ impl<D: Dialect> Talk<'_, D> {
     /// Plans for the newest world.
     async fn world(
         &mut self,
-        caller: &Caller,
         worlds: &mut watch::Receiver<Option<World>>,
     ) -> Result<Vec<D::Response>, Status> {
         let Some(world) = worlds.borrow_and_update().clone() else { return Ok(Vec::new()) };
         let mut plan = self.plan(&world);
         let now = SystemEnv::default().now();
-        if plan.must_ask || self.ask_again.is_some_and(|time| time <= now) {
-            self.credentials = credentials(self.shared, caller).await?;
-            let refused =
-                matches!(caller, Caller::Known(_)) && self.credentials == Credentials::None;
-            self.ask_again = refused.then(|| now.after(ASK_AGAIN));
+        if self.access.settle(&*self.shared.access, plan.names_any, now).await? {
             plan = self.plan(&world);
         }
         self.held_until = plan.held_until;
@@ -203,12 +178,12 @@ impl<D: Dialect> Talk<'_, D> {
 
     /// When something changes though nothing is told.
     fn looks_again(&self) -> Option<Instant> {
-        [self.held_until, self.ask_again].into_iter().flatten().min()
+        [self.held_until, self.access.looks_again()].into_iter().flatten().min()
     }
 
     fn plan(&mut self, world: &World) -> Planned {
         let (patience, now) = (self.shared.options.settle, SystemEnv::default().now());
-        let (proxy, credentials) = (&self.proxy, self.credentials);
+        let (proxy, credentials) = (&self.proxy, self.access.credentials());
         self.shared.planner.plan(world, proxy, credentials, &mut self.settle, patience, now)
     }
 
