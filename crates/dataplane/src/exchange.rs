@@ -1,4 +1,4 @@
-//! One request from its head to its end: the steps route, filter and forward, or a local answer. The
+//! One request from its head to its end: the steps route, filter, verdict and forward, or a local answer. The
 //! same for every protocol a client may speak.
 
 use crate::alarm::Alarm;
@@ -10,7 +10,9 @@ use crate::record::{Client, Record};
 use crate::reply::{From, Reply};
 use crate::route;
 use crate::runtime::{BoundTable, ManagerRt, Routes};
+use crate::verdict::verdict;
 use crate::view::View;
+use policy::Forwarding;
 use policy::edge::Via;
 use policy::local::{grpc_status, is_grpc};
 use policy::receive;
@@ -39,7 +41,9 @@ impl Run<'_> {
     ) -> Ending {
         match self.forward(record, down, alarm).await {
             Ok(ending) => ending,
-            Err(local) => {
+            Err(mut local) => {
+                // What would follow is not of this protocol.
+                local.close |= self.wishes(record);
                 // Borrowed bodies and header rules live as long as the view, so it is sent here.
                 match reply(down, *local, self.manager, record).await {
                     Ok(()) => Ending::Done,
@@ -47,6 +51,11 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the client wants to go on in another protocol.
+    fn wishes(&self, record: &Record) -> bool {
+        self.framing.upgrade || record.heads.request.method() == b"CONNECT"
     }
 
     async fn forward<D: Downstream>(
@@ -76,26 +85,36 @@ impl Run<'_> {
             Routes::Inline(table) => Some(table),
             Routes::Named(name) => self.view.runtime.tables.get(name).map(Arc::as_ref),
         };
-        let routed = route::route(self.view, table, record)?;
-        let wishes = self.framing.upgrade || record.heads.request.method() == b"CONNECT";
-        let upgrades = &routed.forwarding.rule.upgrades;
-        if wishes && !receive::may_upgrade(&manager.config, upgrades, &record.heads.request) {
-            return Err(Box::new(Reply::new(403, "upgrade_failed").closing()));
+        let routed = route::route(self.view, table, record);
+        let wishes = self.wishes(record);
+        let may =
+            |upgrades: &[_]| receive::may_upgrade(&manager.config, upgrades, &record.heads.request);
+        if wishes && !routed.decision.upgrades().is_none_or(may) {
+            let reply = Box::new(Reply::new(403, "upgrade_failed"));
+            return Err(of_route(reply, routed.decision.forwarding()));
         }
-        let forwarding = routed.forwarding;
         let filtered = filter(manager, routed, record).await?;
+        let destined = verdict(filtered, self.view, record)?;
         let job = Job {
-            filtered: &filtered,
+            to: &destined,
             manager,
             body: self.framing.body,
             upgrade: wishes,
             original: self.connection.original,
         };
-        let of_route = |reply: Box<Reply<'static>>| {
+        let ended = forward(&job, record, down, alarm).await;
+        ended.map_err(|reply| {
             let reply: Reply<'_> = *reply;
-            Box::new(reply.of_forwarding(forwarding, filtered.cors.clone()))
-        };
-        forward(&job, record, down, alarm).await.map_err(of_route)
+            Box::new(reply.of_forwarding(destined.forwarding).passed(destined.passed))
+        })
+    }
+}
+
+/// The header operations of the route hold for answers in place of the upstream.
+pub fn of_route<'v>(reply: Box<Reply<'v>>, to: Option<Forwarding<'v>>) -> Box<Reply<'v>> {
+    match to {
+        Some(forwarding) => Box::new(reply.of_forwarding(forwarding)),
+        None => reply,
     }
 }
 
@@ -129,14 +148,12 @@ pub async fn reply<D: Downstream>(
         Some(From::Table(table, host, route)) => {
             table.local_response_headers(host, *route, response, request, &record.stream);
         }
-        Some(From::Forwarding(forwarding, shared)) => {
+        Some(From::Forwarding(forwarding)) => {
             forwarding.rewrite_response(response, request, &record.stream);
-            if let Some((rule, origin)) = shared {
-                rule.answer(origin, response);
-            }
         }
         None => {}
     }
+    reply.passed.answer(response);
     describe_body(response, &reply, grpc, second);
     answer::finish(record, &manager.config, true);
     record.stream.status = record.heads.response.status;

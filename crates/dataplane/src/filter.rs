@@ -1,37 +1,43 @@
-//! Step: filter. What stands between route and upstream, in the order of the chain: injected faults,
-//! cross-origin rules, limits of the rate. A filter may answer instead of the upstream.
+//! Step: filter. What stands before the verdict on a request, in the order of the chain: injected faults,
+//! cross-origin rules, limits of the rate. A filter may answer, whatever the route says.
 
 mod limit;
 
+use crate::chain::Filter;
+use crate::exchange::of_route;
 use crate::record::Record;
 use crate::reply::{Reply, Shared};
 use crate::route::Routed;
-use crate::runtime::{ManagerRt, Step};
-use crate::view::ClusterState;
+use crate::runtime::ManagerRt;
 use ir::AbortStatus;
 use limit::Told;
 use policy::Flag;
-use policy::cors::Verdict;
-use std::rc::Rc;
+use policy::cors::{CorsRule, Verdict};
+use policy::fault::FaultRule;
+use wire::Response;
 
 /// A request that passed all filters.
 #[derive(Debug)]
 pub struct Filtered<'v> {
     pub routed: Routed<'v>,
-    pub cluster: Rc<ClusterState>,
+    pub passed: Passed<'v>,
+}
+
+/// What the filters that a request has passed say to the client, whoever answers.
+#[derive(Clone, Debug, Default)]
+pub struct Passed<'v> {
     /// The origin to which the answer is shown.
-    pub cors: Option<Shared<'v>>,
-    /// What limits of its rate say to the client.
+    cors: Option<Shared<'v>>,
+    /// What limits of its rate say.
     told: Told,
 }
 
-impl Filtered<'_> {
-    /// The filters' part in the answer.
-    pub fn answer(&self, record: &mut Record) {
+impl Passed<'_> {
+    pub fn answer(&self, response: &mut Response) {
         if let Some((rule, origin)) = &self.cors {
-            rule.answer(origin, &mut record.heads.response);
+            rule.answer(origin, response);
         }
-        self.told.answer(&mut record.heads.response);
+        self.told.answer(response);
     }
 }
 
@@ -40,38 +46,55 @@ pub async fn filter<'v>(
     routed: Routed<'v>,
     record: &mut Record,
 ) -> Result<Filtered<'v>, Box<Reply<'v>>> {
-    let forwarding = routed.forwarding;
-    let of_route = |reply: Box<Reply<'v>>| Box::new(reply.of_forwarding(forwarding, None));
-    let (mut cors, mut told) = (None, Told::default());
+    let mut passed = Passed::default();
+    match run(manager, &routed, record, &mut passed).await {
+        Ok(()) => Ok(Filtered { routed, passed }),
+        Err(reply) => Err(Box::new(reply.passed(passed))),
+    }
+}
+
+async fn run<'v>(
+    manager: &'v ManagerRt,
+    routed: &Routed<'v>,
+    record: &mut Record,
+    passed: &mut Passed<'v>,
+) -> Result<(), Box<Reply<'v>>> {
+    let scope = routed.decision.scope();
+    let of_route = |reply| of_route(reply, routed.decision.forwarding());
     for step in &manager.steps {
-        match step {
-            Step::Fault => inject_fault(manager, &routed, record).await.map_err(of_route)?,
-            // To preflights a route's headers mean nothing.
-            Step::Cors => cors = share(&routed, record)?,
-            Step::Limit(name, chain) => {
-                let left = limit::count(&routed, name, chain, record).map_err(of_route)?;
-                told.left = left.or(told.left);
+        if !scope.runs(&step.name, step.off) {
+            continue;
+        }
+        match &step.filter {
+            Filter::Fault(chain) => {
+                let rule = scope.fault(&step.name).unwrap_or(chain);
+                inject_fault(rule, record).await.map_err(of_route)?;
             }
-            Step::Ask(rule) => {
-                let added = limit::ask(&routed, rule, record).await.map_err(of_route)?;
-                told.headers.extend(added);
+            Filter::Cors => {
+                if let Some(rule) = scope.cors(&step.name) {
+                    // To preflights a route's headers mean nothing.
+                    passed.cors = share(rule, record)?;
+                }
+            }
+            Filter::Limit(chain) => {
+                let rule = scope.limit(&step.name).unwrap_or(chain);
+                let left = limit::count(&scope, rule, record).map_err(of_route)?;
+                passed.told.left = left.or(passed.told.left);
+            }
+            Filter::Ask(rule) => {
+                let added = limit::ask(&scope, rule, record).await.map_err(of_route)?;
+                passed.told.headers.extend(added);
             }
         }
     }
-    let Some(cluster) = routed.cluster.clone() else {
-        let reply = Reply::new(forwarding.rule.cluster_not_found, "cluster_not_found");
-        let reply = reply.flag(Flag::NoClusterFound);
-        return Err(Box::new(reply.of_forwarding(forwarding, cors)));
-    };
-    Ok(Filtered { routed, cluster, cors, told })
+    Ok(())
 }
 
 /// Whether the answer may be shown to another origin.
 fn share<'v>(
-    routed: &Routed<'v>,
+    rule: &'v CorsRule,
     record: &mut Record,
 ) -> Result<Option<Shared<'v>>, Box<Reply<'v>>> {
-    let Some(rule) = routed.forwarding.cors() else { return Ok(None) };
     match rule.judge(&record.heads.request, &record.worker.env) {
         Verdict::Pass => Ok(None),
         Verdict::Answer(origin) => Ok(Some((rule, origin))),
@@ -98,13 +121,7 @@ const ALLOWED: [&str; 6] = [
     "access-control-expose-headers",
 ];
 
-async fn inject_fault<'v>(
-    manager: &'v ManagerRt,
-    routed: &Routed<'v>,
-    record: &mut Record,
-) -> Result<(), Box<Reply<'v>>> {
-    let chain = manager.fault.as_ref().map(|(_, rule)| rule);
-    let Some(rule) = routed.forwarding.fault(chain) else { return Ok(()) };
+async fn inject_fault<'v>(rule: &FaultRule, record: &mut Record) -> Result<(), Box<Reply<'v>>> {
     let cluster = record.stream.cluster.as_deref().unwrap_or_default();
     let injected = rule.odds(&record.heads.request, cluster).draw(&record.worker.env);
     if let Some(delay) = injected.delay {

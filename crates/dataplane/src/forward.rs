@@ -9,7 +9,6 @@ mod mirror;
 mod upstream;
 
 use crate::alarm::Alarm;
-use crate::filter::Filtered;
 use crate::h1::Client;
 use crate::istio;
 use crate::pick::Picked;
@@ -18,6 +17,7 @@ use crate::replay::Replay;
 use crate::reply::{Loss, Reply};
 use crate::runtime::ManagerRt;
 use crate::stream::{Sink, Source};
+use crate::verdict::Destined;
 use attempt::{Attempt, Lost};
 use balance::{EndpointId, Limit};
 use policy::Flag;
@@ -48,7 +48,7 @@ pub trait Downstream: Source + Sink {
 
 /// What is to be forwarded, besides the head in the record.
 pub struct Job<'a, 'v> {
-    pub filtered: &'a Filtered<'v>,
+    pub to: &'a Destined<'v>,
     pub manager: &'a ManagerRt,
     pub body: Body,
     pub upgrade: bool,
@@ -104,11 +104,11 @@ pub async fn forward<D: Downstream>(
     down: &mut D,
     alarm: &mut Alarm,
 ) -> Result<Ending, Box<Reply<'static>>> {
-    let routed = &job.filtered.routed;
-    let forwarding = &routed.forwarding;
+    let to = job.to;
+    let forwarding = &to.forwarding;
     let envoy_headers = !job.manager.config.suppress_envoy_headers;
     let rules = &forwarding.rule.retry;
-    record.cluster = Some(job.filtered.cluster.clone());
+    record.cluster = Some(job.to.cluster.clone());
     let request = &mut record.heads.request;
     let retries = rules.begin(request);
     let streams = job.manager.config.common.max_stream_duration;
@@ -116,12 +116,12 @@ pub async fn forward<D: Downstream>(
     let timeouts = Timeouts::begin(time, rules, streams, request, envoy_headers);
     forwarding.rewrite(request, &record.stream, envoy_headers);
     istio::send(job.manager, record);
-    let Some(_permit) = job.filtered.cluster.breakers.enter(Limit::Requests) else {
+    let Some(_permit) = job.to.cluster.breakers.enter(Limit::Requests) else {
         return Err(Box::new(Reply::upstream_lost(&Loss::Overflow, false)));
     };
     let hashed = hash(job, record);
     let now = Instant::now();
-    let again = retries.enabled() || !routed.mirrors.is_empty();
+    let again = retries.enabled() || !to.mirrors.is_empty();
     let keep = kept(job, record.heads.request.version, again);
     let mut effort = Effort {
         hash: hashed.hash,
@@ -157,7 +157,7 @@ fn kept(job: &Job<'_, '_>, version: Version, again: bool) -> usize {
 }
 
 fn hash(job: &Job<'_, '_>, record: &Record) -> Hashed {
-    let policies = &job.filtered.routed.forwarding.rule.hash;
+    let policies = &job.to.forwarding.rule.hash;
     let address = |shown: Option<&policy::format::Shown>| shown.and_then(|s| s.address);
     let ends = record.stream.downstream.as_ref();
     let (remote, local) = (address(ends.map(|e| &e.remote)), address(ends.map(|e| &e.local)));
@@ -223,7 +223,7 @@ impl Effort<'_, '_> {
 
     /// A local answer that says how many attempts there were, where that is asked for.
     fn counted(&self, reply: Reply<'static>, record: &Record) -> Reply<'static> {
-        if !self.job.filtered.routed.forwarding.host.attempt_count_in_response {
+        if !self.job.to.forwarding.host.attempt_count_in_response {
             return reply;
         }
         reply.header("x-envoy-attempt-count", record.stream.attempts.to_string())
@@ -232,7 +232,7 @@ impl Effort<'_, '_> {
     /// Tells the upstream which attempt this is, and how long it may take.
     fn announce(&self, record: &mut Record) {
         self.times.tell(&mut record.heads.request, self.began.elapsed());
-        if self.job.filtered.routed.forwarding.host.attempt_count {
+        if self.job.to.forwarding.host.attempt_count {
             let count = record.stream.attempts.to_string();
             record.heads.request.fields.set(b"x-envoy-attempt-count", count.as_bytes());
         }
@@ -249,7 +249,7 @@ impl Effort<'_, '_> {
 
     /// Takes one retry, if there is one and the cluster has room for it.
     fn may_retry(&mut self, record: &Record, budget: &mut Option<balance::Permit>) -> bool {
-        let cluster = &self.job.filtered.cluster;
+        let cluster = &self.job.to.cluster;
         let shard = &record.worker.shard;
         if !self.retries.enabled() || !self.replay.is_whole() {
             shard.inc(cluster.stats.rq_retry_limit_exceeded);

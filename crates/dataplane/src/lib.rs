@@ -1,9 +1,9 @@
-//! accept -> detect -> identify -> admit -> route -> filter -> pick -> forward -> record.
+//! accept -> detect -> identify -> admit -> route -> filter -> verdict -> pick -> forward -> record.
 //!
 //! A [`Proxy`] runs a configuration ([`ir::Config`]) on a few workers, each a thread with its own
 //! connections, pools and counters. Each step of a connection or request is the file of its name and
 //! takes what the step before gives (`Accepted`, `Detected`, `Identified`, `Admitted`, `Routed`,
-//! `Filtered`, `Picked`), so nothing can be skipped. What is decided is decided in `policy`; here
+//! `Filtered`, `Destined`, `Picked`), so nothing can be skipped. What is decided is decided in `policy`; here
 //! bytes are moved.
 
 mod accept;
@@ -11,6 +11,7 @@ pub mod admin;
 mod admit;
 mod alarm;
 mod buffer;
+mod chain;
 mod detect;
 mod early;
 mod env;
@@ -37,6 +38,7 @@ mod runtime;
 mod security;
 mod stream;
 mod tcp;
+mod verdict;
 mod view;
 mod worker;
 

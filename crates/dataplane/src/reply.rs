@@ -1,5 +1,6 @@
 //! Answers that do not come from an upstream: what they say, and why.
 
+use crate::filter::Passed;
 use policy::cors::CorsRule;
 use policy::{Flag, Forwarding, Route, RouteTable, VirtualHost};
 use std::borrow::Cow;
@@ -18,14 +19,16 @@ pub struct Reply<'v> {
     pub grpc: Option<u32>,
     /// Whose header operations apply.
     pub from: Option<From<'v>>,
+    /// What filters add to it.
+    pub passed: Passed<'v>,
 }
 
 /// The part of the configuration that an answer comes from.
 #[derive(Clone, Debug)]
 pub enum From<'v> {
     Table(&'v RouteTable, &'v VirtualHost, Option<&'v Route>),
-    /// The request was to be forwarded; what it is told by the rules of its origin.
-    Forwarding(Forwarding<'v>, Option<Shared<'v>>),
+    /// The request was to be forwarded.
+    Forwarding(Forwarding<'v>),
 }
 
 /// The origin that an answer is shown to, by which rule.
@@ -42,6 +45,7 @@ impl<'v> Reply<'v> {
             close: false,
             grpc: None,
             from: None,
+            passed: Passed::default(),
         }
     }
 
@@ -83,8 +87,13 @@ impl<'v> Reply<'v> {
         self
     }
 
-    pub fn of_forwarding(mut self, forwarding: Forwarding<'v>, shared: Option<Shared<'v>>) -> Self {
-        self.from = Some(From::Forwarding(forwarding, shared));
+    pub fn of_forwarding(mut self, forwarding: Forwarding<'v>) -> Self {
+        self.from = Some(From::Forwarding(forwarding));
+        self
+    }
+
+    pub fn passed(mut self, passed: Passed<'v>) -> Self {
+        self.passed = passed;
         self
     }
 

@@ -1,4 +1,4 @@
-//! Step: route. The head is made canonical, gets what a proxy adds, and is matched.
+//! Step: route. The head is made canonical, gets what a proxy adds, and its route is found.
 
 use crate::recent::Noted;
 use crate::record::Record;
@@ -7,19 +7,19 @@ use crate::runtime::{BoundTable, ManagerRt};
 use crate::view::{ClusterState, View};
 use policy::edge::Via;
 use policy::receive::{self, Refusal};
-use policy::{Decision, Flag, Forwarding, MirrorRule, NoTrace, Target};
-use std::borrow::Cow;
+use policy::{Decision, Forwarding, NoTrace, Redirection, Target};
 use std::rc::Rc;
 use wire::RequestHead;
 
-/// A request that is to be forwarded.
+/// A request whose route was looked for.
 #[derive(Debug)]
 pub struct Routed<'v> {
-    pub forwarding: Forwarding<'v>,
-    /// `None`: there is none of that name, which matters only if no filter answers.
+    pub decision: Decision<'v>,
+    /// `None`: the table does not exist, either.
+    pub bound: Option<&'v BoundTable>,
+    /// Of a request that is to be forwarded. `None`: there is none of that name, which matters only if no
+    /// filter answers.
     pub cluster: Option<Rc<ClusterState>>,
-    /// Clusters that get a copy; those that do not exist get none.
-    pub mirrors: Vec<(&'v MirrorRule, Rc<ClusterState>)>,
 }
 
 /// Makes the head canonical and adds what the connection manager adds.
@@ -50,55 +50,32 @@ pub fn refused(refusal: Refusal) -> Reply<'static> {
     }
 }
 
-/// Finds the route and its cluster.
-pub fn route<'v>(
-    view: &'v View,
-    table: Option<&'v BoundTable>,
-    record: &mut Record,
-) -> Result<Routed<'v>, Box<Reply<'v>>> {
-    let not_found = || Box::new(Reply::new(404, "route_not_found").flag(Flag::NoRouteFound));
-    let Some(bound) = table else { return Err(not_found()) };
+/// Finds the route and its cluster. What it says comes after the filters.
+pub fn route<'v>(view: &'v View, table: Option<&'v BoundTable>, record: &mut Record) -> Routed<'v> {
+    let Some(bound) = table else {
+        return Routed { decision: Decision::NotFound, bound: None, cluster: None };
+    };
     let worker = record.worker.clone();
-    match bound.table.decide(&record.heads.request, &worker.env, &mut NoTrace) {
-        Decision::NotFound | Decision::NonForwarding { .. } => Err(not_found()),
-        Decision::Redirect(r) => {
-            note(record, |n| n.routed(r.host, r.route));
-            worker.shard.inc(record.stats().rq_redirect);
-            let reply = Reply::new(r.status, "direct_response").header("location", r.location);
-            Err(Box::new(reply.from(&bound.table, r.host, r.route)))
-        }
-        Decision::Direct { host, route, status, body } => {
-            worker.shard.inc(record.stats().rq_direct_response);
+    let decision = bound.table.decide(&record.heads.request, &worker.env, &mut NoTrace);
+    let mut of_decision = None;
+    match &decision {
+        Decision::Redirect(Redirection { host, route: Some(route), .. })
+        | Decision::Direct { host, route, .. } => {
             name_route(record, &host.name, &route.name);
             note(record, |n| n.routed(host, Some(route)));
-            let mut reply =
-                Reply::new(status, "direct_response").from(&bound.table, host, Some(route));
-            if (300..400).contains(&status) {
-                // Envoy treats it as a redirect to where the client is already.
-                reply = reply.header("location", same_place(&record.heads.request));
-            }
-            reply.body = Cow::Borrowed(body);
-            Err(Box::new(reply))
         }
+        Decision::Redirect(to) => note(record, |n| n.routed(to.host, None)),
         Decision::Forward(forwarding) => {
             name_route(record, &forwarding.host.name, &forwarding.route.name);
             note(record, |n| n.routed(forwarding.host, Some(forwarding.route)));
-            let cluster = cluster(view, bound, &forwarding, record);
-            if let Some(cluster) = &cluster {
+            of_decision = cluster(view, bound, forwarding, record);
+            if let Some(cluster) = &of_decision {
                 record.stream.cluster = Some(cluster.config.name.clone());
             }
-            let mirror = |rule: &'v MirrorRule| {
-                let place = bound.clusters[rule.cluster as usize]?;
-                Some((rule, view.clusters[place as usize].clone()))
-            };
-            let mirrors = forwarding.rule.mirrors.iter().filter_map(mirror).collect();
-            Ok(Routed { forwarding, cluster, mirrors })
         }
+        Decision::NotFound | Decision::NonForwarding { .. } => {}
     }
-}
-
-fn same_place(request: &wire::Request) -> Vec<u8> {
-    [request.scheme(), b"://", request.authority(), request.path()].concat()
+    Routed { decision, bound: Some(bound), cluster: of_decision }
 }
 
 fn note(record: &mut Record, say: impl FnOnce(&mut Noted)) {

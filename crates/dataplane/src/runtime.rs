@@ -1,16 +1,13 @@
 //! A configuration made ready to run: compiled once, published as one `Arc`, never changed. What is
 //! unchanged since the last one is shared with it.
 
+use crate::chain::{self, Step};
 use crate::security::{self, ClusterTls, Made, Secrets};
 use balance::Usage;
 use base::Finding;
-use ir::{
-    FilterChain, HttpFilterConfig, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal,
-};
+use ir::{FilterChain, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal};
 use policy::RouteTable;
-use policy::fault::FaultRule;
 use policy::log::{LogRule, Sink};
-use policy::rate_limit::{LimitRule, ServiceRule};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -83,23 +80,11 @@ pub struct ManagerRt {
     pub limits: Limits,
     /// Bytes of a request's body that are kept for another attempt or a copy.
     pub buffer_limit: usize,
-    pub fault: Option<(Str, FaultRule)>,
-    /// What is asked of each request on its way to the upstream, in order.
+    /// What each request goes through before the verdict on it, in order.
     pub steps: Vec<Step>,
     pub peers: Option<ir::PeerMetadata>,
     pub stats_filter: Option<ir::IstioStats>,
     pub stats: HttpStats,
-}
-
-/// A filter that may answer instead of the upstream.
-#[derive(Debug)]
-pub enum Step {
-    Fault,
-    /// The chain has the filter; what it does is said by routes.
-    Cors,
-    /// Under the filter's name, by which routes say their own.
-    Limit(Str, Arc<LimitRule>),
-    Ask(Box<ServiceRule>),
 }
 
 #[derive(Debug)]
@@ -260,8 +245,7 @@ impl Runtime {
         };
         ManagerRt {
             routes,
-            fault: FaultRule::of_chain(config, path, &mut self.findings),
-            steps: self.steps(config, path, old),
+            steps: chain::steps(config, old, path, &mut self.findings),
             peers: config.filters.iter().find_map(|f| match &f.config {
                 ir::HttpFilterConfig::PeerMetadata(p) if !f.disabled => Some(p.clone()),
                 _ => None,
@@ -280,30 +264,6 @@ impl Runtime {
             stats: HttpStats::new(registry, &config.stat_prefix),
             config: config.clone(),
         }
-    }
-
-    fn steps(&mut self, config: &HttpManager, path: &str, old: Option<&ManagerRt>) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for filter in config.filters.iter().filter(|f| !f.disabled) {
-            match &filter.config {
-                HttpFilterConfig::Fault(_) => steps.push(Step::Fault),
-                HttpFilterConfig::LocalRateLimit(limit) => {
-                    let at = format!("{path}.http_filters[{}]", filter.name);
-                    let rule = LimitRule::new(limit, &at, &mut self.findings);
-                    let kept = old.and_then(|old| old.limit_of(filter));
-                    let rule = kept.cloned().unwrap_or_else(|| Arc::new(rule));
-                    steps.push(Step::Limit(filter.name.clone(), rule));
-                }
-                HttpFilterConfig::RateLimit(limit) => {
-                    let at = format!("{path}.http_filters[{}]", filter.name);
-                    let rule = ServiceRule::new(limit, &at, &mut self.findings);
-                    steps.push(Step::Ask(Box::new(rule)));
-                }
-                HttpFilterConfig::Cors(_) => steps.push(Step::Cors),
-                _ => {}
-            }
-        }
-        steps
     }
 
     fn tcp(
@@ -376,18 +336,6 @@ fn endpoints_of(
     match old {
         Some(old) if *old.endpoints == new => old.endpoints.clone(),
         _ => Arc::new(new),
-    }
-}
-
-impl ManagerRt {
-    /// The limit of the same filter, with what it has counted.
-    fn limit_of(&self, filter: &ir::HttpFilter) -> Option<&Arc<LimitRule>> {
-        let same = |f: &&ir::HttpFilter| f.name == filter.name && f.config == filter.config;
-        self.config.filters.iter().find(same)?;
-        self.steps.iter().find_map(|step| match step {
-            Step::Limit(name, rule) if *name == filter.name => Some(rule),
-            _ => None,
-        })
     }
 }
 

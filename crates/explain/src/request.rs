@@ -10,7 +10,7 @@ use policy::edge::Via;
 use policy::fault::FaultRule;
 use policy::local;
 use policy::receive::{self, Refusal};
-use policy::{Decision, Forwarding, Miss, RouteTable, Stream, Trace};
+use policy::{Decision, Forwarding, Miss, RouteTable, Scope, Stream, Trace};
 use wire::h1::frame_request;
 use wire::{Request, RequestHead, Response};
 
@@ -156,6 +156,26 @@ impl Passing<'_> {
         upgrade: bool,
         told: &mut Explanation,
     ) -> Verdict {
+        let forward = match (decision, self.written.map(|r| &r.action)) {
+            (Decision::Forward(forwarding), Some(ir::Action::Forward(written))) => {
+                told.facts.extend(facts::of(self, written, forwarding));
+                Some((forwarding, self.picks(&written.to, forwarding, &head)))
+            }
+            _ => None,
+        };
+        let may = |upgrades: &[_]| receive::may_upgrade(self.manager, upgrades, &head);
+        if upgrade && !decision.upgrades().is_none_or(may) {
+            return answered(403, Answer::Upgrade, "the protocol may not be changed here");
+        }
+        let first = forward.as_ref().and_then(|(_, picks)| picks.first());
+        let cluster = first.map(|p| p.cluster.name.as_str()).unwrap_or_default();
+        let scope = decision.scope();
+        if let Some(verdict) = self.fault(&scope, cluster, &head, told) {
+            return verdict;
+        }
+        if let Some(verdict) = self.cors(&scope, &head, told) {
+            return verdict;
+        }
         match decision {
             Decision::NotFound if told.virtual_host.is_none() => {
                 no_route("no virtual host matches")
@@ -163,11 +183,11 @@ impl Passing<'_> {
             Decision::NotFound => no_route("no route matches"),
             Decision::NonForwarding { .. } => no_route("the route is for proxyless clients only"),
             Decision::Redirect(r) => {
-                let location = String::from_utf8_lossy(&r.location).into_owned();
+                let location = String::from_utf8_lossy(&r.location(&head)).into_owned();
                 if r.route.is_none() {
                     told.facts.push(self.fact("redirect", "the virtual host wants TLS"));
                 }
-                Verdict::Redirected { status: r.status, location }
+                Verdict::Redirected { status: r.status(), location }
             }
             Decision::Direct { host, route, status, .. } => {
                 let mut response = Response::new(*status);
@@ -176,7 +196,10 @@ impl Passing<'_> {
                 told.answered_with = fields(&response);
                 answered(*status, Answer::Route, self.why_direct())
             }
-            Decision::Forward(forwarding) => self.forward(forwarding, head, upgrade, told),
+            Decision::Forward(_) => match forward {
+                Some((forwarding, picks)) => self.forward(forwarding, picks, head, told),
+                None => no_route("the route does not forward"),
+            },
         }
     }
 
@@ -188,28 +211,13 @@ impl Passing<'_> {
         }
     }
 
-    /// The filters before the upstream, in the order of the proxy.
     fn forward(
         &self,
         forwarding: &Forwarding<'_>,
+        mut picks: Vec<crate::Pick>,
         head: Request,
-        upgrade: bool,
         told: &mut Explanation,
     ) -> Verdict {
-        let Some(ir::Action::Forward(written)) = self.written.map(|r| &r.action) else {
-            return no_route("the route does not forward");
-        };
-        let mut picks = self.picks(&written.to, forwarding, &head);
-        told.facts.extend(facts::of(self, written, forwarding));
-        if upgrade && !receive::may_upgrade(self.manager, &forwarding.rule.upgrades, &head) {
-            return answered(403, Answer::Upgrade, "the protocol may not be changed here");
-        }
-        if let Some(verdict) = self.fault(forwarding, &picks, &head, told) {
-            return verdict;
-        }
-        if let Some(verdict) = self.cors(forwarding, &head, told) {
-            return verdict;
-        }
         if let Some(first) = picks.first().filter(|_| picks.iter().all(|p| p.missing)) {
             let why = format!("nothing defines cluster {}", first.cluster.name);
             told.hints.extend(picks.iter().map(|p| self.explainer.why_missing(p)));
@@ -224,14 +232,16 @@ impl Passing<'_> {
 
     fn fault(
         &self,
-        forwarding: &Forwarding<'_>,
-        picks: &[crate::Pick],
+        scope: &Scope<'_>,
+        cluster: &str,
         head: &Request,
         told: &mut Explanation,
     ) -> Option<Verdict> {
-        let (_, chain) = FaultRule::of_chain(self.manager, "", &mut Vec::new())?;
-        let cluster = picks.first().map(|p| p.cluster.name.as_str()).unwrap_or_default();
-        let odds = forwarding.fault(Some(&chain))?.odds(head, cluster);
+        let (name, chain) = FaultRule::of_chain(self.manager, "", &mut Vec::new())?;
+        if !scope.runs(&name, false) {
+            return None;
+        }
+        let odds = scope.fault(&name).unwrap_or(&chain).odds(head, cluster);
         let origin = || self.field("fault", |h| h.fault.is_some());
         let share = |fraction: u32| match fraction {
             1_000_000 => String::new(),
@@ -270,13 +280,9 @@ impl Passing<'_> {
         Some(answered(status, Answer::Fault, format!("a fault is injected: {}", abort_text(abort))))
     }
 
-    fn cors(
-        &self,
-        forwarding: &Forwarding<'_>,
-        head: &Request,
-        told: &mut Explanation,
-    ) -> Option<Verdict> {
-        let rule = forwarding.cors().filter(|_| cors::in_chain(self.manager))?;
+    fn cors(&self, scope: &Scope<'_>, head: &Request, told: &mut Explanation) -> Option<Verdict> {
+        let name = cors::in_chain(self.manager).filter(|name| scope.runs(name, false))?;
+        let rule = scope.cors(name)?;
         let origin = self.field("corsPolicy", |h| h.cors_policy.is_some());
         let mut say = |value: &str| {
             let (value, origin) = (value.to_owned(), origin.clone());

@@ -22,10 +22,10 @@ pub struct CorsRule {
     forward_others: bool,
 }
 
-/// Whether the chain has the filter; what it does is said by routes.
-pub fn in_chain(manager: &HttpManager) -> bool {
-    let is_cors = |f: &HttpFilter| matches!(f.config, HttpFilterConfig::Cors(_)) && !f.disabled;
-    manager.filters.iter().any(is_cors)
+/// The filter's name, if the chain has it; what it does is said by routes.
+pub fn in_chain(manager: &HttpManager) -> Option<&Str> {
+    let is_cors = |f: &&HttpFilter| matches!(f.config, HttpFilterConfig::Cors(_)) && !f.disabled;
+    manager.filters.iter().find(is_cors).map(|f| &f.name)
 }
 
 /// What becomes of a request.

@@ -1,20 +1,15 @@
 //! Which virtual host, which route, and what then: a pure function of table, head and environment.
 
-use crate::cors::CorsRule;
-use crate::fault::FaultRule;
 use crate::matching::split_query;
 use crate::normal::split_port;
-use crate::rate_limit::{LimitRule, Subject};
 use crate::rewrite::{RedirectRule, set_host};
 use crate::table::{
-    Domains, FilterRule, ForwardRule, Hosts, Part, Route, RouteAction, RouteTable, To, VirtualHost,
+    Domains, ForwardRule, Hosts, Part, Route, RouteAction, RouteTable, To, VirtualHost,
 };
-use crate::{HostFrom, Stream};
+use crate::{HostFrom, Scope, Stream};
 use base::Env;
 use bytes::Bytes;
 use ir::RequireTls;
-use std::net::IpAddr;
-use std::sync::Arc;
 use wire::{Request, RequestHead, Response};
 
 /// Listens to a decision. The proxy passes [`NoTrace`], which compiles to nothing.
@@ -56,17 +51,56 @@ pub enum Decision<'t> {
     Forward(Forwarding<'t>),
     /// The route is for proxyless clients.
     NonForwarding {
+        host: &'t VirtualHost,
         route: &'t Route,
     },
 }
 
-#[derive(Debug)]
+impl<'t> Decision<'t> {
+    /// Where filters find what the configuration says of this request.
+    pub fn scope(&self) -> Scope<'t> {
+        match self {
+            Decision::Forward(forwarding) => forwarding.scope(),
+            Decision::Redirect(Redirection { host, route: Some(route), .. })
+            | Decision::Direct { host, route, .. }
+            | Decision::NonForwarding { host, route } => Scope::of_route(host, route),
+            // The way to TLS is no route of the configuration's.
+            Decision::NotFound | Decision::Redirect(_) => Scope::default(),
+        }
+    }
+
+    pub fn forwarding(&self) -> Option<Forwarding<'t>> {
+        if let Decision::Forward(forwarding) = self { Some(*forwarding) } else { None }
+    }
+
+    /// What the route says of upgrades. `None`: without a route nobody is asked.
+    pub fn upgrades(&self) -> Option<&'t [ir::Upgrade]> {
+        match self {
+            Decision::NotFound => None,
+            Decision::Forward(forwarding) => Some(&forwarding.rule.upgrades),
+            _ => Some(&[]),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct Redirection<'t> {
     pub host: &'t VirtualHost,
     /// `None`: the virtual host wants TLS.
     pub route: Option<&'t Route>,
-    pub status: u16,
-    pub location: Vec<u8>,
+    rule: &'t RedirectRule,
+    matched: usize,
+}
+
+impl Redirection<'_> {
+    pub fn status(&self) -> u16 {
+        self.rule.status()
+    }
+
+    /// Where to, by the head as filters left it.
+    pub fn location(&self, head: &impl RequestHead) -> Vec<u8> {
+        self.rule.location(head, self.matched)
+    }
 }
 
 /// A request that goes to a cluster.
@@ -104,9 +138,8 @@ impl RouteTable {
         let host = &self.hosts[host as usize];
         trace.host(host);
         if needs_tls(host.require_tls, head) {
-            let https = ir::Redirect { https: true, ..Default::default() };
-            let location = RedirectRule::new(&https, "", &mut Vec::new()).location(head, 0);
-            return Decision::Redirect(Redirection { host, route: None, status: 301, location });
+            let rule = &self.to_tls;
+            return Decision::Redirect(Redirection { host, route: None, rule, matched: 0 });
         }
         let (path, query) = split_query(head.path());
         let connect = head.method() == b"CONNECT";
@@ -132,16 +165,13 @@ impl RouteTable {
         trace: &mut impl Trace,
     ) -> Decision<'t> {
         match &route.action {
-            RouteAction::Redirect(rule) => Decision::Redirect(Redirection {
-                host,
-                route: Some(route),
-                status: rule.status(),
-                location: rule.location(head, matched),
-            }),
+            RouteAction::Redirect(rule) => {
+                Decision::Redirect(Redirection { host, route: Some(route), rule, matched })
+            }
             RouteAction::Direct(status, body) => {
                 Decision::Direct { host, route, status: *status, body }
             }
-            RouteAction::NonForwarding => Decision::NonForwarding { route },
+            RouteAction::NonForwarding => Decision::NonForwarding { host, route },
             RouteAction::Forward(rule) => {
                 let (to, part) = draw(&rule.to, head, env);
                 if let Some(part) = part {
@@ -200,62 +230,9 @@ impl<'t> Forwarding<'t> {
         }
     }
 
-    /// The fault rule of this request: the most specific one, else that of the chain. There is none
-    /// where the chain lacks the filter.
-    pub fn fault(&self, chain: Option<&'t FaultRule>) -> Option<&'t FaultRule> {
-        let own = self.most_specific(|rule| match rule {
-            FilterRule::Fault(rule) => Some(rule),
-            _ => None,
-        });
-        chain.map(|chain| own.unwrap_or(chain))
-    }
-
-    /// The cross-origin rule of this request.
-    pub fn cors(&self) -> Option<&'t CorsRule> {
-        let own = self.most_specific(|rule| match rule {
-            FilterRule::Cors(rule) => Some(rule),
-            _ => None,
-        });
-        own.or(self.rule.cors.as_ref())
-    }
-
-    /// The limit of this request by the filter of this name; `None`: it is off here.
-    pub fn limit(&self, filter: &str, chain: &'t Arc<LimitRule>) -> Option<&'t Arc<LimitRule>> {
-        let part = self.part.map(|p| p.filters.as_slice()).unwrap_or_default();
-        let levels = [part, &self.route.filters, &self.host.filters];
-        let own = levels.into_iter().flatten().find(|(name, _)| **name == *filter);
-        match own {
-            Some((_, FilterRule::Limit(rule))) => Some(rule),
-            Some((_, FilterRule::Disabled)) => None,
-            _ => Some(chain),
-        }
-    }
-
-    /// What is asked of buckets on behalf of this request.
-    pub fn subject<'s, H>(
-        &self,
-        head: &'s H,
-        cluster: &'s str,
-        remote: Option<IpAddr>,
-    ) -> Subject<'s, H>
-    where
-        't: 's,
-    {
-        Subject {
-            head,
-            cluster,
-            remote,
-            route: &self.rule.limits,
-            host: &self.host.limits,
-            include_host: self.rule.include_host_limits,
-        }
-    }
-
-    /// Of a filter's rules that of the weighted cluster, else the route, else the virtual host.
-    fn most_specific<T>(&self, pick: impl Fn(&'t FilterRule) -> Option<T>) -> Option<T> {
-        let part = self.part.map(|p| p.filters.as_slice()).unwrap_or_default();
-        let levels = [part, &self.route.filters, &self.host.filters];
-        levels.into_iter().flatten().find_map(|(_, rule)| pick(rule))
+    /// Where filters find what the configuration says of this request.
+    pub fn scope(&self) -> Scope<'t> {
+        Scope::of_forwarding(self.host, self.route, self.part, self.rule)
     }
 
     /// The cluster's name where [`Target::Header`] says that a header holds it.

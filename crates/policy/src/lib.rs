@@ -27,6 +27,7 @@ pub mod rate_limit;
 pub mod receive;
 pub mod retry;
 mod rewrite;
+mod scope;
 mod table;
 pub mod timeout;
 
@@ -35,4 +36,5 @@ pub use decide::{Decision, Forwarding, Miss, NoTrace, Redirection, Target, Trace
 pub use flags::{Flag, Flags};
 pub use format::{Info, Stream, Template};
 pub use rewrite::HostFrom;
+pub use scope::Scope;
 pub use table::{FilterRule, ForwardRule, MirrorRule, Part, Route, RouteTable, VirtualHost};

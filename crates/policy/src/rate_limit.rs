@@ -54,7 +54,8 @@ enum ActionRule {
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a, H> {
     pub head: &'a H,
-    pub cluster: &'a str,
+    /// `None`: the request is not to be forwarded.
+    pub cluster: Option<&'a str>,
     pub remote: Option<IpAddr>,
     pub route: &'a [DescriptorRule],
     pub host: &'a [DescriptorRule],
@@ -243,7 +244,7 @@ impl DescriptorRule {
         let mut entries = Vec::with_capacity(self.actions.len());
         for action in &self.actions {
             entries.push(match action {
-                ActionRule::Cluster => ("destination_cluster", subject.cluster.into()),
+                ActionRule::Cluster => ("destination_cluster", subject.cluster?.into()),
                 ActionRule::Remote => ("remote_address", subject.remote?.to_string().into()),
                 ActionRule::Fixed { key, value } => (&**key, (&**value).into()),
                 ActionRule::Header { name, key, skip } => {
@@ -322,7 +323,7 @@ mod tests {
             let head = Request::new(b"GET", b"h", path.as_bytes());
             let subject = Subject {
                 head: &head,
-                cluster: "c",
+                cluster: Some("c"),
                 remote: Some([1, 2, 3, 4].into()),
                 route: &rules,
                 host: &[],

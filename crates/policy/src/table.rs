@@ -27,6 +27,8 @@ pub struct RouteTable {
     pub(crate) domains: Domains,
     pub(crate) headers: HeaderRules,
     pub(crate) specific_wins: bool,
+    /// For hosts that want TLS.
+    pub(crate) to_tls: RedirectRule,
 }
 
 /// A compiled virtual host.
@@ -174,8 +176,10 @@ impl RouteTable {
         }
         domains.suffixes.sort_by_key(|(len, _)| std::cmp::Reverse(*len));
         domains.prefixes.sort_by_key(|(len, _)| std::cmp::Reverse(*len));
+        let https = ir::Redirect { https: true, ..Default::default() };
         Self {
             name: config.name.clone(),
+            to_tls: RedirectRule::new(&https, "", &mut build.findings),
             headers: HeaderRules::new(&config.headers, "", &mut build.findings),
             specific_wins: config.most_specific_header_mutations_wins,
             clusters: build.clusters,

@@ -1,6 +1,7 @@
 //! Configurations with the requests that try them, made from a seed.
 
 mod balancing;
+mod filters;
 mod managers;
 mod matching;
 mod protocol;
@@ -62,6 +63,12 @@ impl Case {
         self
     }
 
+    /// Routes may name clusters that do not exist.
+    fn unvalidated(mut self) -> Self {
+        self.routes["validate_clusters"] = false.into();
+        self
+    }
+
     fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);
         self
@@ -79,6 +86,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(protocol::cases(&dice));
     cases.extend(balancing::cases(&dice));
     cases.extend(rates::cases());
+    cases.extend(filters::cases());
     cases.extend(second::cases(&dice));
     cases
 }

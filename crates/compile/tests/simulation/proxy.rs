@@ -166,7 +166,7 @@ impl<'a> Simulated<'a> {
                     let said = || (0, self.forwarded(&table, &to, &head));
                     drawn.entry(cluster).or_insert_with(said).0 += 1;
                 }
-                other => return answer(&other),
+                other => return answer(&other, &head),
             }
         }
         let several = drawn.len() > 1;
@@ -264,11 +264,11 @@ impl<'a> Simulated<'a> {
     }
 }
 
-fn answer(decision: &Decision<'_>) -> String {
+fn answer(decision: &Decision<'_>, head: &Request) -> String {
     match decision {
         Decision::NotFound => "404".to_owned(),
         Decision::Redirect(to) => {
-            format!("{} {}", to.status, String::from_utf8_lossy(&to.location))
+            format!("{} {}", to.status(), String::from_utf8_lossy(&to.location(head)))
         }
         Decision::Direct { status, .. } => status.to_string(),
         Decision::NonForwarding { .. } | Decision::Forward(_) => "500".to_owned(),

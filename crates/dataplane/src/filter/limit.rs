@@ -3,22 +3,20 @@
 use crate::forward::grpc::unary;
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::route::Routed;
 use policy::local::is_grpc;
 use policy::rate_limit::{Descriptors, Judged, LimitRule, ServiceRule};
-use policy::{Flag, Left};
+use policy::{Flag, Left, Scope};
 use proto::envoy::envoy::config::core::v3::HeaderValue;
 use proto::envoy::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use proto::envoy::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use proto::envoy::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use proto::envoy::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use wire::Response;
 
 /// What limits say to the client of a request that passed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     pub left: Option<Left>,
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
@@ -37,14 +35,12 @@ impl Told {
 
 /// Whether the rate of requests leaves room for this one, and what is left then.
 pub(super) fn count<'v>(
-    routed: &Routed<'v>,
-    filter: &str,
-    chain: &'v Arc<LimitRule>,
+    scope: &Scope<'_>,
+    rule: &LimitRule,
     record: &mut Record,
 ) -> Result<Option<Left>, Box<Reply<'v>>> {
-    let Some(rule) = routed.forwarding.limit(filter, chain) else { return Ok(None) };
     let cluster = record.stream.cluster.clone().unwrap_or_default();
-    let subject = routed.forwarding.subject(&record.heads.request, &cluster, client(record));
+    let subject = scope.subject(&record.heads.request, &cluster, client(record));
     let judged = rule.judge(&subject, &record.worker.env);
     let stats = record.worker.limit_stats(&rule.stat_prefix);
     let shard = &record.worker.shard;
@@ -103,12 +99,12 @@ const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/Sh
 
 /// Asks the service; what it adds to the answer comes back.
 pub(super) async fn ask<'v>(
-    routed: &Routed<'v>,
+    scope: &Scope<'_>,
     rule: &ServiceRule,
     record: &mut Record,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Box<Reply<'v>>> {
     let name = record.stream.cluster.clone().unwrap_or_default();
-    let subject = routed.forwarding.subject(&record.heads.request, &name, client(record));
+    let subject = scope.subject(&record.heads.request, &name, client(record));
     let descriptors = rule.descriptors(&subject);
     if descriptors.is_empty() {
         return Ok(Vec::new());

@@ -97,7 +97,7 @@ impl Effort<'_, '_> {
 
     /// Changes the head of the answer: what routes and filters ask for, and what a proxy adds.
     fn dress(&self, record: &mut Record) {
-        let forwarding = &self.job.filtered.routed.forwarding;
+        let forwarding = &self.job.to.forwarding;
         let elapsed = record.elapsed();
         record.stream.response_duration = Some(elapsed);
         let heads = &mut record.heads;
@@ -116,7 +116,7 @@ impl Effort<'_, '_> {
         if let Some(cookie) = &self.set_cookie {
             heads.response.fields.push(b"set-cookie", cookie.as_bytes());
         }
-        self.job.filtered.answer(record);
+        self.job.to.passed.answer(&mut record.heads.response);
         finish(record, &self.job.manager.config, false);
     }
 
@@ -171,7 +171,7 @@ impl Effort<'_, '_> {
     }
 
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
-        let of_route = self.job.filtered.routed.forwarding.rule.idle_timeout;
+        let of_route = self.job.to.forwarding.rule.idle_timeout;
         let timeout = of_route.or(self.job.manager.config.stream_idle_timeout).unwrap_or(IDLE);
         (!timeout.is_zero()).then_some(timeout)
     }

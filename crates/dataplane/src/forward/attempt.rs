@@ -71,15 +71,15 @@ impl Effort<'_, '_> {
         down: &mut D,
         alarm: &mut Alarm,
     ) -> Attempt {
-        let routed = &self.job.filtered.routed;
+        let to = self.job.to;
         let rules = self.retries.rules();
         let avoid = if rules.avoid_previous { self.tried.as_slice() } else { &[] };
         let want = Want { hash: self.hash, avoid, attempts: rules.attempts_to_avoid };
         let worker = record.worker.clone();
         let authority = record.heads.request.authority();
         let purpose = Purpose { original: self.job.original, authority, client: client_of(record) };
-        let Some(picked) = pick::pick(&worker, &self.job.filtered.cluster, &want, purpose) else {
-            worker.shard.inc(self.job.filtered.cluster.stats.cx_none_healthy);
+        let Some(picked) = pick::pick(&worker, &self.job.to.cluster, &want, purpose) else {
+            worker.shard.inc(self.job.to.cluster.stats.cx_none_healthy);
             return Attempt::Nowhere;
         };
         if rules.avoid_previous {
@@ -88,7 +88,7 @@ impl Effort<'_, '_> {
         let envoy_headers = !self.job.manager.config.suppress_envoy_headers;
         istio::picked(self.job.manager, record, picked.workload.as_deref());
         let request = &mut record.heads.request;
-        routed.forwarding.rewrite_host(request, &picked.hostname, envoy_headers);
+        to.forwarding.rewrite_host(request, &picked.hostname, envoy_headers);
         let version = record.heads.request.version;
         let connecting = Channel::get(&worker, version, &picked, self.stale == 0, self.job.upgrade);
         // A body is read no further than the connection takes it, so only without one is it seen that the

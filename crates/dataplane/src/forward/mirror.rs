@@ -17,14 +17,14 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 impl Effort<'_, '_> {
     /// Sends the copies that the route asks for, once.
     pub(super) fn mirror(&mut self, record: &Record) {
-        let routed = &self.job.filtered.routed;
-        if std::mem::replace(&mut self.mirrored, true) || routed.mirrors.is_empty() {
+        let to = self.job.to;
+        if std::mem::replace(&mut self.mirrored, true) || to.mirrors.is_empty() {
             return;
         }
         let Some(body) = self.replay.copy(self.job.body == Body::Empty) else { return };
         let body = Rc::new(body);
         let env = &record.worker.env;
-        for (rule, cluster) in &routed.mirrors {
+        for (rule, cluster) in &to.mirrors {
             if env.below(1_000_000) >= u64::from(rule.fraction) {
                 continue;
             }

@@ -179,7 +179,7 @@ fn a_host_that_wants_tls_redirects() {
     let Decision::Redirect(r) = table.decide(&request, &FixedEnv::default(), &mut NoTrace) else {
         panic!()
     };
-    assert_eq!((r.status, r.location.as_slice()), (301, &b"https://a/p?q"[..]));
+    assert_eq!((r.status(), r.location(&request).as_slice()), (301, &b"https://a/p?q"[..]));
     request.fields.push(b"x-forwarded-proto", b"https");
     assert_eq!(taken(&table, &request), Some("c"));
 }
