@@ -13,14 +13,14 @@ use crate::chains::without_overlaps;
 use crate::cluster::{self, Clusters};
 use crate::compiler::Part;
 use crate::http::{Side, manager};
-use crate::outbound::{tcp_chain_of, with_options};
+use crate::outbound::{empty_listener, tcp_chain_of, with_options};
 use crate::route::{Place, destinations, tcp_routes, tls_routes};
 use crate::scope::Scope;
 use crate::{log, names};
 use base::{Host, OriginId};
 use ir::{
-    Address, ChainMatch, Direction, FilterChain, Inspector, Listener, ListenerFilters, Metadata,
-    RouteConfig, RouteSource, Str, TcpDestination, Terminal,
+    Address, ChainMatch, FilterChain, Inspector, Listener, ListenerFilters, Metadata, RouteConfig,
+    RouteSource, Str, TcpDestination, Terminal,
 };
 pub(crate) use servers::listening_port;
 use servers::{Bound, PortGroup, Transport};
@@ -99,28 +99,21 @@ fn listener(b: &mut Build<'_>, scope: &Scope, group: &PortGroup) -> Option<Liste
     let detects = group.servers.iter().any(|s| s.transport.is_tls());
     let mesh = &b.world.mesh.config;
     let second = b.proxy.second_wildcard().filter(|_| group.bind.is_none());
+    let name = names::listener(group.ip, group.port);
     Some(Listener {
-        name: names::listener(group.ip, group.port),
-        address: Address::Ip(SocketAddr::new(group.ip, group.port)),
         additional_addresses: second
             .into_iter()
             .map(|ip| Address::Ip(SocketAddr::new(ip, group.port)))
             .collect(),
         bind_to_port: true,
-        use_original_dst: false,
         filters: ListenerFilters {
             tls_inspector: detects.then(Inspector::default),
             ..ListenerFilters::default()
         },
         chains,
-        default_chain: None,
         access_log: log::of_listener(mesh),
-        direction: Direction::Outbound,
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: Metadata::new(),
         origin: group.servers.first().map_or(OriginId::NONE, |s| s.origin),
+        ..empty_listener(name, group.ip, group.port)
     })
 }
 

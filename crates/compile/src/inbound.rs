@@ -10,7 +10,7 @@ use crate::chains::without_overlaps;
 use crate::cluster::{inbound_passthrough, inbound_source, limits, service_value, to_original};
 use crate::compiler::Part;
 use crate::http::{Side, manager};
-use crate::outbound::tcp_chain_of;
+use crate::outbound::{empty_listener, tcp_chain_of};
 use crate::route::{inbound_retry, plain_route};
 use crate::{gateway, log, names};
 use api::{ConnectionPoolSettings, IngressListener, Protocol, Sidecar};
@@ -69,14 +69,11 @@ fn listener(b: &mut Build<'_>, plan: &Plan, settings: &Settings<'_>) -> Listener
     }
     let chains = without_overlaps(b, chains);
     Listener {
-        name: "virtualInbound".into(),
-        address: Address::Ip(SocketAddr::new(b.proxy.wildcard(), port)),
         additional_addresses: second
             .into_iter()
             .map(|ip| Address::Ip(SocketAddr::new(ip, port)))
             .collect(),
         bind_to_port: true,
-        use_original_dst: false,
         filters: ListenerFilters {
             original_dst: true,
             tls_inspector: None,
@@ -86,14 +83,9 @@ fn listener(b: &mut Build<'_>, plan: &Plan, settings: &Settings<'_>) -> Listener
             continue_on_timeout: true,
         },
         chains,
-        default_chain: None,
         access_log: log::of_listener(mesh),
         direction: Direction::Inbound,
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: Metadata::new(),
-        origin: OriginId::NONE,
+        ..empty_listener("virtualInbound".into(), b.proxy.wildcard(), port)
     }
 }
 
@@ -191,11 +183,7 @@ fn own_listener(
     let mesh = &b.world.mesh.config;
     let detects = port.protocol == Protocol::Undeclared;
     Listener {
-        name: names::listener(ip, port.port),
-        address: Address::Ip(SocketAddr::new(ip, port.port)),
-        additional_addresses: Vec::new(),
         bind_to_port: true,
-        use_original_dst: false,
         filters: ListenerFilters {
             http_inspector: detects.then(Inspector::default),
             timeout: detects.then_some(mesh.protocol_detection_timeout.0),
@@ -203,14 +191,10 @@ fn own_listener(
             ..ListenerFilters::default()
         },
         chains,
-        default_chain: None,
         access_log: log::of_listener(mesh),
         direction: Direction::Inbound,
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: Metadata::new(),
         origin: b.origin(&port.object, "spec.ingress"),
+        ..empty_listener(names::listener(ip, port.port), ip, port.port)
     }
 }
 

@@ -144,7 +144,7 @@ fn rules_of_connections(scope: &Scope) -> Vec<(Host, Arc<Item<VirtualService>>)>
 fn virtual_outbound(b: &Build<'_>, scope: &Scope) -> Arc<Listener> {
     let mesh = &b.world.mesh.config;
     let port = mesh.proxy_listen_port;
-    let mut listener = empty("virtualOutbound".into(), b.proxy.wildcard(), port);
+    let mut listener = empty_listener("virtualOutbound".into(), b.proxy.wildcard(), port);
     listener.bind_to_port = true;
     listener.use_original_dst = !b.proxy.uncaptured;
     listener.filters.original_dst = !b.proxy.uncaptured;
@@ -179,7 +179,7 @@ fn to(cluster: &str) -> TcpDestination {
 
 /// The listener of one address and port.
 fn listener(b: &mut Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &Bind) -> Listener {
-    let mut out = empty(names::listener(ip, port), ip, port);
+    let mut out = empty_listener(names::listener(ip, port), ip, port);
     out.bind_to_port = bind.bound;
     out.origin = bind.origin;
     let detects_tls = !bind.tls.is_empty() || bind.http.is_some();
@@ -305,8 +305,8 @@ pub(crate) fn with_options(mut chain: FilterChain, options: TcpOptions) -> Filte
     chain
 }
 
-/// A listener without chains.
-fn empty(name: Str, ip: IpAddr, port: u16) -> Listener {
+/// A listener without chains, which does not bind.
+pub(crate) fn empty_listener(name: Str, ip: IpAddr, port: u16) -> Listener {
     Listener {
         name,
         address: Address::Ip(SocketAddr::new(ip, port)),
