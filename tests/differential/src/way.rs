@@ -1,8 +1,8 @@
 //! The way of a request: from which address, to which, and with TLS or without.
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use ::tls::{Credential, CredentialSource, Expect, TrustSource};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -18,13 +18,7 @@ pub struct Way {
 #[derive(Clone, Debug)]
 pub struct Tls {
     pub sni: String,
-    pub own: Option<Own>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Own {
-    pub chain: Vec<CertificateDer<'static>>,
-    pub key: Arc<PrivateKeyDer<'static>>,
+    pub own: Option<Credential>,
 }
 
 impl Way {
@@ -61,65 +55,15 @@ impl Way {
         alpn: &[u8],
     ) -> io::Result<Option<(Arc<ClientConfig>, ServerName<'static>)>> {
         let Some(tls) = &self.tls else { return Ok(None) };
-        let provider = ::tls::provider();
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
-        let mut config = match &tls.own {
-            None => builder.with_no_client_auth(),
-            Some(own) => builder
-                .with_client_auth_cert(own.chain.clone(), own.key.clone_key())
-                .map_err(io::Error::other)?,
-        };
-        config.alpn_protocols = vec![alpn.to_vec()];
+        let own = tls.own.clone().map(CredentialSource::new);
+        // Who the server is, is compared and not checked.
+        let config = ::tls::client_config(TrustSource::default(), Expect::Nothing, own, &[alpn])
+            .map_err(io::Error::other)?;
         let name = match tls.sni.as_str() {
             // An address is never sent as a name.
             "" => ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST)),
             sni => ServerName::try_from(sni.to_owned()).map_err(io::Error::other)?,
         };
-        Ok(Some((Arc::new(config), name)))
-    }
-}
-
-/// Believes every server: who it is, is compared and not checked.
-#[derive(Debug)]
-struct Anybody(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        Ok(Some((config, name)))
     }
 }

@@ -1,12 +1,11 @@
 //! A client that speaks TLS with whatever name and protocols a test wants, as no tool offers them.
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::{Expect, TlsError, Trust, TrustSource};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,7 +25,7 @@ impl Secure<'_> {
         let tcp = TcpStream::connect(self.at)?;
         tcp.set_read_timeout(Some(PATIENCE))?;
         let name = self.server_name.to_owned().try_into().map_err(std::io::Error::other)?;
-        let tls = ClientConnection::new(Arc::new(self.config()?), name);
+        let tls = ClientConnection::new(self.config().map_err(std::io::Error::other)?, name);
         let mut stream = StreamOwned::new(tls.map_err(std::io::Error::other)?, tcp);
         stream.write_all(text.as_bytes())?;
         stream.flush()?;
@@ -38,15 +37,9 @@ impl Secure<'_> {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    fn config(&self) -> std::io::Result<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(self.root.as_bytes());
-        roots.add(root.map_err(std::io::Error::other)?).map_err(std::io::Error::other)?;
-        let builder = ClientConfig::builder_with_provider(tls::provider())
-            .with_safe_default_protocol_versions()
-            .map_err(std::io::Error::other)?;
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = self.alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Ok(config)
+    fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        let trust = TrustSource::new(Trust::from_pem(self.root)?);
+        let alpn: Vec<&[u8]> = self.alpn.iter().map(|p| p.as_bytes()).collect();
+        tls::client_config(trust, Expect::DialledName, None, &alpn)
     }
 }

@@ -1,7 +1,7 @@
 //! The certificates that generated objects name, made anew for each run: `ca` signs `server`, `client`
 //! and `up`, the upstreams' own; `other` signs nothing.
 
-use crate::way::Own;
+use ::tls::Credential;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
     KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -44,9 +44,9 @@ impl Certificates {
         }
     }
 
-    pub fn client(&self) -> io::Result<Own> {
-        let (chain, key) = self.read("client")?;
-        Ok(Own { chain, key: Arc::new(key) })
+    pub fn client(&self) -> io::Result<Credential> {
+        let file = |name: &str| std::fs::read_to_string(self.0.join(name));
+        Credential::from_pem(&file("client.pem")?, &file("client.key")?).map_err(io::Error::other)
     }
 
     /// An upstream's side, which asks for a client certificate and does without one.

@@ -8,7 +8,7 @@ use crate::compare::{Difference, Observed, compare, growth};
 use crate::http::Headers;
 use crate::proxy::Proxy;
 use crate::upstream::Seen;
-use crate::way::{Own, Tls, Way};
+use crate::way::{Tls, Way};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -27,7 +27,7 @@ pub struct Bench {
     dir: PathBuf,
     pub net: Net,
     certificates: Certificates,
-    client: Own,
+    client: ::tls::Credential,
     seen: Seen,
     /// What came to the upstream for mirrors, which must not count as an attempt.
     copies: Seen,
