@@ -2,6 +2,7 @@
 //! values to complaints, so that its own tests can plant a breach.
 
 mod features;
+mod fields;
 mod files;
 mod layers;
 
@@ -13,6 +14,7 @@ pub fn run() -> Result<()> {
     let sources = files::read_sources(&shell::root())?;
     complaints.extend(files::check(&sources));
     complaints.extend(features::check(&shell::root(), &sources)?);
+    complaints.extend(fields::check(&shell::root(), &sources)?);
     for line in &complaints {
         println!("tidy: {line}");
     }

@@ -9,7 +9,7 @@ mod tls;
 pub(crate) use discovery::dns_cache;
 pub(crate) use kept::{KeptClusters, is_same};
 pub(crate) use policy::{Policy, hash_policies};
-pub(crate) use pool::limits;
+pub(crate) use pool::connections;
 
 use crate::ProxyKind;
 use crate::build::Build;
@@ -90,7 +90,7 @@ pub(crate) fn passed_on(b: &mut Build<'_>, service: &Service, into: &mut Cluster
             let (key, value) = registry::TAKES_MTLS;
             selection.labels.insert(key.to_owned(), value.to_owned());
             let discovery = discovery::passed_on(b, service, &selection, &name);
-            let mut cluster = bare(b, &selection, &policy, name, discovery);
+            let mut cluster = settled(b, &selection, &policy, Cluster::new(name, discovery));
             cluster.metadata = metadata(service, port, rule, *subset);
             cluster.origin = b.origin(&service.object, "spec.ports");
             into.add(cluster, selection, service);
@@ -113,16 +113,14 @@ fn selection(
     }
 }
 
-/// How a cluster's endpoints are chosen and connected to; nothing of what is spoken with them.
-fn bare(
+/// With how its endpoints are chosen and connected to; nothing yet of encryption.
+fn settled(
     b: &Build<'_>,
     selection: &Selection,
     policy: &Policy<'_>,
-    name: Str,
-    discovery: Discovery,
+    mut cluster: Cluster,
 ) -> Cluster {
     let mesh = &b.world.mesh.config;
-    let mut cluster = Cluster::new(name, discovery);
     cluster.connect_timeout = Some(mesh.connect_timeout.0);
     pool::apply(policy, mesh.tcp_keepalive.as_ref(), &mut cluster);
     policy::apply_load_balancer(policy, &mut cluster);
@@ -145,8 +143,9 @@ fn of_port(
     let subset_name = subset.map_or("", |s| s.name.as_str());
     let name = names::outbound_cluster(port.number, subset_name, service.host.as_str());
     let discovery = discovery::of(b, service, port, &selection, &policy, &name);
-    let mut cluster = bare(b, &selection, &policy, name, discovery);
-    cluster.protocol = upstream_protocol(port.protocol, &policy, mesh.h2_upgrade_policy);
+    let protocol = upstream_protocol(port.protocol, &policy, mesh.h2_upgrade_policy);
+    let speaking = Cluster { protocol, ..Cluster::new(name, discovery) };
+    let mut cluster = settled(b, &selection, &policy, speaking);
     cluster.metadata = metadata(service, port, rule, subset);
     if let Some(rule) = rule {
         let field = if rule.policy.is_some() { "spec.trafficPolicy" } else { "spec.host" };
@@ -249,15 +248,18 @@ pub(crate) fn passthrough(b: &Build<'_>) -> Arc<Cluster> {
 /// connections of the proxy from those of the application.
 pub(crate) fn inbound_passthrough(b: &Build<'_>) -> Arc<Cluster> {
     let mut cluster = to_original(b, names::INBOUND_PASSTHROUGH.into());
-    cluster.bind_source = Some(inbound_source(b));
+    cluster.bind_sources = inbound_sources(b);
     Arc::new(cluster)
 }
 
-pub(crate) fn inbound_source(b: &Build<'_>) -> IpAddr {
-    match b.proxy.wildcard() {
+/// One of each family that the proxy has.
+pub(crate) fn inbound_sources(b: &Build<'_>) -> Vec<IpAddr> {
+    let of_family = |wildcard: IpAddr| match wildcard {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6)),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6)),
-    }
+    };
+    let wildcards = [Some(b.proxy.wildcard()), b.proxy.second_wildcard()];
+    wildcards.into_iter().flatten().map(of_family).collect()
 }
 
 /// A cluster without endpoints of its own.

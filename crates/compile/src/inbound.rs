@@ -7,7 +7,9 @@ pub(crate) use plan::Plan;
 
 use crate::build::Build;
 use crate::chains::without_overlaps;
-use crate::cluster::{inbound_passthrough, inbound_source, limits, service_value, to_original};
+use crate::cluster::{
+    connections, inbound_passthrough, inbound_sources, service_value, to_original,
+};
 use crate::compiler::Part;
 use crate::http::{Side, manager};
 use crate::outbound::{empty_listener, tcp_chain_of};
@@ -259,16 +261,17 @@ fn cluster(
     };
     if port.upstream == Upstream::Original {
         // From an address of its own, so that the connection is not captured again.
-        cluster.bind_source = Some(inbound_source(b));
+        cluster.bind_sources = inbound_sources(b);
     }
     cluster.protocol = match port.protocol {
         p if p.is_http2() => UpstreamProtocol::Http2,
         Protocol::Http => UpstreamProtocol::Http1,
         _ => UpstreamProtocol::Downstream,
     };
-    if let Some(pool) = pool {
-        limits(pool, &mut cluster);
+    if pool.and_then(|p| p.http.as_ref()).is_some_and(|h| h.use_client_protocol) {
+        cluster.protocol = UpstreamProtocol::Downstream;
     }
+    connections(pool, b.world.mesh.config.tcp_keepalive.as_ref(), &mut cluster);
     let services: Vec<Value> = port
         .services
         .iter()

@@ -474,9 +474,9 @@ fn what_a_sidecar_serves() {
     assert_eq!(inspector.disabled_ports, [(8081, 8082), (9080, 9081)]);
     let protocol = |name: &str| {
         let found = c.config.clusters.iter().find(|c| &*c.name == name).expect("a cluster");
-        (found.protocol, found.bind_source.map(|ip| ip.to_string()))
+        (found.protocol, found.bind_sources.iter().map(|ip| ip.to_string()).collect::<Vec<_>>())
     };
-    assert_eq!(protocol("inbound|8081||"), (ir::UpstreamProtocol::Http2, Some("127.0.0.6".into())));
+    assert_eq!(protocol("inbound|8081||"), (ir::UpstreamProtocol::Http2, vec!["127.0.0.6".into()]));
     assert_eq!(protocol("inbound|9080||").0, ir::UpstreamProtocol::Http1);
 
     let spec = "{ingress: [{port: {number: 9080, protocol: HTTP, name: h}, defaultEndpoint: '127.0.0.1:7000'}]}";

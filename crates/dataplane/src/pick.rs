@@ -9,7 +9,7 @@ use crate::worker::Worker;
 use balance::{EndpointId, Limit, LocalFailure, Outcome, Want};
 use ir::{Address, Str};
 use policy::format::Shown;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{TcpSocket, UnixStream};
@@ -366,8 +366,9 @@ async fn open_tcp(
     if let Some(mark) = worker.shared.mark {
         net::set_mark(&socket, mark)?;
     }
-    if let Some(source) = cluster.config.bind_source.filter(|s| s.is_ipv4() == address.is_ipv4()) {
-        socket.bind(SocketAddr::new(source, 0))?;
+    let of_family = |s: &&IpAddr| s.is_ipv4() == address.is_ipv4();
+    if let Some(source) = cluster.config.bind_sources.iter().find(of_family) {
+        socket.bind(SocketAddr::new(*source, 0))?;
     }
     socket.set_nodelay(true)?;
     keepalive(&socket, &cluster.config)?;

@@ -27,8 +27,9 @@ pub struct Cluster {
     pub tls_matches: Vec<TlsMatch>,
     pub proxy_protocol: Option<ProxyProtocolVersion>,
     pub tcp_keepalive: Option<TcpKeepalive>,
-    /// Source address of connections (`upstream_bind_config`), as 127.0.0.6 for inbound clusters.
-    pub bind_source: Option<std::net::IpAddr>,
+    /// Source addresses of connections (`upstream_bind_config`), as 127.0.0.6 and ::6 for inbound clusters:
+    /// the first one of the endpoint's family.
+    pub bind_sources: Vec<std::net::IpAddr>,
     pub per_connection_buffer_limit: Option<u32>,
     pub close_connections_on_host_health_failure: bool,
     pub metadata: Metadata,
@@ -55,7 +56,7 @@ impl Cluster {
             tls_matches: Vec::new(),
             proxy_protocol: None,
             tcp_keepalive: None,
-            bind_source: None,
+            bind_sources: Vec::new(),
             per_connection_buffer_limit: None,
             close_connections_on_host_health_failure: false,
             metadata: Metadata::new(),

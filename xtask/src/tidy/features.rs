@@ -45,16 +45,22 @@ fn check_row(cells: &[&str], sources: &[Source]) -> Result<(), String> {
         return Err(format!("{feature} is said to be {state:?} and names no test"));
     }
     for test in tests {
-        let (file, name) = test.split_once("::").ok_or(format!("{test} is not FILE::test"))?;
-        let source = sources
-            .iter()
-            .find(|s| s.path == Path::new(file))
-            .ok_or(format!("{feature}: there is no file {file}"))?;
-        if !source.text.contains(&format!("fn {name}(")) {
-            return Err(format!("{feature}: there is no test {name} in {file}"));
-        }
+        missing_test(test, sources).map_err(|why| format!("{feature}: {why}"))?;
     }
     Ok(())
+}
+
+/// Refuses a test that is not there.
+pub(super) fn missing_test(test: &str, sources: &[Source]) -> Result<(), String> {
+    let (file, name) = test.split_once("::").ok_or(format!("{test} is not FILE::test"))?;
+    let source = sources
+        .iter()
+        .find(|s| s.path == Path::new(file))
+        .ok_or(format!("there is no file {file}"))?;
+    if source.text.contains(&format!("fn {name}(")) {
+        return Ok(());
+    }
+    Err(format!("there is no test {name} in {file}"))
 }
 
 #[cfg(test)]

@@ -24,12 +24,7 @@ pub(super) fn apply(policy: &Policy<'_>, keepalive: Option<&Keepalive>, cluster:
         percent_milli: Some((b.percent.unwrap_or(20.0) * 1000.0) as u32),
         min_concurrency: Some(b.min_retry_concurrency.unwrap_or(3)),
     });
-    let tcp = policy.pool.and_then(|p| p.tcp.as_ref());
-    let own = tcp.and_then(|t| t.tcp_keepalive.as_ref());
-    cluster.tcp_keepalive = own.or(keepalive).map(tcp_keepalive);
-    if let Some(pool) = policy.pool {
-        limits(pool, cluster);
-    }
+    connections(policy.pool, keepalive, cluster);
     cluster.proxy_protocol = policy.proxy_protocol.map(|p| match p.version {
         api::ProxyProtocolVersion::V1 => ir::ProxyProtocolVersion::V1,
         api::ProxyProtocolVersion::V2 => ir::ProxyProtocolVersion::V2,
@@ -41,8 +36,22 @@ pub(super) fn apply(policy: &Policy<'_>, keepalive: Option<&Keepalive>, cluster:
     }
 }
 
+/// Of either side: limits, timeouts and keepalive, the mesh's where none is written.
+pub(crate) fn connections(
+    pool: Option<&ConnectionPoolSettings>,
+    keepalive: Option<&Keepalive>,
+    cluster: &mut Cluster,
+) {
+    let tcp = pool.and_then(|p| p.tcp.as_ref());
+    let own = tcp.and_then(|t| t.tcp_keepalive.as_ref());
+    cluster.tcp_keepalive = own.or(keepalive).map(tcp_keepalive);
+    if let Some(pool) = pool {
+        limits(pool, cluster);
+    }
+}
+
 /// Limits and timeouts of connections; those of the protocol that the cluster speaks.
-pub(crate) fn limits(pool: &ConnectionPoolSettings, cluster: &mut Cluster) {
+fn limits(pool: &ConnectionPoolSettings, cluster: &mut Cluster) {
     if let Some(tcp) = &pool.tcp {
         limit(&mut cluster.breakers.max_connections, tcp.max_connections);
         if let Some(timeout) = tcp.connect_timeout {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use api::Kind;
+use base::Finding;
 use compile::Proxy;
 use registry::{Snapshot, Store};
 use serde_json::{Value, json};
@@ -15,18 +16,23 @@ pub fn store() -> Store {
 /// Applies every document of a YAML text, and fails on what the registry refuses.
 pub fn apply(store: &mut Store, yaml: &str) {
     for object in documents(yaml) {
-        let version = object["apiVersion"].as_str().unwrap_or_default();
-        let kind = Kind::of(version, object["kind"].as_str().unwrap_or_default());
-        let mut object = object;
-        if object["metadata"]["namespace"].is_null() {
-            object["metadata"]["namespace"] = "default".into();
-        }
-        if object["metadata"]["creationTimestamp"].is_null() {
-            object["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
-        }
-        let applied = store.apply(kind.expect("a kind that is read"), &object);
-        assert!(applied.findings.is_empty(), "{:?}", applied.findings);
+        let findings = apply_any(store, object);
+        assert!(findings.is_empty(), "{findings:?}");
     }
+}
+
+/// Applies an object and gives what the registry has to say about it.
+pub fn apply_any(store: &mut Store, mut object: Value) -> Vec<Finding> {
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    let kind = Kind::of(version, object["kind"].as_str().unwrap_or_default());
+    let kind = kind.expect("a kind that is read");
+    if object["metadata"]["namespace"].is_null() {
+        object["metadata"]["namespace"] = "default".into();
+    }
+    if object["metadata"]["creationTimestamp"].is_null() {
+        object["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+    }
+    store.apply(kind, &object).findings
 }
 
 pub fn documents(yaml: &str) -> Vec<Value> {

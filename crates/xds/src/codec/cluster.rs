@@ -10,6 +10,7 @@ use super::{socket, source, unsupported};
 use crate::message::{Msg, Val};
 use crate::schema::*;
 use ir::{Cluster, Discovery, DnsCache, DnsFamily, TcpKeepalive, TlsMatch, Value};
+use std::net::IpAddr;
 
 const DYNAMIC_NAME: &str = "envoy.clusters.dynamic_forward_proxy";
 
@@ -46,12 +47,6 @@ pub(super) fn write_cluster(c: &Cluster) -> Msg {
             .set_opt("keepalive_interval", k.interval);
         Msg::new(&UPSTREAM_CONNECTION).set("tcp_keepalive", keepalive)
     };
-    let bind = |ip: std::net::IpAddr| {
-        let socket = Msg::new(&SOCKET_ADDRESS)
-            .set("address", ip.to_string().as_str())
-            .set("port_value", 0u32);
-        Msg::new(&BIND_CONFIG).set("source_address", socket)
-    };
     let msg = Msg::new(&CLUSTER)
         .set("name", &c.name)
         .set("alt_stat_name", &c.alt_stat_name)
@@ -65,7 +60,7 @@ pub(super) fn write_cluster(c: &Cluster) -> Msg {
             Val::list(&c.tls_matches, |m| write_tls_match(m, c.proxy_protocol)),
         )
         .set_opt("upstream_connection_options", c.tcp_keepalive.map(keepalive))
-        .set_opt("upstream_bind_config", c.bind_source.map(bind))
+        .set_opt("upstream_bind_config", write_bind(&c.bind_sources))
         .set_opt("per_connection_buffer_limit_bytes", c.per_connection_buffer_limit)
         .set("close_connections_on_host_health_failure", c.close_connections_on_host_health_failure)
         .set_opt("metadata", write_metadata(&c.metadata));
@@ -131,7 +126,7 @@ pub(super) fn read_cluster(at: &At) -> Cluster {
     c.tcp_keepalive = at
         .msg("upstream_connection_options")
         .and_then(|o| o.msg("tcp_keepalive").map(|k| read_keepalive(&k)));
-    c.bind_source = at.msg("upstream_bind_config").and_then(|b| read_bind(&b));
+    c.bind_sources = at.msg("upstream_bind_config").map(|b| read_bind(&b)).unwrap_or_default();
     c.per_connection_buffer_limit = at.opt_u32("per_connection_buffer_limit_bytes");
     c.close_connections_on_host_health_failure =
         at.bool("close_connections_on_host_health_failure");
@@ -230,8 +225,25 @@ fn read_keepalive(at: &At) -> TcpKeepalive {
     }
 }
 
-fn read_bind(at: &At) -> Option<std::net::IpAddr> {
-    let source = at.msg("source_address")?;
+/// The first one, and those that count for endpoints of the other family.
+fn write_bind(sources: &[IpAddr]) -> Option<Msg> {
+    let (first, rest) = sources.split_first()?;
+    let socket = |ip: &IpAddr| {
+        let text = ip.to_string();
+        Msg::new(&SOCKET_ADDRESS).set("address", text.as_str()).set("port_value", 0u32)
+    };
+    let extra = |ip| Msg::new(&EXTRA_SOURCE_ADDRESS).set("address", socket(ip));
+    let bind = Msg::new(&BIND_CONFIG).set("source_address", socket(first));
+    Some(bind.set("extra_source_addresses", Val::list(rest, extra)))
+}
+
+fn read_bind(at: &At) -> Vec<IpAddr> {
+    let first = at.msg("source_address").and_then(|s| read_source(&s));
+    let extra = at.each("extra_source_addresses", |e| read_source(&e.msg("address")?));
+    first.into_iter().chain(extra.into_iter().flatten()).collect()
+}
+
+fn read_source(source: &At) -> Option<IpAddr> {
     source.pick("protocol", &[(0, ())]);
     if source.u32("port_value") != 0 {
         source.error_in("port_value", "must be 0: a source port serves one connection only");

@@ -252,6 +252,11 @@ pub static TCP_KEEPALIVE: Message = Message::plain(
     ],
 );
 
+pub static EXTRA_SOURCE_ADDRESS: Message = Message::plain(
+    "envoy.config.core.v3.ExtraSourceAddress",
+    &[yes(1, "address", msg(&SOCKET_ADDRESS)), no(2, "socket_options")],
+);
+
 pub static BIND_CONFIG: Message = Message::plain(
     "envoy.config.core.v3.BindConfig",
     &[
@@ -259,7 +264,7 @@ pub static BIND_CONFIG: Message = Message::plain(
         no(2, "freebind"),
         no(3, "socket_options").many(),
         no(4, "additional_source_addresses").many(),
-        no(5, "extra_source_addresses").many(),
+        yes(5, "extra_source_addresses", msg(&EXTRA_SOURCE_ADDRESS)).many(),
         no(6, "local_address_selector"),
     ],
 );
@@ -437,6 +442,7 @@ pub(super) static ALL: &[&Message] = &[
     &KEEPALIVE_SETTINGS,
     &TCP_KEEPALIVE,
     &BIND_CONFIG,
+    &EXTRA_SOURCE_ADDRESS,
     &PROXY_PROTOCOL_CONFIG,
     &NODE,
     &PERCENT,

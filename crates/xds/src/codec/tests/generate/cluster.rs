@@ -56,7 +56,8 @@ impl Gen {
             time: self.opt(|| self.u32()),
             interval: self.opt(|| self.u32()),
         });
-        c.bind_source = self.opt(|| "127.0.0.6".parse().unwrap());
+        let sources = self.opt(|| ["127.0.0.6", "::6"].map(|ip| ip.parse().unwrap()).to_vec());
+        c.bind_sources = sources.unwrap_or_default();
         c.per_connection_buffer_limit = self.opt(|| self.u32());
         c.close_connections_on_host_health_failure = self.yes();
         c.metadata = self.metadata();
