@@ -179,6 +179,17 @@ pub async fn connection(
     if spare && let Some(connection) = picked.cluster.pool.take(&picked.key) {
         return Ok(connection);
     }
+    // What opens a connection is large, and few requests need it: it is no part of every request's state.
+    Box::pin(another(worker, picked, spare, offer)).await
+}
+
+/// A new connection, or one that others were done with first.
+async fn another(
+    worker: &Worker,
+    picked: &Picked,
+    spare: bool,
+    offer: Offer<'_>,
+) -> Result<Connection, Loss> {
     let (cluster, shard) = (&picked.cluster, &worker.shard);
     let _pending = pending(worker, cluster)?;
     let mut found = place(picked);

@@ -9,15 +9,17 @@ use crate::record::Record;
 use crate::replay::Replayed;
 use crate::reply::{Loss, Reply};
 use crate::stream::{Pump, PumpError, SourceError};
+use crate::worker::Worker;
 use balance::{LocalFailure, Outcome, Want};
 use policy::Flag;
 use policy::retry::Failure;
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use tokio::time::Instant;
-use wire::RequestHead;
 use wire::h1::{Body, BodyError, Framing};
+use wire::{RequestHead, Version};
 
 pub(super) enum Attempt {
     Answered(Box<Answer>),
@@ -90,12 +92,7 @@ impl Effort<'_, '_> {
         let request = &mut record.heads.request;
         to.forwarding.rewrite_host(request, &picked.hostname, envoy_headers);
         let version = record.heads.request.version;
-        let connecting = Channel::get(&worker, version, &picked, self.stale == 0, self.job.upgrade);
-        // A body is read no further than the connection takes it, so only without one is it seen that the
-        // client has left.
-        let is_whole = matches!(self.job.body, Body::Empty);
-        let connecting = unless_gone(connecting, down, is_whole);
-        let channel = match self.before_deadline(connecting).await {
+        let channel = match self.channel(&worker, version, &picked, down).await {
             Some(None) => return Attempt::Gone,
             Some(Some(Ok(channel))) => channel,
             Some(Some(Err(loss))) => {
@@ -115,8 +112,25 @@ impl Effort<'_, '_> {
         self.exchange(channel, picked, record, down, alarm).await
     }
 
+    /// A channel to the endpoint: `None` if it takes too long, and nothing once the client has left.
+    async fn channel<D: Downstream>(
+        &self,
+        worker: &Rc<Worker>,
+        version: Version,
+        picked: &Picked,
+        down: &mut D,
+    ) -> Option<Option<Result<Channel, Loss>>> {
+        let job = self.job;
+        // Pinned here, since each hand that it passes through would be as large as it is.
+        let getting = pin!(Channel::get(worker, version, picked, self.stale == 0, job.upgrade));
+        // A body is read no further than the connection takes it, so only without one is it seen that the
+        // client has left.
+        let is_whole = matches!(job.body, Body::Empty);
+        self.before_deadline(pin!(unless_gone(getting, down, is_whole))).await
+    }
+
     /// Connecting may take no longer than the request and one attempt.
-    async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    async fn before_deadline<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         let one = self.per_try.map(|d| Instant::now() + d);
         match [self.earliest(), one].into_iter().flatten().min() {
             None => Some(work.await),
@@ -324,11 +338,10 @@ impl Effort<'_, '_> {
 
 /// The work's result; `None` once the client has left, if that is watched.
 async fn unless_gone<T, D: Downstream>(
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
     down: &mut D,
     is_watched: bool,
 ) -> Option<T> {
-    let mut work = std::pin::pin!(work);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending if is_watched && down.poll_gone(cx).is_ready() => Poll::Ready(None),

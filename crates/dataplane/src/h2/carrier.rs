@@ -85,7 +85,7 @@ impl Carriers {
             if let Some((_, loss)) = slot.failed.borrow().as_ref().filter(|(at, _)| *at >= asked) {
                 return Err(loss.clone());
             }
-            match open(worker, picked, slot.is_empty()).await {
+            match Box::pin(open(worker, picked, slot.is_empty())).await {
                 Ok(carrier) => slot.add(carrier),
                 Err(loss) => {
                     *slot.failed.borrow_mut() = Some((Instant::now(), loss.clone()));
@@ -121,14 +121,16 @@ impl Carriers {
             if slot.has_room() || (_turn.is_some() && slot.declined.get()) {
                 continue;
             }
-            let offer = Offer::Fallback(&[b"h2", b"http/1.1"]);
-            let connection = pick::connect(worker, picked, offer, slot.is_empty()).await?;
-            let second = connection.io.alpn().is_some_and(|p| p == b"h2");
-            slot.declined.set(!second);
-            if !second {
-                return Ok(Either::First(connection));
+            match Box::pin(either(worker, picked, slot.is_empty())).await? {
+                Opened::First(connection) => {
+                    slot.declined.set(true);
+                    return Ok(Either::First(connection));
+                }
+                Opened::Second(carrier) => {
+                    slot.declined.set(false);
+                    slot.add(carrier);
+                }
             }
-            slot.add(begin(worker, picked, connection).await?);
         }
     }
 
@@ -229,6 +231,22 @@ impl Drop for Lease {
 async fn open(worker: &Rc<Worker>, picked: &Picked, first: bool) -> Result<Rc<Carrier>, Loss> {
     let connection = pick::connect(worker, picked, Offer::Fallback(&[b"h2"]), first).await?;
     begin(worker, picked, connection).await
+}
+
+/// A new connection, of the protocol that its server chose.
+enum Opened {
+    First(Connection),
+    Second(Rc<Carrier>),
+}
+
+/// Opens a connection and lets the server choose.
+async fn either(worker: &Rc<Worker>, picked: &Picked, first: bool) -> Result<Opened, Loss> {
+    let offer = Offer::Fallback(&[b"h2", b"http/1.1"]);
+    let connection = pick::connect(worker, picked, offer, first).await?;
+    match connection.io.alpn().is_some_and(|p| p == b"h2") {
+        true => Ok(Opened::Second(begin(worker, picked, connection).await?)),
+        false => Ok(Opened::First(connection)),
+    }
 }
 
 /// Starts the driver of a connection.

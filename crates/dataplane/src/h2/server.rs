@@ -121,10 +121,11 @@ fn begin(
     let (head, body) = request.into_parts();
     let down = Down::new(Receive::new(body), respond);
     let shared = shared.clone();
-    tokio::task::spawn_local(async move {
+    // On the heap from the start: a task's future is moved to its place, and away at the end.
+    tokio::task::spawn_local(Box::pin(async move {
         stream::run(&shared, &head, down).await;
         drop(open);
-    });
+    }));
 }
 
 impl Shared {
