@@ -89,13 +89,20 @@ impl<T> Default for Pool<T> {
 impl<T: PartialEq> Pool<T> {
     /// Makes `value` the one that is equal to it, if there is one.
     pub fn share(&mut self, name: &ir::Str, value: &mut Arc<T>) {
+        self.share_by(name, value, |a, b| a == b);
+    }
+}
+
+impl<T> Pool<T> {
+    /// The same, where `alike` says what is equal.
+    pub fn share_by(&mut self, name: &ir::Str, value: &mut Arc<T>, alike: impl Fn(&T, &T) -> bool) {
         if self.by_name.len() >= self.sweep_at {
             self.by_name.retain(|_, held| held.iter().any(|w| w.strong_count() > 0));
             self.sweep_at = (self.by_name.len() * 2).max(1024);
         }
         let held = self.by_name.entry(name.clone()).or_default();
         held.retain(|w| w.strong_count() > 0);
-        match held.iter().filter_map(Weak::upgrade).find(|h| h == value) {
+        match held.iter().filter_map(Weak::upgrade).find(|h| alike(h, value)) {
             Some(same) => *value = same,
             None => held.push(Arc::downgrade(value)),
         }

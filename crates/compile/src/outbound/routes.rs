@@ -25,6 +25,8 @@ pub(crate) struct PortRoutes {
     hosts: Arc<[OfService]>,
     /// Hosts that only VirtualServices have.
     others: Arc<[OfRule]>,
+    /// All other hosts, where nothing takes those already.
+    rest: Option<Arc<VirtualHost>>,
     pub config: Arc<RouteConfig>,
 }
 
@@ -177,10 +179,16 @@ fn routes(
     } else {
         of_rules(b, scope, &layout, last.filter(|_| earlier.is_settled()))
     };
-    if let Some(last) = last.filter(|l| l.is_made_of(&hosts, &others)) {
+    let takes_all = layout.takes_all()
+        || others
+            .iter()
+            .flat_map(|o| &o.hosts)
+            .any(|h| matches!(&h.domains[..], [d] if &**d == "*"));
+    let rest = (!takes_all).then(|| pooled(b, other_hosts(b, scope)));
+    if let Some(last) = last.filter(|l| l.is_made_of(&hosts, &others, rest.as_ref())) {
         // The same, though perhaps for other reasons, of which other things are to be said.
         let config = last.config.clone();
-        return PortRoutes { layout, hosts: hosts.into(), others: others.into(), config };
+        return PortRoutes { layout, hosts: hosts.into(), others: others.into(), rest, config };
     }
     let mut list: Vec<Arc<VirtualHost>> = hosts.iter().map(|h| h.host.clone()).collect();
     let mut taken: HashSet<Str> = HashSet::new();
@@ -193,21 +201,38 @@ fn routes(
     if !taken.is_empty() {
         list.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    if !layout.takes_all() && !taken.contains("*") {
-        list.push(Arc::new(other_hosts(b, scope)));
-    }
-    let config = Arc::new(config(name, list));
-    PortRoutes { layout, hosts: hosts.into(), others: others.into(), config }
+    list.extend(rest.clone());
+    let mut config = Arc::new(config(name.clone(), list));
+    b.pools.routes.share_by(&name, &mut config, is_of_the_same_hosts);
+    PortRoutes { layout, hosts: hosts.into(), others: others.into(), rest, config }
+}
+
+/// Of sidecars' route configurations all else is alike. Equal hosts are one, so that none is looked into.
+fn is_of_the_same_hosts(a: &RouteConfig, b: &RouteConfig) -> bool {
+    let (a, b) = (&a.virtual_hosts, &b.virtual_hosts);
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+fn pooled(b: &mut Build<'_>, host: VirtualHost) -> Arc<VirtualHost> {
+    let mut host = Arc::new(host);
+    b.pools.hosts.share(&host.name.clone(), &mut host);
+    host
 }
 
 impl PortRoutes {
-    fn is_made_of(&self, hosts: &[OfService], others: &[OfRule]) -> bool {
+    fn is_made_of(
+        &self,
+        hosts: &[OfService],
+        others: &[OfRule],
+        rest: Option<&Arc<VirtualHost>>,
+    ) -> bool {
         let old = self.others.iter().flat_map(|o| &o.hosts);
         let new = others.iter().flat_map(|o| &o.hosts);
         self.hosts.len() == hosts.len()
             && self.hosts.iter().zip(hosts).all(|(a, b)| Arc::ptr_eq(&a.host, &b.host))
             && old.clone().count() == new.clone().count()
             && old.zip(new).all(|(a, b)| Arc::ptr_eq(a, b))
+            && self.rest.as_ref().map(Arc::as_ptr) == rest.map(Arc::as_ptr)
     }
 
     pub fn said(&self) -> impl Iterator<Item = &Said> {
@@ -279,8 +304,8 @@ impl OfService {
     ) -> OfService {
         b.work.virtual_hosts += 1;
         let item = rules.as_ref().map(|r| &r.item);
-        let mut host = Arc::new(of_service(b, scope, service, item, port, names.to_vec()));
-        b.pools.hosts.share(&host.name.clone(), &mut host);
+        let host = of_service(b, scope, service, item, port, names.to_vec());
+        let host = pooled(b, host);
         let policy = rule_of(b.world, b.proxy, service).cloned();
         OfService { rules, policy, host, said: Arc::new(b.said()) }
     }
@@ -321,8 +346,9 @@ fn of_rules(
         let hosts = if routes.is_empty() { Vec::new() } else { hosts };
         let hosts: Vec<_> = hosts
             .into_iter()
-            .map(|h| Arc::new(of_rule(b, item, h, layout.port, &routes)))
-            .collect();
+            .map(|h| of_rule(b, item, h, layout.port, &routes))
+            .collect::<Vec<_>>();
+        let hosts = hosts.into_iter().map(|h| pooled(b, h)).collect();
         out.push(OfRule { rules, hosts, said: Arc::new(b.said()) });
     }
     out
