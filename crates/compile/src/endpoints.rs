@@ -48,10 +48,7 @@ impl Selection {
 
     pub fn client(&self, proxy: &Proxy) -> Client {
         Client {
-            families: (
-                proxy.ips.iter().any(|ip| ip.is_ipv4()),
-                proxy.ips.iter().any(|ip| ip.is_ipv6()),
-            ),
+            families: proxy.families(),
             viewpoint: self.nearness.viewpoint(proxy),
             node: if self.node_local { proxy.node.clone() } else { String::new() },
         }

@@ -31,8 +31,7 @@ pub(crate) fn of(b: &Build<'_>, scope: &Scope) -> Option<NameTable> {
 /// Of both families, whatever the proxy's own: an answer of NOERROR without addresses is what keeps a
 /// client from asking elsewhere.
 fn addresses(proxy: &Proxy, service: &Service) -> Vec<IpAddr> {
-    let whole = |(ip, bits): &(IpAddr, u8)| *bits == if ip.is_ipv4() { 32 } else { 128 };
-    proxy.addresses(service).into_iter().filter(whole).map(|(ip, _)| ip).collect()
+    proxy.whole_addresses(service).collect()
 }
 
 /// Its endpoints; each that has a name within it under that name, too.

@@ -84,7 +84,7 @@ pub(crate) fn compile(b: &mut Build<'_>, base: Base, last: Option<&Kept>) -> Par
 
 fn of_sidecar(b: &mut Build<'_>) -> Said {
     if let Some(sidecar) = b.world.sidecars.of_proxy(&b.proxy.namespace, &b.proxy.labels) {
-        for finding in unsupported::in_sidecar(&sidecar.spec) {
+        for finding in unsupported::in_sidecar(&sidecar.spec, b.proxy.uncaptured) {
             b.say(&sidecar.object, finding);
         }
     }

@@ -131,15 +131,32 @@ impl Proxy {
         }
     }
 
+    /// The loopback address of that family.
+    pub(crate) fn loopback(&self) -> IpAddr {
+        match self.wildcard() {
+            IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        }
+    }
+
     /// That of the other family, on dual-stack workloads.
     pub(crate) fn second_wildcard(&self) -> Option<IpAddr> {
-        let v4 = self.ips.iter().any(IpAddr::is_ipv4);
-        let v6 = self.ips.iter().any(IpAddr::is_ipv6);
-        match (v4 && v6, self.wildcard()) {
-            (false, _) => None,
-            (true, IpAddr::V4(_)) => Some(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
-            (true, IpAddr::V6(_)) => Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+        match (self.families(), self.wildcard()) {
+            ((true, true), IpAddr::V4(_)) => Some(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)),
+            ((true, true), IpAddr::V6(_)) => Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+            _ => None,
         }
+    }
+
+    /// Whether it has IPv4, and IPv6.
+    pub(crate) fn families(&self) -> (bool, bool) {
+        (self.ips.iter().any(IpAddr::is_ipv4), self.ips.iter().any(IpAddr::is_ipv6))
+    }
+
+    /// Those addresses of a service that are no ranges.
+    pub(crate) fn whole_addresses(&self, service: &Service) -> impl Iterator<Item = IpAddr> {
+        let whole = |(ip, bits): &(IpAddr, u8)| *bits == if ip.is_ipv4() { 32 } else { 128 };
+        self.addresses(service).into_iter().filter(whole).map(|(ip, _)| ip)
     }
 
     /// Where its clients find a service: the service's own addresses, else the automatic ones, where

@@ -51,16 +51,24 @@ fn outliers(outliers: Option<&OutlierDetection>, path: &str, out: &mut Vec<Findi
     warn(codes, format!("{path}.outlierDetection.outlierDetectionHttpErrorCodes"), out);
 }
 
-pub(crate) fn in_sidecar(spec: &Sidecar) -> Vec<Finding> {
+/// `uncaptured`: the workload's connections are never captured.
+pub(crate) fn in_sidecar(spec: &Sidecar, uncaptured: bool) -> Vec<Finding> {
     let mut out = Vec::new();
     for (index, egress) in spec.egress.iter().enumerate() {
         let socket = egress.bind.starts_with("unix:");
         warn(socket, format!("spec.egress[{index}].bind"), &mut out);
     }
     for (index, ingress) in spec.ingress.iter().enumerate() {
-        if !ingress.bind.is_empty() && ingress.capture_mode != api::CaptureMode::None {
-            let say = "has an effect only with captureMode NONE";
-            out.push(Finding::warning(format!("spec.ingress[{index}].bind"), say));
+        let (bind, path) = (&ingress.bind, format!("spec.ingress[{index}].bind"));
+        let bound = uncaptured || ingress.capture_mode == api::CaptureMode::None;
+        if bind.is_empty() {
+            continue;
+        }
+        if !bound {
+            out.push(Finding::warning(path, "has an effect only with captureMode NONE"));
+        } else if bind.parse::<std::net::IpAddr>().is_err() {
+            let say = format!("{bind:?} is no IP address: the port is open on loopback only");
+            out.push(Finding::error(path, say));
         }
     }
     out

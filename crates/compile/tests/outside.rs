@@ -389,6 +389,48 @@ fn ingress_listeners_say_what_is_served_and_how() {
     assert_eq!(said, ["spec.ingress[4].tls.mode"]);
 }
 
+/// Where connections are not captured a port has a socket of its own; an address that cannot be read
+/// does not open it to everybody.
+#[test]
+fn a_port_is_bound_where_its_listener_says_and_nowhere_else() {
+    let spec = "{ingress: [
+        {port: {number: 9080, name: tcp, protocol: TCP}, defaultEndpoint: 127.0.0.1:8080, captureMode: NONE, bind: 10.1.0.300},
+        {port: {number: 9081, name: tcp-b, protocol: TCP}, defaultEndpoint: 127.0.0.1:8081, bind: 10.1.0.99},
+        {port: {number: 9082, name: tcp-c, protocol: TCP}, defaultEndpoint: 127.0.0.1:8082, captureMode: NONE}]}";
+    let seen = |metadata: serde_json::Value| {
+        let mut store = store();
+        store.apply(
+            api::Kind::Sidecar,
+            &serde_json::json!({
+            "metadata": {"name": "s", "namespace": "default"},
+            "spec": serde_yaml_ng::from_str::<serde_json::Value>(spec).unwrap()}),
+        );
+        let id = "sidecar~10.1.0.99~client-0.default~default.svc.cluster.local";
+        let c = compile(&store.snapshot(), &Proxy::parse(id, &metadata).unwrap());
+        let mut own: Vec<String> = c
+            .config
+            .listeners
+            .iter()
+            .map(|l| l.name.to_string())
+            .filter(|n| n.contains("_908"))
+            .collect();
+        own.sort();
+        let said: Vec<_> = c.findings.iter().map(|f| format!("{} {}", f.path, f.message)).collect();
+        (own.join(" "), said.join("\n"))
+    };
+    let unread =
+        "spec.ingress[0].bind \"10.1.0.300\" is no IP address: the port is open on loopback only";
+    let captured = "spec.ingress[1].bind has an effect only with captureMode NONE";
+    assert_eq!(
+        seen(serde_json::json!({})),
+        ("0.0.0.0_9082 127.0.0.1_9080".into(), format!("{unread}\n{captured}"))
+    );
+    assert_eq!(
+        seen(serde_json::json!({"INTERCEPTION_MODE": "NONE"})),
+        ("0.0.0.0_9082 10.1.0.99_9081 127.0.0.1_9080".into(), unread.to_owned())
+    );
+}
+
 /// reference: ServiceEntry.subjectAltNames.
 #[test]
 fn a_server_must_have_one_of_the_entrys_names_unless_the_rule_says_otherwise() {

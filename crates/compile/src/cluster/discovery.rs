@@ -55,9 +55,7 @@ fn groups(b: &Build<'_>, service: &Service, selection: &Selection) -> Vec<Endpoi
 
 /// Of the proxy; `both` where it has both.
 fn family(b: &Build<'_>, both: DnsFamily) -> DnsFamily {
-    let v4 = b.proxy.ips.iter().any(|ip| ip.is_ipv4());
-    let v6 = b.proxy.ips.iter().any(|ip| ip.is_ipv6());
-    match (v4, v6) {
+    match b.proxy.families() {
         (true, true) => both,
         (false, true) => DnsFamily::V6Only,
         _ => DnsFamily::V4Only,

@@ -63,10 +63,7 @@ impl Plan {
         Plan {
             ports,
             sidecar: sidecar.map(|s| (s.object.clone(), s.version)),
-            families: (
-                proxy.ips.iter().any(IpAddr::is_ipv4),
-                proxy.ips.iter().any(IpAddr::is_ipv6),
-            ),
+            families: proxy.families(),
             stock_envoy: proxy.stock_envoy,
             http10: proxy.http10,
         }
@@ -126,7 +123,11 @@ fn of_ingress(
     let protocol = Protocol::parse(&written.port.protocol)
         .unwrap_or_else(|| Protocol::of_port("TCP", None, &written.port.name, port));
     let uncaptured = proxy.uncaptured || written.capture_mode == CaptureMode::None;
-    let bind = written.bind.parse().unwrap_or(proxy.wildcard());
+    // What cannot be read is not opened to everybody.
+    let bind = match written.bind.as_str() {
+        "" => proxy.wildcard(),
+        written => written.parse().unwrap_or_else(|_| proxy.loopback()),
+    };
     Some(InboundPort {
         port,
         protocol,

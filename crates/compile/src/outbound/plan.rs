@@ -178,11 +178,9 @@ impl TcpChain {
 /// The addresses that belong to the service alone: its virtual ones, or those of its endpoints where
 /// the client chooses among them.
 fn addresses(b: &Build<'_>, service: &Service, port: &ServicePort) -> Vec<IpAddr> {
-    let whole = |(ip, bits): &(IpAddr, u8)| *bits == if ip.is_ipv4() { 32 } else { 128 };
     let speaks = |ip: &IpAddr| b.proxy.speaks(*ip);
     if service.resolution != Resolution::Headless {
-        let own = b.proxy.addresses(service).into_iter().filter(whole).map(|(ip, _)| ip);
-        return own.filter(speaks).collect();
+        return b.proxy.whole_addresses(service).filter(speaks).collect();
     }
     let known = b.world.endpoints.get(&service.key());
     let instances = known.iter().flat_map(|e| &e.instances);

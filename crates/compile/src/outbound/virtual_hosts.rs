@@ -118,10 +118,8 @@ pub(super) fn domains(b: &Build<'_>, service: &Service) -> Vec<Str> {
         // Its pods have names too.
         names.extend(names.clone().iter().map(|n| format!("*.{n}")));
     }
-    let whole = |(ip, bits): &(std::net::IpAddr, u8)| {
-        *bits == if ip.is_ipv4() { 32 } else { 128 } && b.proxy.speaks(*ip)
-    };
-    names.extend(b.proxy.addresses(service).into_iter().filter(whole).map(|(ip, _)| match ip {
+    let reached = b.proxy.whole_addresses(service).filter(|ip| b.proxy.speaks(*ip));
+    names.extend(reached.map(|ip| match ip {
         std::net::IpAddr::V4(ip) => ip.to_string(),
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
     }));

@@ -6,7 +6,7 @@ use api::{CaptureMode, EgressListener, Protocol, Sidecar};
 use base::Host;
 use registry::{Service, Snapshot};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Where a sidecar listens for its application's connections.
@@ -44,7 +44,7 @@ impl Spots {
             let bound = proxy.uncaptured || listener.capture_mode == CaptureMode::None;
             let protocol = listener.port.as_ref().and_then(|p| Protocol::parse(&p.protocol));
             let ip = listener.bind.parse().ok();
-            Spot { ip: ip.or_else(|| bound.then(|| loopback(proxy))), bound, protocol }
+            Spot { ip: ip.or_else(|| bound.then(|| proxy.loopback())), bound, protocol }
         };
         let mut spots = Spots { rest: spot(&EgressListener::default()), ..Spots::default() };
         for listener in sidecar.iter().flat_map(|s| &s.egress) {
@@ -68,13 +68,6 @@ impl Spots {
     /// Whether the routes of the port are for the host, too.
     pub fn serve(&self, port: u16, host: &Host) -> bool {
         self.own.get(&port).is_none_or(|o| o.hosts.contains(host))
-    }
-}
-
-fn loopback(proxy: &Proxy) -> IpAddr {
-    match proxy.wildcard() {
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     }
 }
 
