@@ -15,7 +15,7 @@ pub(crate) struct Assembled {
     pub missing: Arc<[Missing]>,
 }
 
-/// Those of the two newest worlds: while a change is told, some proxies live in the one before.
+/// Those of the two newest worlds (newest first): while a change is told, some proxies live in the one before.
 #[derive(Debug, Default)]
 pub(crate) struct Assemblies {
     recent: Vec<Assembly>,
@@ -35,8 +35,8 @@ struct Assembly {
 }
 
 /// What of a proxy decides on the endpoints that it prefers; empty where it makes no difference.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Eyes {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Eyes {
     families: (bool, bool),
     locality: Locality,
     node: String,
@@ -71,7 +71,7 @@ impl Assemblies {
                 && a.eyes == eyes
         };
         if let Some(known) = self.recent.iter_mut().find(|a| same(a)) {
-            known.used = world.version;
+            known.used = known.used.max(world.version);
             return known.whole.clone();
         }
         let endpoints = world.endpoints.version;
@@ -91,21 +91,22 @@ impl Assemblies {
         whole
     }
 
-    /// Lets go of what was last asked for two worlds ago.
+    /// Lets go of what was last asked for two worlds ago. An older world that is asked for again, or
+    /// comes late, is none the newer for it.
     fn see(&mut self, world: u64) {
-        if self.worlds[0] != world {
-            self.worlds = [world, self.worlds[0]];
-            let oldest = self.worlds[1];
-            self.recent.retain(|a| a.used >= oldest);
+        let [newest, before] = self.worlds;
+        if world > newest {
+            self.worlds = [world, newest];
+            self.recent.retain(|a| a.used >= newest);
+        } else if world < newest && world > before {
+            self.worlds = [newest, world];
         }
     }
 }
 
 impl Eyes {
-    fn of(proxy: &Proxy, senses: Senses) -> Eyes {
-        let families =
-            (proxy.ips.iter().any(|ip| ip.is_ipv4()), proxy.ips.iter().any(|ip| ip.is_ipv6()));
-        let mut eyes = Eyes { families, ..Eyes::default() };
+    pub fn of(proxy: &Proxy, senses: Senses) -> Eyes {
+        let mut eyes = Eyes { families: proxy.families(), ..Eyes::default() };
         if senses.locality || senses.labels {
             eyes.locality = proxy.locality.clone();
         }
@@ -133,5 +134,38 @@ fn assemble(outer: &Part, inner: Option<&Part>, endpoints: Vec<Arc<Endpoints>>) 
         config: Arc::new(config),
         findings: parts().flat_map(|p| p.findings.iter().cloned()).collect(),
         missing: parts().flat_map(|p| p.missing.iter().cloned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use registry::Store;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn proxies_that_live_in_the_world_before_do_not_cost_more_for_it() {
+        let mut store = Store::new("cluster.local", "istio-system");
+        let proxy = Proxy::parse("sidecar~10.0.0.1~a.b~b.svc.cluster.local", &Value::Null).unwrap();
+        let mut worlds = Vec::new();
+        for at in 0..3 {
+            let object = json!({"metadata": {"name": format!("s{at}"), "namespace": "b"},
+                "spec": {"ports": [{"port": 80}]}});
+            store.apply(api::Kind::Service, &object);
+            worlds.push((store.snapshot(), Arc::new(Part::default())));
+        }
+        let mut all = Assemblies::default();
+        let mut ask = |at: usize| {
+            let (world, part) = &worlds[at];
+            all.of(world, &proxy, part.clone(), None).config
+        };
+        let (older, newer) = (ask(0), ask(1));
+        for _ in 0..2 {
+            assert!(Arc::ptr_eq(&older, &ask(0)));
+            assert!(Arc::ptr_eq(&newer, &ask(1)));
+        }
+        ask(2);
+        assert!(Arc::ptr_eq(&newer, &ask(1)), "two are kept");
+        assert!(!Arc::ptr_eq(&older, &ask(0)), "and no third");
     }
 }

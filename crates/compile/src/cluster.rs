@@ -11,17 +11,18 @@ pub(crate) use kept::{KeptClusters, is_same};
 pub(crate) use policy::{Policy, hash_policies};
 pub(crate) use pool::connections;
 
-use crate::ProxyKind;
+use crate::assembly::Senses;
 use crate::build::Build;
 use crate::endpoints::{Assignment, Selection};
 use crate::locality::Nearness;
 use crate::names;
 use crate::scope::{Scope, rule_of};
 use crate::unsupported;
+use crate::{Proxy, ProxyKind};
 use api::{H2UpgradePolicy, MeshH2Upgrade, Protocol, Subset};
 use base::{Finding, Host, OriginId};
 use ir::{Cluster, Discovery, LoadBalancer, Metadata, Str, UpstreamProtocol, Value};
-use registry::{Resolution, Rule, Service, ServicePort};
+use registry::{Resolution, Rule, Service, ServicePort, Snapshot};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -86,7 +87,7 @@ pub(crate) fn passed_on(b: &mut Build<'_>, service: &Service, into: &mut Cluster
             let subset_name = subset.map_or("", |s| s.name.as_str());
             let name = names::server_name(port.number, subset_name, service.host.as_str());
             let policy = Policy::of(rule, *subset, port.number).or_mesh(&b.world.mesh.config);
-            let mut selection = selection(b, service, port, *subset, &policy);
+            let mut selection = selection(b.world, service, port, *subset, &policy);
             let (key, value) = registry::TAKES_MTLS;
             selection.labels.insert(key.to_owned(), value.to_owned());
             let discovery = discovery::passed_on(b, service, &selection, &name);
@@ -98,8 +99,20 @@ pub(crate) fn passed_on(b: &mut Build<'_>, service: &Service, into: &mut Cluster
     }
 }
 
+/// What of a proxy the endpoints depend on that its clusters of a service take.
+pub(crate) fn sense(world: &Snapshot, proxy: &Proxy, service: &Service, senses: &mut Senses) {
+    let rule = rule_of(world, proxy, service).map(|r| &**r);
+    let subsets = rule.iter().flat_map(|r| &r.subsets).map(|(subset, _, _)| Some(subset));
+    for subset in std::iter::once(None).chain(subsets) {
+        for port in &service.ports {
+            let policy = Policy::of(rule, subset, port.number).or_mesh(&world.mesh.config);
+            selection(world, service, port, subset, &policy).sense(senses);
+        }
+    }
+}
+
 fn selection(
-    b: &Build<'_>,
+    world: &Snapshot,
     service: &Service,
     port: &ServicePort,
     subset: Option<&Subset>,
@@ -108,7 +121,7 @@ fn selection(
     Selection {
         port: port.name.clone(),
         labels: subset.map(|s| s.labels.clone()).unwrap_or_default(),
-        nearness: Nearness::of(&b.world.mesh.config.locality_lb_setting, service, policy),
+        nearness: Nearness::of(&world.mesh.config.locality_lb_setting, service, policy),
         node_local: service.node_local,
     }
 }
@@ -139,7 +152,7 @@ fn of_port(
 ) -> Option<(Cluster, Selection)> {
     let mesh = &b.world.mesh.config;
     let policy = Policy::of(rule, subset, port.number).or_mesh(mesh);
-    let selection = selection(b, service, port, subset, &policy);
+    let selection = selection(b.world, service, port, subset, &policy);
     let subset_name = subset.map_or("", |s| s.name.as_str());
     let name = names::outbound_cluster(port.number, subset_name, service.host.as_str());
     let discovery = discovery::of(b, service, port, &selection, &policy, &name);

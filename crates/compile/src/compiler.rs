@@ -1,11 +1,11 @@
 //! The entry: compiles for a proxy, and keeps what it compiled by the versions of what it read.
 
-use crate::assembly::{Assemblies, Senses};
+use crate::assembly::{Assemblies, Eyes, Senses};
 use crate::build::Build;
 use crate::endpoints::Assignment;
 use crate::kept::{Base, Kept, Said, Work};
 use crate::memo::{Memo, Pools};
-use crate::{Dns, Proxy, ProxyKind, gateway, inbound, outbound};
+use crate::{Dns, Proxy, ProxyKind, cluster, gateway, inbound, outbound};
 use base::{Finding, Host, Labels, Origin, OriginTable};
 use ir::{Cluster, Config, Listener, NameTable, RouteConfig, Str};
 use registry::{Resolution, Service, Snapshot};
@@ -88,12 +88,11 @@ struct OutboundKey {
     namespace: String,
     /// Only those of gateways, or where some object tells clients apart by them.
     labels: Labels,
-    /// Locality and node, only where endpoints stand in clusters.
-    place: (registry::Locality, String),
+    /// What decides on the endpoints that stand in clusters.
+    eyes: Eyes,
     stock_envoy: bool,
     http10: bool,
     dns: Dns,
-    families: (bool, bool),
     /// Of proxies that bind real sockets: the addresses that are the application's own.
     uncaptured: Option<Vec<IpAddr>>,
 }
@@ -108,7 +107,7 @@ struct Read {
 
 /// A proxy knows the labels that its pod had when it started; the pod's own may have changed since.
 /// Where it runs it need not know at all.
-fn as_known<'a>(world: &Snapshot, proxy: &'a Proxy) -> Cow<'a, Proxy> {
+pub fn as_known<'a>(world: &Snapshot, proxy: &'a Proxy) -> Cow<'a, Proxy> {
     let workload = proxy.ips.iter().find_map(|ip| world.workloads.at(*ip));
     let Some(workload) = workload.filter(|w| w.namespace == proxy.namespace) else {
         return Cow::Borrowed(proxy);
@@ -253,21 +252,19 @@ impl OutboundKey {
             || world.sidecars.has_selectors
             || world.destination_rules.has_selectors
             || world.virtual_services.iter().any(|v| crate::route::reads_labels(&v.spec));
-        let by_place = world.services.iter().any(|s| has_endpoints_in_clusters(world, s));
-        let place = || (proxy.locality.clone(), proxy.node.clone());
+        let mut senses = Senses::default();
+        for service in world.services.iter().filter(|s| has_endpoints_in_clusters(world, s)) {
+            cluster::sense(world, proxy, service, &mut senses);
+        }
         OutboundKey {
             kind: proxy.kind,
             namespace: proxy.namespace.clone(),
-            labels: if by_labels || by_place { proxy.labels.clone() } else { Labels::new() },
-            place: if by_place { place() } else { Default::default() },
+            labels: if by_labels { proxy.labels.clone() } else { Labels::new() },
+            eyes: Eyes::of(proxy, senses),
             stock_envoy: proxy.stock_envoy,
             http10: proxy.http10,
             dns: proxy.dns,
             uncaptured: proxy.uncaptured.then(|| proxy.ips.clone()),
-            families: (
-                proxy.ips.iter().any(|ip| ip.is_ipv4()),
-                proxy.ips.iter().any(|ip| ip.is_ipv6()),
-            ),
         }
     }
 }

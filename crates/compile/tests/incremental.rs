@@ -319,3 +319,80 @@ fn the_pods_of_a_headless_service_all_listen_for_all_of_them() {
         }
     }
 }
+
+fn object(kind: &str, name: &str, spec: Value) -> String {
+    json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": name},
+        "spec": spec})
+    .to_string()
+}
+
+fn web(name: &str, port: u16) -> Value {
+    json!({"metadata": {"name": name, "namespace": "default"}, "spec": {"clusterIP": "10.96.0.1",
+        "ports": [{"name": "http", "port": port}]}})
+}
+
+/// Endpoints that stand in clusters end sharing only where their order depends on who asks.
+#[test]
+fn what_dns_finds_is_compiled_anew_only_for_those_who_prefer_others() {
+    let outside = json!({"hosts": ["x.example"], "resolution": "DNS",
+        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+        "endpoints": [{"address": "a.example", "locality": "r/one"},
+            {"address": "b.example", "locality": "r/two"}]});
+    let proxies = ["one", "two", "one"].iter().zip(1..).map(|(zone, at)| {
+        let proxy = sidecar("default", &format!("app{at}"), "v1", &format!("10.9.0.{at}"));
+        Proxy { node: format!("node{at}"), ..proxy.standing_at("r", zone, "") }
+    });
+    let proxies: Vec<Proxy> = proxies.collect();
+    let mut store = store();
+    support::apply(&mut store, &object("ServiceEntry", "x", outside));
+    let mut compiler = Compiler::new();
+    assert_eq!(work(&mut compiler, &mut store, &proxies).clusters, 1, "all are alike");
+
+    let detects =
+        json!({"host": "x.example", "trafficPolicy": {"outlierDetection": {"interval": "3s"}}});
+    support::apply(&mut store, &object("DestinationRule", "x", detects));
+    assert_eq!(work(&mut compiler, &mut store, &proxies).clusters, 2, "one for each zone");
+    for proxy in &proxies {
+        let (kept, fresh) =
+            (compiler.compile(&store.snapshot(), proxy), compile(&store.snapshot(), proxy));
+        assert!(kept.config == fresh.config, "{}", proxy.name);
+    }
+}
+
+#[test]
+fn clients_of_two_namespaces_have_the_routes_in_common_that_are_the_same() {
+    let mut store = store();
+    store.apply(api::Kind::Service, &web("a", 80));
+    let rule = json!({"hosts": ["only.example"], "http": [{"route": [
+        {"destination": {"host": "a.default.svc.cluster.local"}}]}]});
+    support::apply(&mut store, &object("VirtualService", "only", rule));
+    let world = store.snapshot();
+    let mut compiler = Compiler::new();
+    let mut routes = |namespace: &str| {
+        let c = compiler.compile(&world, &sidecar(namespace, "client", "v1", "10.9.0.1"));
+        c.config.routes.iter().find(|r| &*r.name == "80").cloned().expect("routes")
+    };
+    let (one, other) = (routes("one"), routes("other"));
+    assert_eq!(one.virtual_hosts.len(), 3, "of the service, of the rule, and all others");
+    assert!(std::sync::Arc::ptr_eq(&one, &other), "they are encoded once");
+}
+
+/// It appears without changing any host that is described.
+#[test]
+fn other_hosts_go_to_the_egress_proxy_as_soon_as_it_is_there() {
+    let mut store = store();
+    store.apply(api::Kind::Service, &web("a", 80));
+    let sidecar_spec = json!({"egress": [{"hosts": ["./a.default.svc.cluster.local"]}],
+        "outboundTrafficPolicy": {"mode": "ALLOW_ANY",
+            "egressProxy": {"host": "way.default.svc.cluster.local", "port": {"number": 8080}}}});
+    support::apply(&mut store, &object("Sidecar", "s", sidecar_spec));
+    let proxy = sidecar("default", "client", "v1", "10.9.0.1");
+    let mut compiler = Compiler::new();
+    compiler.compile(&store.snapshot(), &proxy);
+    store.apply(api::Kind::Service, &web("way", 8080));
+    let world = store.snapshot();
+    let (kept, fresh) = (compiler.compile(&world, &proxy), compile(&world, &proxy));
+    differ(&seen(&kept).0.routes, &seen(&fresh).0.routes, "with the proxy");
+    let to = format!("{:?}", kept.config.routes);
+    assert!(to.contains("outbound|8080||way.default.svc.cluster.local"), "{to}");
+}
