@@ -22,7 +22,7 @@ use ir::{
     Address, ChainMatch, FilterChain, Inspector, Listener, ListenerFilters, Metadata, RouteConfig,
     RouteSource, Str, TcpDestination, Terminal,
 };
-pub(crate) use servers::listening_port;
+pub use servers::listening_port;
 use servers::{Bound, PortGroup, Transport};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

@@ -26,12 +26,8 @@ mod route;
 mod scope;
 mod unsupported;
 
-pub use compiler::{Compiled, Compiler, Dependencies, Missing, compile};
+pub use compiler::{Compiled, Compiler, Dependencies, Missing, as_known, compile};
+pub use gateway::listening_port;
 pub use kept::Work;
 pub use proxy::{Dns, InvalidNode, Proxy, ProxyKind};
 pub use scope::{Visibility, visibility};
-
-/// The port that a gateway's pod listens on for a port of its Service.
-pub fn listening_port(world: &registry::Snapshot, gateway: &Proxy, port: u16) -> u16 {
-    gateway::listening_port(world, gateway, port)
-}

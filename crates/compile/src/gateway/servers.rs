@@ -139,8 +139,8 @@ fn bound(
     Ok((ip, port, Bound { gateway, server, path, transport, server_port, hosts, origin }))
 }
 
-/// A server's port is the Service's; the pod listens on the port behind it.
-pub(crate) fn listening_port(world: &Snapshot, proxy: &Proxy, port: u16) -> u16 {
+/// The port that a gateway's pod listens on for a port of its Service, which is what a server names.
+pub fn listening_port(world: &Snapshot, proxy: &Proxy, port: u16) -> u16 {
     let before_us = |s: &&Arc<Service>| {
         *s.namespace == *proxy.namespace
             && !s.selector.is_empty()

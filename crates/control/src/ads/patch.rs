@@ -1,40 +1,28 @@
 //! EnvoyFilters, carried out on what a proxy is to hold. Without any that selects the proxy nothing is
-//! done; with some, what is alike for several proxies is patched once.
+//! done; with some, proxies that are patched alike have the result in common.
+
+mod alike;
 
 use crate::world::World;
+use alike::{Alike, Whole};
 use base::Finding;
 use compile::{Proxy, ProxyKind};
-use envoyfilter::{Identity, Patched, Patcher, Resources, Selected, Target};
-use ir::{Kind, ResourceKey};
+use envoyfilter::{Identity, Patcher, Resources, Selected, Target};
 use std::collections::HashMap;
 use std::sync::Arc;
 use xds::Refusal;
-use xds::server::{Desired, Encoded};
+use xds::server::Desired;
 
 #[derive(Default)]
 pub(super) struct Patches {
     patcher: Patcher,
-    done: HashMap<Key, Done>,
+    known: HashMap<Identity, Alike>,
+    /// Counts what was patched.
+    turn: u64,
 }
 
-/// The resource as it was, and by what it is patched.
-type Key = (ResourceKey, u64, Identity);
-
-struct Done {
-    outcome: Outcome,
-    /// Holds the patches, so that their addresses in the key cannot come to mean others.
-    _patches: Selected,
-}
-
-#[derive(Clone)]
-enum Outcome {
-    Same,
-    Removed,
-    Changed(Encoded, Option<Refusal>),
-}
-
-/// Patched resources that are kept.
-const MAX_DONE: usize = 16_384;
+/// Kinds of proxies that are known; beyond, the one goes that was not asked for longest.
+const MAX_KINDS: usize = 1024;
 
 impl Patches {
     /// Patches what the proxy is to hold, and tells what there is to say.
@@ -42,44 +30,19 @@ impl Patches {
         &mut self,
         world: &World,
         proxy: &Proxy,
-        shared: &mut Arc<Desired>,
+        resources: &mut Arc<Desired>,
     ) -> Vec<Finding> {
         let filters = &world.snapshot.envoy_filters;
         let root = &world.snapshot.mesh.config.root_namespace;
         if filters.is_empty() {
+            self.known.clear();
             return Vec::new();
         }
         let Some(selected) = self.patcher.select(filters, root, &target(proxy)) else {
             return Vec::new();
         };
-        let desired = Arc::make_mut(shared);
-        let mut refused = Vec::new();
-        let keys: Vec<ResourceKey> = desired.keys().cloned().collect();
-        for key in keys {
-            let Some(of) = resources_of(key.kind) else { continue };
-            let Some(now) = desired.get(&key).cloned() else { continue };
-            match self.patched(&selected, of, &key, &now) {
-                Outcome::Same => {}
-                Outcome::Removed => drop(desired.remove(&key)),
-                Outcome::Changed(encoded, refusal) => {
-                    refused.extend(refusal.map(|r| (of, r)));
-                    desired.insert(key, encoded);
-                }
-            }
-        }
-        for (kind, of) in
-            [(Kind::Cluster, Resources::Clusters), (Kind::Listener, Resources::Listeners)]
-        {
-            for (name, bytes) in selected.added(of) {
-                let (encoded, refusal) = Encoded::of_bytes(kind, bytes, &[]);
-                refused.extend(refusal.map(|r| (of, r)));
-                // What is there already stays, as in Istio.
-                let key = ResourceKey::new(kind, name.as_str());
-                if !desired.contains_key(&key) {
-                    desired.insert(key, encoded);
-                }
-            }
-        }
+        let Whole { patched, refused } = self.whole(&selected, resources);
+        *resources = patched;
         let own = selected.findings().cloned();
         if proxy.stock_envoy {
             return own.collect();
@@ -87,31 +50,25 @@ impl Patches {
         own.chain(refused.iter().flat_map(|(of, r)| said(&selected, *of, r))).collect()
     }
 
-    fn patched(
-        &mut self,
-        by: &Selected,
-        of: Resources,
-        key: &ResourceKey,
-        now: &Encoded,
-    ) -> Outcome {
-        let at = (key.clone(), now.version, by.identity());
-        if let Some(done) = self.done.get(&at) {
-            return done.outcome.clone();
+    fn whole(&mut self, selected: &Selected, resources: &Arc<Desired>) -> Whole {
+        self.turn += 1;
+        let identity = selected.identity();
+        if !self.known.contains_key(&identity) {
+            self.make_room();
         }
-        let outcome = match by.patch(of, &now.bytes) {
-            Patched::Same => Outcome::Same,
-            Patched::Removed => Outcome::Removed,
-            Patched::Changed(bytes) => {
-                let (encoded, refusal) = Encoded::of_bytes(key.kind, bytes, &now.needs);
-                Outcome::Changed(encoded, refusal)
-            }
-        };
-        if self.done.len() >= MAX_DONE {
-            self.done.clear();
+        let alike = self.known.entry(identity).or_insert_with(|| Alike::new(selected.clone()));
+        alike.used = self.turn;
+        alike.whole(resources)
+    }
+
+    /// For proxies of another kind.
+    fn make_room(&mut self) {
+        self.known.retain(|_, alike| alike.is_in_use());
+        while self.known.len() >= MAX_KINDS {
+            let oldest = self.known.iter().min_by_key(|(_, alike)| alike.used);
+            let Some(oldest) = oldest.map(|(identity, _)| identity.clone()) else { return };
+            self.known.remove(&oldest);
         }
-        let done = Done { outcome: outcome.clone(), _patches: by.clone() };
-        self.done.insert(at, done);
-        outcome
     }
 }
 
@@ -122,15 +79,6 @@ fn target(proxy: &Proxy) -> Target {
         gateway: proxy.kind == ProxyKind::Router,
         version: proxy.version.clone(),
         metadata: proxy.metadata.clone(),
-    }
-}
-
-fn resources_of(kind: Kind) -> Option<Resources> {
-    match kind {
-        Kind::Cluster => Some(Resources::Clusters),
-        Kind::Listener => Some(Resources::Listeners),
-        Kind::Route => Some(Resources::Routes),
-        _ => None,
     }
 }
 

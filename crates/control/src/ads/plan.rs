@@ -63,6 +63,7 @@ impl Planner {
     ) -> Planned {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { compiler, layers, patches } = &mut *inner;
+        let proxy = &*compile::as_known(&world.snapshot, proxy);
         let mut compiled = compiler.compile(&world.snapshot, proxy);
         let (mut held_until, mut waits_for) = (None, Vec::new());
         match settle.judge(&world.snapshot, &compiled, patience, now) {

@@ -51,20 +51,18 @@ impl Desired {
         self.len() == 0
     }
 
-    /// Sets one resource, in a layer that is nobody else's.
+    pub fn layers(&self) -> &[Arc<Layer>] {
+        &self.layers
+    }
+
+    /// Sets one resource, in its layer or else in the last.
     pub fn insert(&mut self, key: ResourceKey, encoded: Encoded) {
-        self.remove(&key);
         if self.layers.is_empty() {
             self.layers.push(Arc::default());
         }
-        if let Some(layer) = self.layers.last_mut() {
-            Arc::make_mut(layer).insert(key, encoded);
-        }
-    }
-
-    pub fn remove(&mut self, key: &ResourceKey) -> Option<Encoded> {
-        let layer = self.layers.iter_mut().find(|l| l.contains_key(key))?;
-        Arc::make_mut(layer).remove(key)
+        let last = self.layers.len() - 1;
+        let at = self.layers.iter().position(|l| l.contains_key(&key)).unwrap_or(last);
+        Arc::make_mut(&mut self.layers[at]).insert(key, encoded);
     }
 
     /// The layers that the other does not have.
