@@ -46,9 +46,8 @@ fn capture_traffic(flags: &Flags) -> Result<(), String> {
         Some(mode) => return Err(format!("-m {mode}: only REDIRECT is supported")),
     }
     let uid_map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let exempt = capture::own_traffic(&uid_map);
-    let servers = ResolvConf::parse(&resolv).servers;
+    let servers = ResolvConf::read().servers;
     let dns = captures_dns(&exempt, &|name| std::env::var(name).unwrap_or_default());
     let spec = capture::specification(flags, exempt, dns, &servers);
     net::capture::apply(&spec.map_err(|e| e.to_string())?)

@@ -45,10 +45,15 @@ pub fn arguments(bootstrap: &Path, concurrency: Option<u32>, level: &str) -> Vec
     arguments
 }
 
-/// The bootstrap for stock Envoy, which must not be sent what only Istio's builds know.
-pub fn bootstrap(node: &Node, relay: &Path, mark: Option<u32>) -> Value {
+/// Of stock Envoy, which must not be sent what only Istio's builds know.
+fn metadata(node: &Node) -> Value {
     let mut metadata = node.metadata.clone();
     metadata["STOCK_ENVOY"] = "true".into();
+    metadata
+}
+
+pub fn bootstrap(node: &Node, relay: &Path, mark: Option<u32>) -> Value {
+    let metadata = metadata(node);
     let ads = json!({"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"});
     let mut bootstrap = json!({
         "node": {"id": node.id, "cluster": node.cluster, "metadata": metadata},
@@ -177,12 +182,10 @@ pub(crate) async fn start(setting: &Setting) -> Result<Envoy, String> {
 /// Envoy knows nothing of names: they come over a stream of their own.
 fn follow_names(setting: &Setting) {
     let Some(names) = setting.names.clone() else { return };
-    let mut metadata = setting.node.metadata.clone();
-    metadata["STOCK_ENVOY"] = "true".into();
     let node = xds::bootstrap::Node {
         id: setting.node.id.as_str().into(),
         cluster: setting.node.cluster.as_str().into(),
-        metadata,
+        metadata: metadata(&setting.node),
         ..Default::default()
     };
     let heed = move |news| {

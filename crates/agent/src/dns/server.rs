@@ -33,6 +33,8 @@ const WAITING: usize = 512;
 const CONNECTIONS: usize = 64;
 /// A client that says nothing on its connection.
 const IDLE: Duration = Duration::from_secs(10);
+/// After an error of a socket, lest it be asked without end.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Longer queries are no queries.
 const MOST: usize = 4096;
 
@@ -107,7 +109,10 @@ impl Server {
     async fn serve_udp(self, socket: Arc<UdpSocket>) {
         let mut buffer = vec![0; MOST];
         loop {
-            let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+            let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
             let query = &buffer[..length];
             match self.names.answer(query, Transport::Udp) {
                 Outcome::Ignore => {}
@@ -129,7 +134,7 @@ impl Server {
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
             let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(PAUSE).await;
                 continue;
             };
             let server = self.clone();
