@@ -74,7 +74,7 @@ impl Run<'_> {
             shown.address.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |a| a.ip())
         };
         let via = Via {
-            remote: ip(&self.client.ends.remote),
+            remote: ip(&self.client.remote),
             local: record.worker.shared.address,
             tls: self.client.peer.as_ref().is_some_and(|p| p.tls_version.is_some()),
             peer: self.client.peer.as_deref().filter(|p| !p.certificate_hash.is_empty()),
@@ -101,6 +101,7 @@ impl Run<'_> {
             body: self.framing.body,
             upgrade: wishes,
             original: self.connection.original,
+            client: self.client.remote.address.zip(self.client.ends.local.address),
         };
         let ended = forward(&job, record, down, alarm).await;
         ended.map_err(|reply| {

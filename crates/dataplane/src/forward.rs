@@ -54,6 +54,8 @@ pub struct Job<'a, 'v> {
     pub upgrade: bool,
     /// Where the client's connection was meant for.
     pub original: Option<SocketAddr>,
+    /// Source and destination of the client's connection.
+    pub client: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// How it ended.

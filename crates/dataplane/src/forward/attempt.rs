@@ -79,7 +79,8 @@ impl Effort<'_, '_> {
         let want = Want { hash: self.hash, avoid, attempts: rules.attempts_to_avoid };
         let worker = record.worker.clone();
         let authority = record.heads.request.authority();
-        let purpose = Purpose { original: self.job.original, authority, client: client_of(record) };
+        let (original, client) = (self.job.original, self.job.client);
+        let purpose = Purpose { original, authority, client };
         let Some(picked) = pick::pick(&worker, &self.job.to.cluster, &want, purpose) else {
             worker.shard.inc(self.job.to.cluster.stats.cx_none_healthy);
             return Attempt::Nowhere;
@@ -348,10 +349,4 @@ async fn unless_gone<T, D: Downstream>(
         Poll::Pending => Poll::Pending,
     })
     .await
-}
-
-/// Source and destination of the client's connection.
-fn client_of(record: &Record) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
-    let ends = record.stream.downstream.as_ref()?;
-    ends.remote.address.zip(ends.local.address)
 }

@@ -8,6 +8,7 @@ mod http1;
 mod limits;
 mod mesh;
 mod names;
+mod preamble;
 mod protocol;
 mod robust;
 mod support;

@@ -5,7 +5,7 @@ use ir::{TcpDestination, TcpProxy, Terminal, WeightedCluster};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-fn proxy(to: TcpDestination) -> TcpProxy {
+pub fn proxy(to: TcpDestination) -> TcpProxy {
     TcpProxy {
         stat_prefix: "t".into(),
         to,
