@@ -7,12 +7,14 @@
 mod desired;
 mod dirty;
 mod encoder;
+mod layer;
 mod plan;
 mod request;
 mod watch;
 
-pub use desired::{Desired, Layer};
+pub use desired::Desired;
 pub use encoder::Encoder;
+pub use layer::Layer;
 pub use plan::PushPlan;
 pub use request::{Ack, Push, Request, Subscription};
 

@@ -1,11 +1,8 @@
 //! What a client is to hold in the end, in layers that many clients share.
 
-use super::Encoded;
+use super::{Encoded, Layer};
 use ir::ResourceKey;
-use std::collections::HashMap;
 use std::sync::Arc;
-
-pub type Layer = HashMap<ResourceKey, Encoded>;
 
 /// No key stands in two layers.
 #[derive(Clone, Debug, Default)]

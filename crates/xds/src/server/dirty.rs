@@ -28,11 +28,20 @@ impl Dirty {
 
     /// All that differs between what was and what is desired.
     pub fn desired(&mut self, old: &Desired, new: &Desired) {
-        let layers = old.layers_beside(new).chain(new.layers_beside(old));
-        for key in layers.flat_map(|l| l.keys()) {
+        let mut differs = |key: &ResourceKey| {
             let version = |d: &Desired| d.get(key).map(|e| e.version);
             if version(old) != version(new) {
                 self.keys.insert(key.clone());
+            }
+        };
+        let (mut gone, mut come) = (old.layers_beside(new), new.layers_beside(old));
+        loop {
+            // Any pairs would do, since a key that has changed has in the pair of either layer that it
+            // stands in; those of one place have most in common.
+            match (gone.next(), come.next()) {
+                (Some(was), Some(is)) => is.changes_since(was).iter().for_each(&mut differs),
+                (Some(one), None) | (None, Some(one)) => one.keys().for_each(&mut differs),
+                (None, None) => return,
             }
         }
     }

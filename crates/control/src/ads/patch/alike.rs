@@ -106,7 +106,7 @@ impl Alike {
             refused.extend(own.iter().cloned());
             return output.clone();
         }
-        let (mut output, mut own) = (Layer::with_capacity(input.len()), Refused::new());
+        let (mut output, mut own) = (HashMap::with_capacity(input.len()), Refused::new());
         for (key, now) in input.iter() {
             let outcome = match concerned(key) {
                 Some(of) => self.done.outcome(by, of, key, now),
@@ -123,7 +123,7 @@ impl Alike {
             }
         }
         refused.extend(own.iter().cloned());
-        let output = Arc::new(output);
+        let output = Arc::new(output.into_iter().collect::<Layer>());
         self.layers.push((Arc::downgrade(input), output.clone(), own));
         output
     }
