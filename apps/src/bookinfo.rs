@@ -16,7 +16,7 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use crate::flags::{Flags, env};
-use crate::web::{self, Reply};
+use crate::web::{self, Call, Reply};
 
 const PORT: u16 = 9080;
 
@@ -36,17 +36,19 @@ fn version(flags: &Flags, of_image: u8) -> u8 {
     asked.and_then(|text| text.trim_start_matches('v').parse().ok()).unwrap_or(of_image)
 }
 
-fn healthy(service: &str) -> Reply {
-    web::json(StatusCode::OK, &json!({"status": format!("{service} is healthy")}))
-}
-
-/// The number in `/reviews/0`, `/details/0`, `/ratings/0`.
-fn product_id(parts: &[&str], service: &str) -> Option<Result<u64, Reply>> {
-    match parts {
-        [first, id] if *first == service => Some(id.parse().map_err(|_| {
+/// The product that a service is asked for: the number in `/reviews/0`, `/details/0`, `/ratings/0`; else what
+/// there is to answer.
+fn asked(call: &Call, service: &str) -> Result<u64, Box<Reply>> {
+    match call.parts()[..] {
+        ["health"] => {
+            let (first, rest) = service.split_at(1);
+            let status = format!("{}{rest} is healthy", first.to_uppercase());
+            Err(web::json(StatusCode::OK, &json!({"status": status})).into())
+        }
+        [first, id] if first == service => id.parse().map_err(|_| {
             let message = json!({"error": "please provide numeric product ID"});
-            web::json(StatusCode::BAD_REQUEST, &message)
-        })),
-        _ => None,
+            web::json(StatusCode::BAD_REQUEST, &message).into()
+        }),
+        _ => Err(web::not_found().into()),
     }
 }

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{PORT, healthy, product_id};
+use super::{PORT, asked};
 use crate::flags::Flags;
 use crate::web::{self, Call, Reply};
 
@@ -13,12 +13,8 @@ pub async fn run(flags: &Flags) -> anyhow::Result<()> {
 }
 
 fn answer(call: &Call) -> Reply {
-    let parts = call.parts();
-    if parts == ["health"] {
-        return healthy("Details");
-    }
-    match product_id(&parts, "details") {
-        Some(Ok(id)) => web::json(
+    match asked(call, "details") {
+        Ok(id) => web::json(
             StatusCode::OK,
             &json!({
                 "id": id,
@@ -32,7 +28,6 @@ fn answer(call: &Call) -> Reply {
                 "ISBN-13": "123-1234567890",
             }),
         ),
-        Some(Err(reply)) => reply,
-        None => web::not_found(),
+        Err(reply) => *reply,
     }
 }

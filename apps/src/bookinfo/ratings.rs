@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::{PORT, healthy, product_id, version};
+use super::{PORT, asked, version};
 use crate::database::{mongodb, mysql};
 use crate::flags::{Flags, env};
 use crate::web::{self, Call, Reply};
@@ -77,22 +77,17 @@ impl Stored {
 }
 
 async fn from_database(call: &Call, stored: &Stored) -> Reply {
-    let parts = call.parts();
-    if parts == ["health"] {
-        return healthy("Ratings");
-    }
-    let id = match product_id(&parts, "ratings") {
-        Some(Ok(id)) => id,
-        Some(Err(reply)) => return reply,
-        None => return web::not_found(),
+    let id = match asked(call, "ratings") {
+        Ok(id) => id,
+        Err(reply) => return *reply,
     };
     if call.method == Method::POST {
         let message = json!({"error": "Post not implemented for database backed ratings"});
         return web::json(StatusCode::NOT_IMPLEMENTED, &message);
     }
-    let asked = tokio::time::timeout(PATIENCE, stored.ratings()).await;
-    let asked = asked.unwrap_or_else(|_| anyhow::bail!("no answer within {PATIENCE:?}"));
-    match asked {
+    let told = tokio::time::timeout(PATIENCE, stored.ratings()).await;
+    let told = told.unwrap_or_else(|_| anyhow::bail!("no answer within {PATIENCE:?}"));
+    match told {
         Ok(given) => {
             let of = |index: usize| given.get(index).copied().unwrap_or(0);
             let ratings = json!({"Reviewer1": of(0), "Reviewer2": of(1)});
@@ -107,14 +102,9 @@ async fn from_database(call: &Call, stored: &Stored) -> Reply {
 }
 
 fn answer(call: &Call, posted: &Posted) -> Reply {
-    let parts = call.parts();
-    if parts == ["health"] {
-        return healthy("Ratings");
-    }
-    let id = match product_id(&parts, "ratings") {
-        Some(Ok(id)) => id,
-        Some(Err(reply)) => return reply,
-        None => return web::not_found(),
+    let id = match asked(call, "ratings") {
+        Ok(id) => id,
+        Err(reply) => return *reply,
     };
     if call.method == Method::POST {
         let Ok(Value::Object(ratings)) = serde_json::from_slice(&call.body) else {

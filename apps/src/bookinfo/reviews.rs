@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{PORT, authority, healthy, product_id, version};
+use super::{PORT, asked, authority, version};
 use crate::flags::{Flags, env, pod_name};
 use crate::web::{self, Call, Reply};
 use crate::{client, trace};
@@ -34,14 +34,9 @@ pub async fn run(flags: &Flags, of_image: u8) -> anyhow::Result<()> {
 }
 
 async fn answer(call: &Call, stars: Option<Stars>) -> Reply {
-    let parts = call.parts();
-    if parts == ["health"] {
-        return healthy("Reviews");
-    }
-    let id = match product_id(&parts, "reviews") {
-        Some(Ok(id)) => id,
-        Some(Err(reply)) => return reply,
-        None => return web::not_found(),
+    let id = match asked(call, "reviews") {
+        Ok(id) => id,
+        Err(reply) => return *reply,
     };
     let ratings = match stars {
         None => [None, None],
