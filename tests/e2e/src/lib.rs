@@ -10,7 +10,8 @@ pub mod script;
 pub mod secure;
 
 use serde_json::Value;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -177,6 +178,12 @@ impl Mesh {
         self.kubectl(&[&["exec", pod, "-c", container, "--"], command].concat())
     }
 
+    /// What the proxy of a pod says at a path of its admin port, as tutorials ask it.
+    pub fn proxy_says(&self, namespace: &str, pod: &str, path: &str) -> String {
+        let ask = ["--", "pilot-agent", "request", "GET", path];
+        self.kubectl(&[&["-n", namespace, "exec", pod, "-c", "istio-proxy"], &ask[..]].concat())
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command.env("LATEEN_STATE", &self.state).env_remove("KUBECONFIG");
@@ -233,6 +240,17 @@ pub fn curl(url: &str, args: &[&str]) -> Answer {
         return Answer { status, head: head.to_owned(), body: body.to_owned() };
     }
     Answer::default()
+}
+
+/// A text to a server of plain TCP, and all that it answers.
+pub fn say(address: &str, text: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(text.as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn stdout(command: &mut Command) -> String {

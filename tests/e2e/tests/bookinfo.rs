@@ -155,8 +155,7 @@ impl<'a> Walk<'a> {
 
     fn metrics(&self, deployment: &str) -> String {
         let pod = format!("deploy/{deployment}");
-        let request = ["pilot-agent", "request", "GET", "stats/prometheus"];
-        self.kubectl(&[&["exec", &pod, "-c", "istio-proxy", "--"], &request[..]].concat())
+        self.mesh.proxy_says(&self.namespace, &pod, "stats/prometheus")
     }
 
     fn afterwards_all_share_again(&self) {

@@ -80,8 +80,7 @@ fn a_limit_holds_until_it_is_deleted(mesh: &Mesh) {
     let (head, body) = ask(mesh);
     assert!(head.contains("x-local-rate-limit: true"), "{head}");
     assert_eq!(body, "local_rate_limited");
-    let stats = ["pilot-agent", "request", "GET", "stats"];
-    let stats = mesh.exec("deploy/httpbin", "istio-proxy", &stats);
+    let stats = mesh.proxy_says("default", "deploy/httpbin", "stats");
     let name = "http_local_rate_limiter.http_local_rate_limit.enforced: ";
     let enforced = stats.lines().find_map(|l| l.strip_prefix(name)?.parse::<u64>().ok());
     assert!(enforced.is_some_and(|n| n >= 2), "{enforced:?}");

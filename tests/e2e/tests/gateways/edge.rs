@@ -102,6 +102,12 @@ impl<'a> Edge<'a> {
         self.secret("istio-system", name, &[("tls.crt", &leaf.chain), ("tls.key", &leaf.key)]);
     }
 
+    /// A certificate, its key, and whom to trust, in one Secret.
+    pub fn credential(&self, namespace: &str, name: &str, leaf: &Leaf) {
+        let root = ("ca.crt", self.authority.root.as_str());
+        self.secret(namespace, name, &[("tls.crt", &leaf.chain), ("tls.key", &leaf.key), root]);
+    }
+
     /// The status message of an object, once it says this.
     pub fn until_status_says(&self, kind: &str, name: &str, words: &[&str]) {
         eventually(&format!("status of {kind} {name}"), SOON, || {

@@ -94,24 +94,14 @@ fn until_status(edge: &Edge<'_>, url: &str, status: &str) {
 pub fn set_up(edge: &Edge<'_>) {
     edge.mesh.kubectl(&["create", "namespace", "mesh-external"]);
     let leaf = edge.authority.leaf(&["shop.example.com", "bank.example.com"]);
-    let pair = [
-        ("tls.crt", leaf.chain.as_str()),
-        ("tls.key", &leaf.key),
-        ("ca.crt", &edge.authority.root),
-    ];
-    edge.secret("mesh-external", "server", &pair);
+    edge.credential("mesh-external", "server", &leaf);
     edge.mesh.apply_text(OUTSIDE);
     for namespace in ["mesh-external", "default"] {
         edge.mesh.wait_for_deployments(namespace);
     }
     let client = edge.authority.leaf(&["the-client"]);
-    let pair = [
-        ("tls.crt", client.chain.as_str()),
-        ("tls.key", &client.key),
-        ("ca.crt", &edge.authority.root),
-    ];
     for namespace in ["default", "istio-system"] {
-        edge.secret(namespace, "client-credential", &pair);
+        edge.credential(namespace, "client-credential", &client);
     }
     for name in ["shop", "bank"] {
         edge.mesh.apply_text(&entry(name, &pod_ip(edge, "mesh-external", &format!("app={name}"))));
@@ -237,12 +227,7 @@ pub fn the_gateway_begins_tls(edge: &Edge<'_>) {
 pub fn a_new_certificate_of_the_gateway_is_shown_at_once(edge: &Edge<'_>) {
     let url = "http://bank.example.com/seen";
     let next = edge.authority.leaf(&["the-next-client"]);
-    let pair = [
-        ("tls.crt", next.chain.as_str()),
-        ("tls.key", &next.key),
-        ("ca.crt", &edge.authority.root),
-    ];
-    edge.secret("istio-system", "client-credential", &pair);
+    edge.credential("istio-system", "client-credential", &next);
     until_seen(edge, url, "", |seen| seen["tls"]["client"] == "CN=the-next-client");
     edge.delete(&["gateway/egress-beginning", "virtualservice/bank-through-gateway"]);
     edge.delete(&["destinationrule/bank-from-gateway"]);

@@ -3,8 +3,6 @@
 use super::edge::{Edge, SOON};
 use e2e::eventually;
 use e2e::secure::Secure;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 /// The server of the tutorial about SNI routing, as it is written there.
 const NGINX: &str = r#"
@@ -171,13 +169,7 @@ spec:
 "#;
 
 fn echoed(at: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(at)?;
-    stream.set_read_timeout(Some(SOON))?;
-    stream.write_all(b"world\n")?;
-    stream.shutdown(std::net::Shutdown::Write)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    e2e::say(at, "world\n")
 }
 
 fn tcp(first: u32) -> String {

@@ -12,7 +12,7 @@ pub fn play(scene: &Scene<'_>) {
     scene.apply("httpbin/sample-client/fortio-deploy.yaml");
     scene.ready();
     scene.eventually("httpbin answers", || {
-        let said = fortio(scene, &format!("curl -quiet {URL} || true"));
+        let said = fortio(scene, &format!("curl -quiet {URL}"));
         if said.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(said) }
     });
     scene.apply_text(BREAKER);
@@ -30,17 +30,7 @@ pub fn play(scene: &Scene<'_>) {
         let grown = overflown(scene) - before;
         if grown == bad { Ok(()) } else { Err(format!("{grown} counted, {bad} seen")) }
     });
-    let stats = scene.kubectl(&[
-        "exec",
-        "deploy/fortio-deploy",
-        "-c",
-        "istio-proxy",
-        "--",
-        "pilot-agent",
-        "request",
-        "GET",
-        "stats",
-    ]);
+    let stats = scene.proxy_says("deploy/fortio-deploy", "stats");
     let name = format!(
         "|8000||httpbin.{}.svc.cluster.local.upstream_rq_pending_overflow: ",
         scene.namespace
@@ -63,6 +53,7 @@ fn load(scene: &Scene<'_>, callers: u32) -> (u64, u64) {
     (code("200"), code("503"))
 }
 
+/// What it prints, however it ends.
 fn fortio(scene: &Scene<'_>, args: &str) -> String {
     let pod = scene.kubectl(&[
         "get",
@@ -72,7 +63,7 @@ fn fortio(scene: &Scene<'_>, args: &str) -> String {
         "-o",
         "jsonpath={.items[0].metadata.name}",
     ]);
-    let words: Vec<&str> = args.trim_end_matches(" || true").split(' ').collect();
+    let words: Vec<&str> = args.split(' ').collect();
     let mut command = scene.mesh().kubectl_command();
     command.args(["-n", &scene.namespace, "exec", &pod, "-c", "fortio", "--", "/usr/bin/fortio"]);
     let out = command.args(words).output().expect("kubectl");
@@ -81,17 +72,7 @@ fn fortio(scene: &Scene<'_>, args: &str) -> String {
 
 /// How many requests the sidecar's metric says were too many.
 fn overflown(scene: &Scene<'_>) -> u64 {
-    let text = scene.kubectl(&[
-        "exec",
-        "deploy/fortio-deploy",
-        "-c",
-        "istio-proxy",
-        "--",
-        "pilot-agent",
-        "request",
-        "GET",
-        "stats/prometheus",
-    ]);
+    let text = scene.proxy_says("deploy/fortio-deploy", "stats/prometheus");
     let labels = [("response_flags", "UO"), ("response_code", "503"), ("reporter", "source")];
     counter(&text, "istio_requests_total", &labels) as u64
 }

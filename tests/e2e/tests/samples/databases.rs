@@ -60,17 +60,7 @@ fn stars_come_from(scene: &Scene<'_>, database: &str, deployment: &str, stars: u
     let service = format!("{database}.{}.svc.cluster.local", scene.namespace);
     let labels = [("reporter", "source"), ("destination_service", service.as_str())];
     scene.eventually("connections are counted", || {
-        let text = scene.kubectl(&[
-            "exec",
-            &format!("deploy/{deployment}"),
-            "-c",
-            "istio-proxy",
-            "--",
-            "pilot-agent",
-            "request",
-            "GET",
-            "stats/prometheus",
-        ]);
+        let text = scene.proxy_says(&format!("deploy/{deployment}"), "stats/prometheus");
         match counter(&text, "istio_tcp_connections_opened_total", &labels) {
             n if n >= 1.0 => Ok(()),
             n => Err(format!("{n} connections to {service}")),

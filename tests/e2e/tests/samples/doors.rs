@@ -57,7 +57,7 @@ fn httpbin(scene: &Scene<'_>) {
     entered(scene, "httpbin", "/headers", |a| {
         a.status == 200 && a.body.contains("X-Forwarded-For")
     });
-    assert_eq!(scene.enter("/status/200", &["-H", "host: httpbin.example.com"]).status, 200);
+    assert_eq!(scene.mesh().curl("/status/200", &["-H", "host: httpbin.example.com"]).status, 200);
     scene.delete("httpbin/httpbin-gateway.yaml");
 }
 
@@ -67,7 +67,7 @@ fn helloworld(scene: &Scene<'_>) {
         let said = format!("Hello version: {version}, instance: helloworld-{version}-");
         entered(scene, &said, "/hello", |a| a.status == 200 && a.body.starts_with(&said));
     }
-    assert_eq!(scene.enter("/hello/", &[]).status, 404, "it is an exact path");
+    assert_eq!(scene.mesh().curl("/hello/", &[]).status, 404, "it is an exact path");
 }
 
 fn websocket(scene: &Scene<'_>) {
@@ -85,7 +85,7 @@ fn websocket(scene: &Scene<'_>) {
         "--max-time",
         "1",
     ];
-    let answer = scene.enter("/ws", &upgrade);
+    let answer = scene.mesh().curl("/ws", &upgrade);
     assert_eq!(answer.status, 101, "{answer:?}");
     let accepted = answer.head.lines().any(|l| l.ends_with("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert!(accepted, "{answer:?}");
@@ -95,7 +95,7 @@ fn websocket(scene: &Scene<'_>) {
 }
 
 fn entered(scene: &Scene<'_>, what: &str, path: &str, right: impl Fn(&Answer) -> bool) {
-    scene.eventually(what, || match scene.enter(path, &[]) {
+    scene.eventually(what, || match scene.mesh().curl(path, &[]) {
         answer if right(&answer) => Ok(()),
         answer => Err(format!("{answer:?}")),
     });

@@ -7,15 +7,15 @@ pub fn play(scene: &Scene<'_>) {
     scene.ready();
     let _alone = scene.gateway();
     scene.apply("bookinfo/platform/kube/bookinfo-ingress.yaml");
-    scene.eventually("the page by Ingress", || match scene.enter("/productpage", &[]) {
+    scene.eventually("the page by Ingress", || match scene.mesh().curl("/productpage", &[]) {
         a if a.status == 200 && a.body.contains("Simple Bookstore App") => Ok(()),
         a => Err(format!("{a:?}")),
     });
-    scene.eventually("products by Ingress", || match scene.enter("/api/v1/products", &[]) {
+    scene.eventually("products by Ingress", || match scene.mesh().curl("/api/v1/products", &[]) {
         a if a.status == 200 && a.body.contains("The Comedy of Errors") => Ok(()),
         a => Err(format!("{a:?}")),
     });
-    assert_eq!(scene.enter("/health", &[]).status, 404, "what is not routed is not found");
+    assert_eq!(scene.mesh().curl("/health", &[]).status, 404, "what is not routed is not found");
     scene.delete("bookinfo/platform/kube/bookinfo-ingress.yaml");
     scene.end();
 }

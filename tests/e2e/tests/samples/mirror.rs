@@ -42,9 +42,7 @@ fn send(scene: &Scene<'_>, requests: u32) -> Result<(), String> {
 
 /// What the server's own sidecar has counted.
 fn received(scene: &Scene<'_>, version: &str) -> u64 {
-    let pod = format!("deploy/httpbin-{version}");
-    let request = ["pilot-agent", "request", "GET", "stats/prometheus"];
-    let text = scene.kubectl(&[&["exec", &pod, "-c", "istio-proxy", "--"], &request[..]].concat());
+    let text = scene.proxy_says(&format!("deploy/httpbin-{version}"), "stats/prometheus");
     counter(&text, "istio_requests_total", &[("reporter", "destination")]) as u64
 }
 

@@ -1,6 +1,6 @@
 //! Where scenes play: one mesh, a namespace for each, and a note of every file that was applied.
 
-use e2e::{Answer, Mesh, curl, eventually};
+use e2e::{Answer, Mesh, eventually};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -81,6 +81,11 @@ impl Scene<'_> {
 
     pub fn kubectl(&self, args: &[&str]) -> String {
         self.mesh().kubectl(&[&["-n", &self.namespace], args].concat())
+    }
+
+    /// What the proxy of a pod says at a path of its admin port.
+    pub fn proxy_says(&self, pod: &str, path: &str) -> String {
+        self.mesh().proxy_says(&self.namespace, pod, path)
     }
 
     /// What kubectl says of a command that must fail.
@@ -205,11 +210,6 @@ impl Scene<'_> {
         } else {
             Err(format!("{text}{}", String::from_utf8_lossy(&out.stderr)))
         }
-    }
-
-    /// One request from the host through the ingress gateway.
-    pub fn enter(&self, path: &str, args: &[&str]) -> Answer {
-        curl(&format!("{}{path}", self.mesh().ingress()), args)
     }
 }
 

@@ -3,9 +3,6 @@
 
 use super::stage::{Scene, agrees};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
 const CONNECTIONS: u32 = 300;
 
@@ -62,13 +59,7 @@ fn answers(scene: &Scene<'_>) -> BTreeMap<String, u64> {
 
 fn say(scene: &Scene<'_>, what: &str) -> std::io::Result<String> {
     let address = scene.mesh().ingress_address().replace(":80", ":31400");
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(format!("{what}\n").as_bytes())?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    e2e::say(&address, &format!("{what}\n"))
 }
 
 /// The single deployment answers on its two ports, and at its own address on the third, which no service
