@@ -30,7 +30,19 @@ const LAYERS: &[(u8, &[&str])] = &[
     ),
     (2, &["net", "tls", "ca", "k8s", "telemetry"]),
     (3, &["dataplane", "agent", "control", "apiserver", "runner", "console"]),
-    (4, &["lateen", "lateen-proxy", "apps", "xtask", "differential", "e2e", "released"]),
+    (
+        4,
+        &[
+            "lateen",
+            "lateen-proxy",
+            "apps",
+            "xtask",
+            "differential",
+            "e2e",
+            "authority",
+            "released",
+        ],
+    ),
 ];
 
 /// What does I/O, reads clocks or draws random numbers: not in layers 0 and 1.

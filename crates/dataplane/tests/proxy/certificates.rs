@@ -1,11 +1,9 @@
-//! Authorities and certificates for tests, and a client that speaks TLS.
+//! Certificates as configurations have them, and a client that speaks TLS.
+
+pub use authority::{Authority, DnType, Leaf};
 
 use crate::support::PATIENCE;
 use ir::{Certificate, CertificateSource, DataSource, DownstreamTls, SecretValue, Validation};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
-};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -13,78 +11,29 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-pub struct Authority {
-    pub root: String,
-    issuer: Issuer<'static, KeyPair>,
+/// What a validation says of an authority.
+pub trait Trusted {
+    fn roots(&self) -> Validation;
 }
 
-/// A certificate with its key, both PEM.
-#[derive(Clone, Debug)]
-pub struct Leaf {
-    pub chain: String,
-    pub key: String,
-    serial: u64,
-}
-
-impl Authority {
-    pub fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().unwrap();
-        let root = params.self_signed(&key).unwrap().pem();
-        Self { root, issuer: Issuer::new(params, key) }
-    }
-
-    /// Names with `://` are URIs, the others DNS names or addresses.
-    pub fn leaf(&self, names: &[&str]) -> Leaf {
-        let serial = names.iter().flat_map(|n| n.bytes()).map(u64::from).sum();
-        let others = names.iter().filter(|n| !n.contains("://")).map(|n| (*n).to_owned());
-        let mut params = CertificateParams::new(others.collect::<Vec<_>>()).unwrap();
-        let uris = names.iter().filter(|n| n.contains("://"));
-        let uris = uris.map(|n| SanType::URI((*n).try_into().unwrap()));
-        params.subject_alt_names.extend(uris);
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "leaf");
-        params.distinguished_name.push(DnType::OrganizationName, "a, b");
-        params.serial_number = Some(SerialNumber::from(serial));
-        params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().unwrap();
-        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Leaf { chain, key: key.serialize_pem(), serial }
-    }
-
-    pub fn revocation_of(&self, leaf: &Leaf) -> String {
-        let before = rcgen::date_time_ymd(2020, 1, 1);
-        let params = CertificateRevocationListParams {
-            this_update: before,
-            next_update: rcgen::date_time_ymd(2100, 1, 1),
-            crl_number: SerialNumber::from(1u64),
-            issuing_distribution_point: None,
-            revoked_certs: vec![RevokedCertParams {
-                serial_number: SerialNumber::from(leaf.serial),
-                revocation_time: before,
-                reason_code: None,
-                invalidity_date: None,
-            }],
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.issuer).unwrap().pem().unwrap()
-    }
-
-    pub fn roots(&self) -> Validation {
+impl Trusted for Authority {
+    fn roots(&self) -> Validation {
         Validation { roots: Some(bytes(&self.root)), ..Validation::default() }
     }
 }
 
-impl Leaf {
-    pub fn certificate(&self) -> Certificate {
-        Certificate { chain: bytes(&self.chain), key: bytes(&self.key) }
-    }
+/// A certificate as a configuration has it.
+pub trait Shown {
+    fn certificate(&self) -> Certificate;
 
-    pub fn source(&self) -> CertificateSource {
+    fn source(&self) -> CertificateSource {
         CertificateSource::Inline(self.certificate())
+    }
+}
+
+impl Shown for Leaf {
+    fn certificate(&self) -> Certificate {
+        Certificate { chain: bytes(&self.chain), key: bytes(&self.key) }
     }
 }
 

@@ -65,8 +65,9 @@ fn the_protocol_is_agreed_on_and_no_common_one_is_no_obstacle() {
 #[test]
 fn clients_show_their_certificates_where_that_is_asked_for() {
     let (ca, other) = (Authority::new("ca"), Authority::new("other"));
-    let (good, bad) =
-        (ca.leaf(&["spiffe://td/ns/n/sa/good"]), ca.leaf(&["spiffe://td/ns/n/sa/bad"]));
+    let subject = [(DnType::CommonName, "leaf"), (DnType::OrganizationName, "a, b")];
+    let good = ca.leaf_of(&subject, &["spiffe://td/ns/n/sa/good"]);
+    let bad = ca.leaf(&["spiffe://td/ns/n/sa/bad"]);
     let mut server = serving(&ca.leaf(&["a.example", "spiffe://td/ns/n/sa/me"]));
     server.require_client_certificate = true;
     let sans = vec![ir::SanMatch {
@@ -117,7 +118,7 @@ fn revoked_certificates_are_refused() {
     let (kept, revoked) = (ca.leaf(&["kept"]), ca.leaf(&["revoked"]));
     let mut server = serving(&ca.leaf(&["a.example"]));
     server.require_client_certificate = true;
-    let crl = Some(bytes(&ca.revocation_of(&revoked)));
+    let crl = Some(bytes(&ca.revocation_of(&[&revoked])));
     server.common.validation = Some(Validation { crl, ..ca.roots() });
     let (_proxy, at) = run(&config_with(server, echo().0));
     let ask = |own: &Leaf| Client::new(&ca, Some(own), &[]).get(at, "a.example", "/");

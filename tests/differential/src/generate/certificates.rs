@@ -2,10 +2,7 @@
 //! and `up`, the upstreams' own; `other` signs nothing.
 
 use ::tls::Credential;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
-};
+use authority::{Authority, DnType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -24,15 +21,14 @@ impl Certificates {
     pub fn make(dir: &Path) -> io::Result<Self> {
         let this = Self(dir.join("certs"));
         std::fs::create_dir_all(&this.0)?;
-        let ca = authority("ca")?;
-        let other = authority("other")?;
-        this.write("ca.pem", &ca.0)?;
-        this.write("other.pem", &other.0)?;
-        this.write("ca.crl", &no_revocations(&ca.1)?)?;
-        this.leaf("server", &ca.1, &["*.example", "spiffe://edge/sa"])?;
-        this.leaf("client", &ca.1, &["client.example", "spiffe://up/sa"])?;
+        let ca = Authority::new("ca");
+        this.write("ca.pem", &ca.root)?;
+        this.write("other.pem", &Authority::new("other").root)?;
+        this.write("ca.crl", &ca.revocation_of(&[]))?;
+        this.leaf("server", &ca, &["*.example", "spiffe://edge/sa"])?;
+        this.leaf("client", &ca, &["client.example", "spiffe://up/sa"])?;
         let up = ["up.example", "spiffe://up/sa", "one", "many", "wide", "stray.example"];
-        this.leaf("up", &ca.1, &up)?;
+        this.leaf("up", &ca, &up)?;
         Ok(this)
     }
 
@@ -72,21 +68,10 @@ impl Certificates {
         Ok(Arc::new(config))
     }
 
-    fn leaf(&self, name: &str, by: &Issuer<'_, KeyPair>, names: &[&str]) -> io::Result<()> {
-        let hosts = names.iter().filter(|n| !n.contains("://")).map(|n| (*n).to_owned());
-        let mut params =
-            CertificateParams::new(hosts.collect::<Vec<_>>()).map_err(io::Error::other)?;
-        for uri in names.iter().filter(|n| n.contains("://")) {
-            let uri = (*uri).try_into().map_err(io::Error::other)?;
-            params.subject_alt_names.push(SanType::URI(uri));
-        }
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().map_err(io::Error::other)?;
-        let chain = params.signed_by(&key, by).map_err(io::Error::other)?.pem();
-        self.write(&format!("{name}.pem"), &chain)?;
-        self.write(&format!("{name}.key"), &key.serialize_pem())
+    fn leaf(&self, name: &str, by: &Authority, names: &[&str]) -> io::Result<()> {
+        let leaf = by.leaf_of(&[(DnType::CommonName, name)], names);
+        self.write(&format!("{name}.pem"), &leaf.chain)?;
+        self.write(&format!("{name}.key"), &leaf.key)
     }
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
@@ -101,26 +86,4 @@ impl Certificates {
         let key = PrivateKeyDer::from_pem_file(self.0.join(format!("{name}.key")));
         Ok((vec![chain.map_err(io::Error::other)?], key.map_err(io::Error::other)?))
     }
-}
-
-fn authority(name: &str) -> io::Result<(String, Issuer<'static, KeyPair>)> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let key = KeyPair::generate().map_err(io::Error::other)?;
-    let root = params.self_signed(&key).map_err(io::Error::other)?.pem();
-    Ok((root, Issuer::new(params, key)))
-}
-
-fn no_revocations(by: &Issuer<'_, KeyPair>) -> io::Result<String> {
-    let params = CertificateRevocationListParams {
-        this_update: rcgen::date_time_ymd(2020, 1, 1),
-        next_update: rcgen::date_time_ymd(2100, 1, 1),
-        crl_number: SerialNumber::from(1u64),
-        issuing_distribution_point: None,
-        revoked_certs: Vec::new(),
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    params.signed_by(by).map_err(io::Error::other)?.pem().map_err(io::Error::other)
 }

@@ -59,20 +59,14 @@ pub fn clients_come_in_by_their_certificates(edge: &Edge<'_>) {
         (authority.leaf(&["good.client.example"]), authority.leaf(&["bad.client.example"]));
     let third = e2e::authority::Authority::new("a third authority");
     let foreign = third.leaf(&["good.client.example"]);
-    let pair = [("tls.crt", server.chain.as_str()), ("tls.key", &server.key)];
-    let with = |more: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
-        pair.iter().chain(more).map(|(k, v)| (*k, (*v).to_owned())).collect()
-    };
-    let secret = |name: &str, entries: Vec<(&'static str, String)>| {
-        let entries: Vec<(&str, &str)> = entries.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        edge.secret("istio-system", name, &entries);
-    };
-    let list = authority.revocation_of(&bad);
-    secret("all-in-one", with(&[("ca.crt", &authority.root)]));
-    secret("two-secrets", with(&[]));
+    let list = authority.revocation_of(&[&bad]);
+    edge.credential("istio-system", "all-in-one", &server);
+    edge.tls_secret("two-secrets", &server);
     edge.secret("istio-system", "two-secrets-cacert", &[("cacert", &authority.root)]);
     edge.secret("istio-system", "third-roots", &[("ca.crt", &third.root)]);
-    secret("with-list", with(&[("ca.crt", &authority.root), ("ca.crl", &list)]));
+    let pair = [("tls.crt", server.chain.as_str()), ("tls.key", &server.key)];
+    let trusted = [("ca.crt", authority.root.as_str()), ("ca.crl", &list)];
+    edge.secret("istio-system", "with-list", &[pair, trusted].concat());
     edge.mesh.apply_text(&GATEWAY.replace("SPKI", &spki(&good)).replace("HASH", &hash(&good)));
 
     let nobody = edge.client();
@@ -183,7 +177,7 @@ spec:
 pub fn certificates_lie_in_files(edge: &Edge<'_>) {
     let authority = &edge.authority;
     let (good, bad) = (authority.leaf(&["good.example"]), authority.leaf(&["bad.example"]));
-    let list = authority.revocation_of(&bad);
+    let list = authority.revocation_of(&[&bad]);
     let roots = [("ca.crt", authority.root.as_str()), ("ca.crl", &list)];
     edge.secret("istio-system", "istio-ingressgateway-ca-certs", &roots);
     edge.tls_secret("istio-ingressgateway-certs", &authority.leaf(&["files.example.com"]));
