@@ -39,6 +39,8 @@ pub(crate) fn manager(
     match side {
         Side::Outbound => {}
         Side::Inbound => {
+            // A sidecar that speaks HTTP/2 with us asks for WebSockets by extended CONNECT.
+            manager.http2.allow_connect = true;
             manager.server_name = "istio-envoy".into();
             manager.server_header = ServerHeader::PassThrough;
             manager.forward_client_cert = ForwardClientCert::AppendForward;

@@ -34,6 +34,10 @@ use wire::{RequestHead, Response, Version};
 
 /// The client's side of one exchange, whatever its protocol.
 pub trait Downstream: Source + Sink {
+    /// A tunnel may be made of this connection's own bytes.
+    const RAW: bool;
+    /// From here on what the client sends, and gets, is what it asked to go on with.
+    fn open_tunnel(&mut self);
     /// The connection is to end after this answer.
     fn close(&mut self);
     /// Skips what is there of the request's body; says whether that was all of it.

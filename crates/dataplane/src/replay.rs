@@ -99,6 +99,13 @@ impl Replay {
         self.at = 0;
     }
 
+    /// What comes from here on is another body, of which nothing is kept.
+    pub fn restart(&mut self) {
+        self.drop_kept();
+        self.ended = false;
+        self.limit = 0;
+    }
+
     /// Nothing will be sent again.
     pub fn forget(&mut self) {
         self.limit = 0;

@@ -49,15 +49,20 @@ impl Effort<'_, '_> {
                 return Err(Box::new(Reply::new(200, "via_upstream").closing()));
             }
             down.close();
+            // Who refuses may think otherwise of what comes next on the connection.
+            answer.framing.keep_alive = false;
         }
-        down.start(&record.heads.response, answer.framing.body, tunnel);
+        let body = if tunnel { Body::Empty } else { answer.framing.body };
+        down.start(&record.heads.response, body, tunnel);
         record.has_response = true;
         record.stream.details = "via_upstream".into();
         if tunnel {
-            return Ok(match answer.upstream {
-                Upstream::Http1(client) => Ending::Tunnel(Box::new(client), self.idle_timeout()),
-                Upstream::Http2(_) => Ending::Broken,
-            });
+            match answer.upstream {
+                Upstream::Http1(client) if D::RAW => {
+                    return Ok(Ending::Tunnel(Box::new(client), self.idle_timeout()));
+                }
+                _ => self.open_tunnel(&mut answer, down),
+            }
         }
         self.replay.forget();
         let mut response = Pump::default();
@@ -93,6 +98,15 @@ impl Effort<'_, '_> {
             }
             Event::Gone => Ending::Gone,
         })
+    }
+
+    /// What follows the heads is a body each way, of a request and an answer that end when they end.
+    fn open_tunnel<D: Downstream>(&mut self, answer: &mut Answer, down: &mut D) {
+        down.open_tunnel();
+        answer.upstream.open_tunnel();
+        answer.framing.keep_alive = false;
+        answer.request = Pump::default();
+        self.replay.restart();
     }
 
     /// Changes the head of the answer: what routes and filters ask for, and what a proxy adds.

@@ -49,7 +49,7 @@ impl Channel {
             // Without TLS there is no ALPN to ask.
             UpstreamProtocol::Http1 | UpstreamProtocol::Auto => false,
         };
-        if second && !upgrade {
+        if second {
             return picked.cluster.carriers.lease(worker, picked).await.map(Channel::Http2);
         }
         let protocol: &[&[u8]] = &[b"http/1.1"];
@@ -96,7 +96,9 @@ impl Channel {
                     h1::Client::new(connection, options, &worker.stock, request, body, upgrade);
                 Ok(Upstream::Http1(client))
             }
-            Channel::Http2(lease) => h2::Client::new(lease, request, body).map(Upstream::Http2),
+            Channel::Http2(lease) => {
+                h2::Client::new(lease, request, body, upgrade).map(Upstream::Http2)
+            }
         }
     }
 }
@@ -118,6 +120,11 @@ impl Upstream {
         into: &mut Response,
     ) -> Poll<Result<Framing, Loss>> {
         each!(self, c => c.poll_head(cx, into))
+    }
+
+    /// From here on bytes go both ways.
+    pub fn open_tunnel(&mut self) {
+        each!(self, c => c.open_tunnel());
     }
 
     /// As for the channel it came from.

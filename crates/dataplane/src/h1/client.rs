@@ -21,6 +21,7 @@ pub struct Client {
     limits: Limits,
     /// Something of the answer has arrived.
     pub answered: bool,
+    tunnel: bool,
 }
 
 impl Client {
@@ -50,7 +51,15 @@ impl Client {
             method,
             limits: Limits::default(),
             answered: false,
+            tunnel: false,
         }
+    }
+
+    /// From here on bytes go both ways, as they are.
+    pub fn open_tunnel(&mut self) {
+        self.reader.begin(Body::UntilClose);
+        self.writer.begin(Body::UntilClose);
+        self.tunnel = true;
     }
 
     /// The next head of the answer; informational ones too.
@@ -142,6 +151,12 @@ impl Sink for Client {
         cx: &mut Context<'_>,
         trailers: Option<&Fields>,
     ) -> Poll<io::Result<()>> {
-        self.writer.poll_finish(&self.connection.io, cx, trailers)
+        let io = &self.connection.io;
+        ready!(self.writer.poll_finish(io, cx, trailers))?;
+        if !self.tunnel {
+            return Poll::Ready(Ok(()));
+        }
+        io.shutdown_write();
+        io.poll_flush(cx)
     }
 }

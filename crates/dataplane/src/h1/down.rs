@@ -94,6 +94,14 @@ impl Downstream for Down<'_> {
         false
     }
 
+    const RAW: bool = true;
+
+    fn open_tunnel(&mut self) {
+        self.reader.begin(Body::UntilClose);
+        self.writer.begin(Body::UntilClose);
+        self.close = true;
+    }
+
     fn start(&mut self, response: &Response, body: Body, upgraded: bool) {
         // HTTP/1.0 knows no chunks, and an end of the connection becomes chunks otherwise.
         let body = match (body, self.version) {
@@ -111,7 +119,8 @@ impl Downstream for Down<'_> {
             // The default of HTTP/1.0 is to close.
             self.add_line(b"connection: keep-alive\r\n");
         }
-        let bodiless = self.head_only || matches!(response.status, 100..=199 | 204 | 304);
+        let bodiless =
+            upgraded || self.head_only || matches!(response.status, 100..=199 | 204 | 304);
         if body == Body::Empty && !bodiless && !response.fields.contains(b"content-length") {
             // By HTTP/2 it was clear without it.
             self.add_line(b"content-length: 0\r\n");

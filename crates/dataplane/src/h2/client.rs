@@ -7,6 +7,7 @@ use crate::reply::Loss;
 use crate::stream::{Fill, Sink, Source, SourceError};
 use ::h2::Reason;
 use ::h2::client::ResponseFuture;
+use ::h2::ext::Protocol;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -27,19 +28,44 @@ pub struct Client {
     bodiless: bool,
     /// The request ended with its head.
     ended: bool,
+    /// The protocol that it wishes for.
+    asked: Option<Protocol>,
+    /// Nothing goes out until what the request asks for is granted.
+    held: bool,
     /// Something of the answer has arrived.
     pub answered: bool,
 }
 
 impl Client {
     /// Sends the head of a request.
-    pub fn new(mut lease: Lease, request: &Request, body: Body) -> Result<Self, Loss> {
-        let head = heads::write_request(request).map_err(|_| Loss::Protocol)?;
-        let ended = matches!(body, Body::Empty | Body::Length(0));
+    pub fn new(
+        mut lease: Lease,
+        request: &Request,
+        body: Body,
+        upgrade: bool,
+    ) -> Result<Self, Loss> {
+        let head = heads::write_request(request, upgrade).map_err(|_| Loss::Protocol)?;
+        let asked = head.extensions().get().cloned();
+        let ended = !upgrade && matches!(body, Body::Empty | Body::Length(0));
         let (response, send) = lease.send.send_request(head, ended).map_err(|e| loss(&e))?;
         let send = Send::new(send);
         let bodiless = request.method() == b"HEAD";
-        Ok(Self { _lease: lease, response, send, receive: None, bodiless, ended, answered: false })
+        Ok(Self {
+            _lease: lease,
+            response,
+            send,
+            receive: None,
+            bodiless,
+            ended,
+            asked,
+            held: upgrade,
+            answered: false,
+        })
+    }
+
+    /// What was asked for is granted: from here on both sides send what they like.
+    pub fn open_tunnel(&mut self) {
+        self.held = false;
     }
 
     /// The next head of the answer; informational ones too.
@@ -50,13 +76,13 @@ impl Client {
     ) -> Poll<Result<Framing, Loss>> {
         if let Poll::Ready(Some(Ok(head))) = self.response.poll_informational(cx) {
             self.answered = true;
-            heads::read_response(&head.into_parts().0, into).map_err(|_| Loss::Protocol)?;
+            heads::read_response(&head.into_parts().0, None, into).map_err(|_| Loss::Protocol)?;
             return Poll::Ready(Ok(Framing { keep_alive: true, ..Framing::default() }));
         }
         let response = ready!(Pin::new(&mut self.response).poll(cx));
         let (head, body) = response.map_err(|e| loss(&e))?.into_parts();
         self.answered = true;
-        heads::read_response(&head, into).map_err(|_| Loss::Protocol)?;
+        heads::read_response(&head, self.asked.as_ref(), into).map_err(|_| Loss::Protocol)?;
         let receive = Receive::new(body);
         let bodiless = self.bodiless || matches!(into.status, 204 | 304);
         let body = heads::kind_of_body(into, bodiless || receive.is_empty());
@@ -113,7 +139,7 @@ impl Sink for Client {
         cx: &mut Context<'_>,
         trailers: Option<&Fields>,
     ) -> Poll<io::Result<()>> {
-        if self.ended {
+        if self.ended || self.held {
             return Poll::Ready(Ok(()));
         }
         ready!(self.send.poll_finish(cx, trailers))?;

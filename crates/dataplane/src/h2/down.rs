@@ -19,11 +19,18 @@ pub struct Down {
     send: Option<Send>,
     ended: bool,
     failed: bool,
+    /// What the client sends is not for us to read before its wish is granted.
+    held: bool,
 }
 
 impl Down {
     pub fn new(receive: Receive, respond: SendResponse<Bytes>) -> Self {
-        Self { receive, respond, send: None, ended: false, failed: false }
+        Self { receive, respond, send: None, ended: false, failed: false, held: false }
+    }
+
+    /// The request has no body; what follows it belongs to the tunnel that it asks for.
+    pub fn hold(&mut self) {
+        self.held = true;
     }
 
     /// Ends the stream so that the client sees that the answer is cut.
@@ -40,8 +47,14 @@ impl Down {
 }
 
 impl Downstream for Down {
-    fn start(&mut self, response: &Response, body: Body, _upgraded: bool) {
-        self.ended = matches!(body, Body::Empty | Body::Length(0));
+    const RAW: bool = false;
+
+    fn open_tunnel(&mut self) {
+        self.held = false;
+    }
+
+    fn start(&mut self, response: &Response, body: Body, upgraded: bool) {
+        self.ended = !upgraded && matches!(body, Body::Empty | Body::Length(0));
         let sent = heads::write_response(response)
             .map_err(drop)
             .and_then(|head| self.respond.send_response(head, self.ended).map_err(drop));
@@ -74,6 +87,9 @@ impl Downstream for Down {
 
 impl Source for Down {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, SourceError>> {
+        if self.held {
+            return Poll::Ready(Ok(Fill::End));
+        }
         self.receive.poll_fill(cx)
     }
 

@@ -1,5 +1,7 @@
-//! Heads between the crates `h2`/`http` and [`wire`]: one representation for policy, whatever came.
+//! Heads between the crates `h2`/`http` and [`wire`]: one representation for policy, whatever came. What
+//! HTTP/2 calls extended CONNECT (RFC 8441) is an upgrade in that representation.
 
+use ::h2::ext::Protocol;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, uri};
 use wire::h1::Body;
@@ -38,15 +40,34 @@ pub fn read_request(head: &http::request::Parts, into: &mut Request) -> Result<(
     if head.uri.scheme_str() == Some("https") {
         into.scheme = Scheme::Https;
     }
-    read_fields(&head.headers, &mut into.fields, true)
+    read_fields(&head.headers, &mut into.fields, true)?;
+    if let Some(protocol) = wished(head) {
+        into.set_method(b"GET");
+        into.fields.push(b"upgrade", protocol.as_str().as_bytes());
+    }
+    Ok(())
 }
 
-/// Fills `into` with a response that came by HTTP/2.
-pub fn read_response(head: &http::response::Parts, into: &mut Response) -> Result<(), HeadError> {
+/// The protocol that the stream of a request is to go on in.
+pub fn wished(head: &http::request::Parts) -> Option<&Protocol> {
+    head.extensions.get()
+}
+
+/// Fills `into` with a response that came by HTTP/2. `asked`: the protocol that its request wished for.
+pub fn read_response(
+    head: &http::response::Parts,
+    asked: Option<&Protocol>,
+    into: &mut Response,
+) -> Result<(), HeadError> {
     into.clear();
     into.version = Version::Http2;
     into.status = head.status.as_u16();
-    read_fields(&head.headers, &mut into.fields, false)
+    read_fields(&head.headers, &mut into.fields, false)?;
+    if let Some(protocol) = asked.filter(|_| into.status == 200) {
+        into.status = 101;
+        into.fields.push(b"upgrade", protocol.as_str().as_bytes());
+    }
+    Ok(())
 }
 
 fn read_fields(from: &HeaderMap, into: &mut Fields, request: bool) -> Result<(), HeadError> {
@@ -84,13 +105,18 @@ pub fn read_trailers(from: &HeaderMap) -> Fields {
     fields
 }
 
-/// The request as the crate `h2` sends it.
-pub fn write_request(from: &Request) -> Result<http::Request<()>, HeadError> {
+/// The request as the crate `h2` sends it. `upgrade`: it wishes for the protocol in its field `upgrade`.
+pub fn write_request(from: &Request, upgrade: bool) -> Result<http::Request<()>, HeadError> {
     let mut request = http::Request::new(());
     *request.version_mut() = http::Version::HTTP_2;
     *request.method_mut() = Method::from_bytes(from.method()).map_err(|_| HeadError::Method)?;
     *request.uri_mut() = uri_of(from)?;
     *request.headers_mut() = header_map(&from.fields, true);
+    if let Some(protocol) = from.get(b"upgrade").filter(|_| upgrade) {
+        let protocol = std::str::from_utf8(protocol).map_err(|_| HeadError::Target)?;
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from(protocol));
+    }
     Ok(request)
 }
 
@@ -111,12 +137,13 @@ fn uri_of(from: &Request) -> Result<Uri, HeadError> {
     Uri::from_parts(parts).map_err(|_| HeadError::Target)
 }
 
-/// The response as the crate `h2` sends it.
+/// The response as the crate `h2` sends it. There is no switching of protocols by HTTP/2: what was asked
+/// for is granted.
 pub fn write_response(from: &Response) -> Result<http::Response<()>, HeadError> {
     let mut response = http::Response::new(());
     *response.version_mut() = http::Version::HTTP_2;
-    *response.status_mut() =
-        http::StatusCode::from_u16(from.status).map_err(|_| HeadError::Status)?;
+    let status = if from.status == 101 { 200 } else { from.status };
+    *response.status_mut() = http::StatusCode::from_u16(status).map_err(|_| HeadError::Status)?;
     *response.headers_mut() = header_map(&from.fields, false);
     Ok(response)
 }
@@ -167,7 +194,7 @@ mod tests {
         assert_eq!(request.authority(), b"example.com:8443");
         assert_eq!((request.path(), request.scheme), (&b"/a/b?c=d"[..], Scheme::Https));
         assert_eq!(request.get(b"cookie"), Some(&b"a=1; b=2"[..]));
-        let sent = write_request(&request).unwrap();
+        let sent = write_request(&request, false).unwrap();
         assert_eq!(sent.uri(), "https://example.com:8443/a/b?c=d");
         assert_eq!(sent.headers().get_all("x-a").iter().count(), 2);
         assert_eq!(sent.headers()["te"], "trailers");
@@ -180,7 +207,7 @@ mod tests {
             request.fields.push(name.as_bytes(), b"v");
         }
         request.fields.push(b"te", b"gzip");
-        let sent = write_request(&request).unwrap();
+        let sent = write_request(&request, false).unwrap();
         let names: Vec<_> = sent.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["x-kept"]);
         let head = parts(http::Request::get("http://h/").header("connection", "close"));
@@ -189,9 +216,31 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_is_an_extended_connect_there_and_back() {
+        let mut head = parts(http::Request::connect("https://example.com/chat").header("x-a", "1"));
+        head.extensions.insert(Protocol::from_static("websocket"));
+        let mut request = Request::default();
+        read_request(&head, &mut request).unwrap();
+        assert_eq!((request.method(), request.path()), (&b"GET"[..], &b"/chat"[..]));
+        assert_eq!(request.get(b"upgrade"), Some(&b"websocket"[..]));
+        let sent = write_request(&request, true).unwrap();
+        assert_eq!((sent.method(), sent.uri().path()), (&Method::CONNECT, "/chat"));
+        let asked = sent.extensions().get::<Protocol>();
+        assert_eq!(asked.map(Protocol::as_str), Some("websocket"));
+        assert_eq!(sent.headers().len(), 1);
+        let mut response = Response::default();
+        for (status, expected) in [(200, 101), (403, 403), (204, 204)] {
+            let head = http::Response::builder().status(status).body(()).unwrap().into_parts().0;
+            read_response(&head, asked, &mut response).unwrap();
+            assert_eq!(response.status, expected);
+        }
+        assert_eq!(write_response(&Response::new(101)).unwrap().status(), 200);
+    }
+
+    #[test]
     fn connect_has_an_authority_only() {
         let request = Request::new(b"CONNECT", b"h:80", b"");
-        let sent = write_request(&request).unwrap();
+        let sent = write_request(&request, false).unwrap();
         assert_eq!((sent.uri().to_string(), sent.uri().scheme()), ("h:80".into(), None));
     }
 
@@ -203,7 +252,7 @@ mod tests {
             (Request::new(b"GET", b"h", b"/a b"), HeadError::Target),
         ];
         for (request, expected) in table {
-            assert_eq!(write_request(&request).map(drop), Err(expected));
+            assert_eq!(write_request(&request, false).map(drop), Err(expected));
         }
         assert_eq!(write_response(&Response::new(42)).map(drop), Err(HeadError::Status));
     }

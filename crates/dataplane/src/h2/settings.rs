@@ -36,6 +36,9 @@ pub fn server(options: &Http2Options, head: usize) -> ::h2::server::Builder {
         .max_concurrent_reset_streams(RESETS)
         .max_pending_accept_reset_streams(RESETS)
         .reset_stream_duration(RESET_MEMORY);
+    if options.allow_connect {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 

@@ -10,7 +10,7 @@ use crate::record::Record;
 use ::h2::Reason;
 use policy::Flag;
 use std::rc::Rc;
-use wire::h1::Framing;
+use wire::h1::{Body, Framing};
 use wire::{Head, Response, Version};
 
 pub async fn run(shared: &Rc<Shared>, head: &http::request::Parts, mut down: Down) {
@@ -25,8 +25,14 @@ pub async fn run(shared: &Rc<Shared>, head: &http::request::Parts, mut down: Dow
         record.stream.details = "http2.violation.of.messaging.rule".into();
         return down.reset(Reason::PROTOCOL_ERROR);
     }
-    let body = heads::kind_of_body(&record.heads.request, down.receive.is_empty());
-    let framing = Framing { body, keep_alive: true, ..Framing::default() };
+    let upgrade = heads::wished(head).is_some();
+    let body = if upgrade || head.method == http::Method::CONNECT {
+        down.hold();
+        Body::Empty
+    } else {
+        heads::kind_of_body(&record.heads.request, down.receive.is_empty())
+    };
+    let framing = Framing { body, keep_alive: true, upgrade, ..Framing::default() };
     if expects_continue(&record) && !manager.config.proxy_100_continue {
         down.inform(&Response::new(100));
         record.heads.request.fields.remove(b"expect");

@@ -28,7 +28,7 @@ pub fn write_request(
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(b"host", request.authority(), case, out);
     write_fields(&request.fields, case, out);
-    if upgrade {
+    if upgrade && request.fields.contains(b"upgrade") {
         write_field(b"connection", b"upgrade", case, out);
     }
     if body == Body::Empty
@@ -62,7 +62,7 @@ pub fn write_response(
     out.extend_from_slice(reason(response.status).as_bytes());
     out.extend_from_slice(b"\r\n");
     write_fields(&response.fields, case, out);
-    if upgrade {
+    if upgrade && response.status == 101 {
         write_field(b"connection", b"upgrade", case, out);
     } else if close {
         write_field(b"connection", b"close", case, out);
