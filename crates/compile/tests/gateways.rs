@@ -169,6 +169,26 @@ fn nothing_is_passed_on_to_pods_without_a_sidecar() {
     }
 }
 
+/// A client of a gateway knows nothing of the service's endpoints: the gateway chooses.
+#[test]
+fn a_headless_service_is_reached_through_a_gateway() {
+    let mut store = bookinfo();
+    let service = json!({"metadata": {"name": "db", "namespace": "default"}, "spec": {
+        "clusterIP": "None", "selector": {"app": "db"}, "ports": [{"name": "http", "port": 80}]}});
+    store.apply(api::Kind::Service, &service);
+    support::slice(&mut store, "default", "db", ("http", 80), &[("10.1.0.77", true)]);
+    let servers =
+        json!([{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]);
+    let way = json!({"hosts": ["*"], "gateways": ["way"],
+        "http": [{"route": [{"destination": {"host": "db"}}]}]});
+    let c = compiled(&mut store, &[gateway("way", servers), object("VirtualService", "way", way)]);
+    let name = "outbound|80||db.default.svc.cluster.local";
+    let cluster = c.config.clusters.iter().find(|c| &*c.name == name).expect("the cluster");
+    assert!(matches!(cluster.discovery, Discovery::Eds(_)), "{:?}", cluster.discovery);
+    let endpoints = c.config.endpoints.iter().find(|e| *e.cluster == *name).expect("endpoints");
+    assert_eq!(endpoints.groups.iter().flat_map(|g| &g.endpoints).count(), 1);
+}
+
 /// The TLS of the cluster for `out.example:PORT`, as (SNI, by host, names checked by host, ALPN,
 /// certificate, roots), or what is said where there is no cluster.
 fn tls_of(proxy: &compile::Proxy, port: u16, rule: Value) -> Result<String, String> {

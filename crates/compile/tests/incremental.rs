@@ -377,14 +377,14 @@ fn clients_of_two_namespaces_have_the_routes_in_common_that_are_the_same() {
     assert!(std::sync::Arc::ptr_eq(&one, &other), "they are encoded once");
 }
 
-/// It appears without changing any host that is described.
+/// Its port is known when it appears, which changes no host that is described.
 #[test]
 fn other_hosts_go_to_the_egress_proxy_as_soon_as_it_is_there() {
     let mut store = store();
     store.apply(api::Kind::Service, &web("a", 80));
     let sidecar_spec = json!({"egress": [{"hosts": ["./a.default.svc.cluster.local"]}],
         "outboundTrafficPolicy": {"mode": "ALLOW_ANY",
-            "egressProxy": {"host": "way.default.svc.cluster.local", "port": {"number": 8080}}}});
+            "egressProxy": {"host": "way.default.svc.cluster.local"}}});
     support::apply(&mut store, &object("Sidecar", "s", sidecar_spec));
     let proxy = sidecar("default", "client", "v1", "10.9.0.1");
     let mut compiler = Compiler::new();

@@ -1,6 +1,7 @@
 //! Where a cluster's endpoints come from.
 
 use super::Policy;
+use crate::ProxyKind;
 use crate::build::Build;
 use crate::endpoints::{self, Selection};
 use api::SimpleLb;
@@ -20,6 +21,8 @@ pub(super) fn of(
     }
     match &service.resolution {
         Resolution::Endpoints => Discovery::Eds(name.clone()),
+        // Who comes to a gateway comes to its address, and has chosen none of the service's.
+        Resolution::Headless if b.proxy.kind == ProxyKind::Router => Discovery::Eds(name.clone()),
         // Without HTTP nothing names the host.
         Resolution::DynamicDns if port.protocol.is_http() => Discovery::ByHost(dns_cache(b)),
         Resolution::Headless | Resolution::None | Resolution::DynamicDns => Discovery::OriginalDst,
