@@ -7,6 +7,7 @@ mod host;
 mod identity;
 mod labels;
 mod origin;
+mod shards;
 mod words;
 
 pub use env::{Env, FixedEnv, Instant, WallTime};
@@ -15,4 +16,5 @@ pub use host::{Host, InvalidHost};
 pub use identity::{InvalidSpiffeId, SpiffeId, TrustDomain};
 pub use labels::{LabelSelector, Labels, Operator, Requirement};
 pub use origin::{ObjectRef, Origin, OriginId, OriginTable};
+pub use shards::Shards;
 pub use words::mistyped;

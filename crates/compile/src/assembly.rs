@@ -1,37 +1,33 @@
 //! The whole of what one proxy gets, put together from its two sides and the endpoints that it prefers;
 //! proxies that are alike in all three have it in common.
 
-use crate::compiler::Part;
-use crate::{Missing, Proxy};
-use base::{Finding, Labels};
-use ir::{Config, Endpoints};
-use registry::{Locality, Snapshot};
+use crate::Proxy;
+use crate::endpoints::{Assignments, Senses};
+use crate::half::Half;
+use crate::kept::Work;
+use crate::whole::{Shared, Whole};
+use base::Labels;
+use ir::Endpoints;
+use registry::{EndpointIndex, Locality, Snapshot};
 use std::sync::Arc;
-
-#[derive(Clone, Debug)]
-pub(crate) struct Assembled {
-    pub config: Arc<Config>,
-    pub findings: Arc<[Finding]>,
-    pub missing: Arc<[Missing]>,
-}
 
 /// Those of the two newest worlds (newest first): while a change is told, some proxies live in the one before.
 #[derive(Debug, Default)]
 pub(crate) struct Assemblies {
-    recent: Vec<Assembly>,
+    recent: Vec<(Arc<Whole>, u64)>,
+    assigned: Vec<Assigned>,
     worlds: [u64; 2],
 }
 
+/// The endpoints that some clusters have for some proxies, as they were last.
 #[derive(Debug)]
-struct Assembly {
-    outer: Arc<Part>,
-    inner: Option<Arc<Part>>,
-    /// Their version.
-    endpoints: u64,
+struct Assigned {
+    assignments: Arc<Assignments>,
     eyes: Eyes,
+    index: Arc<EndpointIndex>,
+    list: Shared<Endpoints>,
     /// The newest world that it was asked for in.
     used: u64,
-    whole: Assembled,
 }
 
 /// What of a proxy decides on the endpoints that it prefers; empty where it makes no difference.
@@ -43,52 +39,63 @@ pub(crate) struct Eyes {
     labels: Labels,
 }
 
-/// What the endpoints of a part depend on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Senses {
-    pub locality: bool,
-    pub node: bool,
-    pub labels: bool,
-}
-
 /// For kinds of proxies that ask one after the other.
-const MAX_ASSEMBLIES: usize = 256;
+const MAX_RECENT: usize = 1024;
 
 impl Assemblies {
     pub fn of(
         &mut self,
         world: &Snapshot,
         proxy: &Proxy,
-        outer: Arc<Part>,
-        inner: Option<Arc<Part>>,
-    ) -> Assembled {
+        outer: Arc<Half>,
+        inner: Option<Arc<Half>>,
+        work: &mut Work,
+    ) -> Arc<Whole> {
         self.see(world.version);
-        let eyes = Eyes::of(proxy, outer.senses());
-        let same = |a: &Assembly| {
-            Arc::ptr_eq(&a.outer, &outer)
-                && a.inner.as_ref().map(Arc::as_ptr) == inner.as_ref().map(Arc::as_ptr)
-                && a.endpoints == world.endpoints.version
-                && a.eyes == eyes
-        };
-        if let Some(known) = self.recent.iter_mut().find(|a| same(a)) {
-            known.used = known.used.max(world.version);
-            return known.whole.clone();
+        let endpoints = self.endpoints(world, proxy, &outer.assignments, work);
+        let known = self.recent.iter_mut();
+        let mut known = known.filter(|(w, _)| w.is_of(&outer, inner.as_ref(), &endpoints));
+        if let Some((whole, used)) = known.next() {
+            *used = (*used).max(world.version);
+            return whole.clone();
         }
-        let endpoints = world.endpoints.version;
-        let alike = |a: &&Assembly| {
-            a.endpoints == endpoints && a.eyes == eyes && a.outer.assigns_as(&outer)
-        };
-        let assigned = match self.recent.iter().find(alike) {
-            Some(known) => known.whole.config.endpoints.clone(),
-            None => outer.assignments.iter().map(|a| a.endpoints(world, proxy)).collect(),
-        };
-        let whole = assemble(&outer, inner.as_deref(), assigned);
-        if self.recent.len() >= MAX_ASSEMBLIES {
+        let whole = Arc::new(Whole::new(outer, inner, endpoints));
+        if self.recent.len() >= MAX_RECENT {
             self.recent.remove(0);
         }
-        let used = world.version;
-        self.recent.push(Assembly { outer, inner, endpoints, eyes, used, whole: whole.clone() });
+        self.recent.push((whole.clone(), world.version));
         whole
+    }
+
+    /// Where the clusters are the same as before, those of services that changed are looked at.
+    fn endpoints(
+        &mut self,
+        world: &Snapshot,
+        proxy: &Proxy,
+        assignments: &Arc<Assignments>,
+        work: &mut Work,
+    ) -> Shared<Endpoints> {
+        let eyes = Eyes::of(proxy, assignments.senses());
+        let alike = |a: &Assigned| Arc::ptr_eq(&a.assignments, assignments) && a.eyes == eyes;
+        let same = |a: &&mut Assigned| alike(a) && Arc::ptr_eq(&a.index, &world.endpoints);
+        if let Some(known) = self.assigned.iter_mut().find(same) {
+            known.used = known.used.max(world.version);
+            return known.list.clone();
+        }
+        let list = match self.assigned.iter().rev().find(|a| alike(a)) {
+            Some(known) => known.renewed(world, proxy, work),
+            None => {
+                work.endpoints += assignments.len() as u64;
+                assignments.iter().map(|a| a.endpoints(world, proxy)).collect()
+            }
+        };
+        if self.assigned.len() >= MAX_RECENT {
+            self.assigned.remove(0);
+        }
+        let (assignments, index) = (assignments.clone(), world.endpoints.clone());
+        let used = world.version;
+        self.assigned.push(Assigned { assignments, eyes, index, list: list.clone(), used });
+        list
     }
 
     /// Lets go of what was last asked for two worlds ago. An older world that is asked for again, or
@@ -97,10 +104,27 @@ impl Assemblies {
         let [newest, before] = self.worlds;
         if world > newest {
             self.worlds = [world, newest];
-            self.recent.retain(|a| a.used >= newest);
+            self.recent.retain(|(_, used)| *used >= newest);
+            self.assigned.retain(|a| a.used >= newest);
         } else if world < newest && world > before {
             self.worlds = [newest, world];
         }
+    }
+}
+
+impl Assigned {
+    /// The very same list where nothing in it is different.
+    fn renewed(&self, world: &Snapshot, proxy: &Proxy, work: &mut Work) -> Shared<Endpoints> {
+        let mut fresh: Option<Vec<Arc<Endpoints>>> = None;
+        let changed = world.endpoints.changed_since(&self.index);
+        for place in changed.flat_map(|service| self.assignments.of_service(service)) {
+            work.endpoints += 1;
+            let now = self.assignments[*place].endpoints(world, proxy);
+            if !Arc::ptr_eq(&now, &self.list[*place]) {
+                fresh.get_or_insert_with(|| self.list.to_vec())[*place] = now;
+            }
+        }
+        fresh.map_or_else(|| self.list.clone(), Into::into)
     }
 }
 
@@ -120,23 +144,6 @@ impl Eyes {
     }
 }
 
-fn assemble(outer: &Part, inner: Option<&Part>, endpoints: Vec<Arc<Endpoints>>) -> Assembled {
-    let parts = || std::iter::once(outer).chain(inner);
-    let config = Config {
-        listeners: parts().flat_map(|p| p.listeners.iter().cloned()).collect(),
-        routes: parts().flat_map(|p| p.routes.iter().cloned()).collect(),
-        clusters: parts().flat_map(|p| p.clusters.iter().cloned()).collect(),
-        endpoints,
-        secrets: Vec::new(),
-        names: outer.names.clone(),
-    };
-    Assembled {
-        config: Arc::new(config),
-        findings: parts().flat_map(|p| p.findings.iter().cloned()).collect(),
-        missing: parts().flat_map(|p| p.missing.iter().cloned()).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,12 +159,12 @@ mod tests {
             let object = json!({"metadata": {"name": format!("s{at}"), "namespace": "b"},
                 "spec": {"ports": [{"port": 80}]}});
             store.apply(api::Kind::Service, &object);
-            worlds.push((store.snapshot(), Arc::new(Part::default())));
+            worlds.push((store.snapshot(), Arc::new(Half::default())));
         }
         let mut all = Assemblies::default();
         let mut ask = |at: usize| {
-            let (world, part) = &worlds[at];
-            all.of(world, &proxy, part.clone(), None).config
+            let (world, half) = &worlds[at];
+            all.of(world, &proxy, half.clone(), None, &mut Work::default())
         };
         let (older, newer) = (ask(0), ask(1));
         for _ in 0..2 {

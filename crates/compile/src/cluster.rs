@@ -11,9 +11,8 @@ pub(crate) use kept::{KeptClusters, is_same};
 pub(crate) use policy::{Policy, hash_policies};
 pub(crate) use pool::connections;
 
-use crate::assembly::Senses;
 use crate::build::Build;
-use crate::endpoints::{Assignment, Selection};
+use crate::endpoints::{Assignment, Selection, Senses};
 use crate::locality::Nearness;
 use crate::names;
 use crate::scope::{Scope, rule_of};

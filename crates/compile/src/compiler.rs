@@ -1,25 +1,25 @@
 //! The entry: compiles for a proxy, and keeps what it compiled by the versions of what it read.
 
-use crate::assembly::{Assemblies, Eyes, Senses};
+use crate::assembly::{Assemblies, Eyes};
 use crate::build::Build;
-use crate::endpoints::Assignment;
-use crate::kept::{Base, Kept, Said, Work};
+use crate::endpoints::Senses;
+use crate::half::Half;
+use crate::kept::{Base, Work};
 use crate::memo::{Memo, Pools};
-use crate::{Dns, Proxy, ProxyKind, cluster, gateway, inbound, outbound};
+use crate::whole::Whole;
+use crate::{Dns, Proxy, ProxyKind, cluster, gateway, inbound, outbound, route};
 use base::{Finding, Host, Labels, Origin, OriginTable};
-use ir::{Cluster, Config, Listener, NameTable, RouteConfig, Str};
-use registry::{Resolution, Service, Snapshot};
+use ir::Str;
+use registry::{Service, Snapshot};
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// What one proxy must do, where each piece came from, and what there is to say about it.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// Pieces that did not change since an earlier compilation are the same `Arc`.
-    pub config: Arc<Config>,
+    pub config: Arc<Whole>,
     pub origins: Arc<OriginTable>,
     pub findings: Arc<[Finding]>,
     /// What routes name and nothing defines: such a route answers 503 until it is.
@@ -56,29 +56,12 @@ pub fn compile(world: &Snapshot, proxy: &Proxy) -> Compiled {
 #[derive(Default)]
 pub struct Compiler {
     origins: Arc<OriginTable>,
-    outbound: Memo<OutboundKey, Read, Part>,
-    inbound: Memo<inbound::Plan, u64, Part>,
+    traits: Memo<(), [u64; 3], Traits>,
+    outbound: Memo<OutboundKey, Read, Half>,
+    inbound: Memo<inbound::Plan, u64, Half>,
     assemblies: Assemblies,
     pools: Pools,
     work: Work,
-}
-
-/// Listeners, clusters and routes of one side of proxies that are alike.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Part {
-    pub listeners: Vec<Arc<Listener>>,
-    pub clusters: Vec<Arc<Cluster>>,
-    pub assignments: Vec<Arc<Assignment>>,
-    pub routes: Vec<Arc<RouteConfig>>,
-    /// What the proxy's DNS answers, where it asks for that.
-    pub names: Option<Arc<NameTable>>,
-    pub hosts: Arc<[Host]>,
-    pub served: Arc<[Str]>,
-    pub findings: Vec<Finding>,
-    pub missing: Vec<Missing>,
-    /// For the next compilation of the kind.
-    pub kept: Option<Arc<Kept>>,
-    pub senses: OnceLock<Senses>,
 }
 
 /// What makes proxies alike on the outbound side.
@@ -95,6 +78,18 @@ struct OutboundKey {
     dns: Dns,
     /// Of proxies that bind real sockets: the addresses that are the application's own.
     uncaptured: Option<Vec<IpAddr>>,
+}
+
+/// What of a world decides how much proxies are alike, and what their endpoints decide.
+#[derive(Debug)]
+struct Traits {
+    /// Some rule is for clients of some labels.
+    reads_labels: bool,
+    /// Services of which DNS finds several endpoints: their order of preference stands in the cluster.
+    in_clusters: Vec<Arc<Service>>,
+    /// The newest endpoints of headless services, and of those that DNS finds by a selector.
+    headless: u64,
+    by_dns: u64,
 }
 
 /// The versions of what an outbound side was made from.
@@ -138,26 +133,27 @@ impl Compiler {
             *self = Compiler::default();
         }
         let proxy = &*as_known(world, proxy);
-        let outer = self.outbound_part(world, proxy);
+        let outer = self.outbound_half(world, proxy);
         let inner = match proxy.kind {
-            ProxyKind::Sidecar => Some(self.inbound_part(world, proxy)),
+            ProxyKind::Sidecar => Some(self.inbound_half(world, proxy)),
             ProxyKind::Router => None,
         };
         let (served, hosts) = (outer.served.clone(), outer.hosts.clone());
-        let whole = self.assemblies.of(world, proxy, outer, inner);
+        let whole = self.assemblies.of(world, proxy, outer, inner, &mut self.work);
         Compiled {
-            config: whole.config,
+            findings: whole.findings(),
+            missing: whole.missing(),
+            config: whole,
             origins: self.origins.clone(),
-            findings: whole.findings,
-            missing: whole.missing,
             served,
             dependencies: Dependencies { hosts },
         }
     }
 
-    fn outbound_part(&mut self, world: &Snapshot, proxy: &Proxy) -> Arc<Part> {
-        let key = OutboundKey::of(world, proxy);
-        let read = Read::of(world, proxy);
+    fn outbound_half(&mut self, world: &Snapshot, proxy: &Proxy) -> Arc<Half> {
+        let traits = self.traits(world);
+        let key = OutboundKey::of(world, proxy, &traits);
+        let read = Read::of(world, proxy, &traits);
         if let Some(part) = self.outbound.get(&key, &read) {
             return part;
         }
@@ -172,7 +168,7 @@ impl Compiler {
         self.outbound.put(key, read, part)
     }
 
-    fn inbound_part(&mut self, world: &Snapshot, proxy: &Proxy) -> Arc<Part> {
+    fn inbound_half(&mut self, world: &Snapshot, proxy: &Proxy) -> Arc<Half> {
         let plan = inbound::Plan::of(world, proxy);
         let read = world.mesh.version;
         if let Some(part) = self.inbound.get(&plan, &read) {
@@ -183,77 +179,29 @@ impl Compiler {
         self.inbound.put(plan, read, part)
     }
 
+    fn traits(&mut self, world: &Snapshot) -> Arc<Traits> {
+        let read =
+            [world.services.version, world.endpoints.version, world.virtual_services.version];
+        match self.traits.get(&(), &read) {
+            Some(known) => known,
+            None => self.traits.put((), read, Traits::of(world)),
+        }
+    }
+
     /// How much was computed since the start.
     pub fn work(&self) -> Work {
         self.work
     }
 }
 
-impl Part {
-    /// Whether both take the same endpoints of the same services, because they have that in common.
-    pub fn assigns_as(&self, other: &Part) -> bool {
-        match (&self.kept, &other.kept) {
-            (Some(a), Some(b)) => Arc::ptr_eq(&a.clusters.all, &b.clusters.all),
-            _ => false,
-        }
-    }
-
-    /// What of a proxy its endpoints depend on.
-    pub fn senses(&self) -> Senses {
-        *self.senses.get_or_init(|| {
-            let mut all = Senses::default();
-            self.assignments.iter().for_each(|a| a.selection.sense(&mut all));
-            all
-        })
-    }
-
-    /// The same, with what some proxy already has replaced by the very same `Arc`.
-    fn shared(mut self, b: &mut Build<'_>) -> Part {
-        first_of_each(&mut self.clusters, |c| c.name.clone());
-        first_of_each(&mut self.assignments, |a| a.cluster.clone());
-        first_of_each(&mut self.listeners, |l| l.name.clone());
-        first_of_each(&mut self.routes, |r| r.name.clone());
-        for cluster in &mut self.clusters {
-            b.pools.clusters.share(&cluster.name.clone(), cluster);
-        }
-        for assignment in &mut self.assignments {
-            b.pools.assignments.share(&assignment.cluster.clone(), assignment);
-        }
-        for listener in &mut self.listeners {
-            b.pools.listeners.share(&listener.name.clone(), listener);
-        }
-        for route in &mut self.routes {
-            b.pools.routes.share(&route.name.clone(), route);
-        }
-        let said = b.said();
-        self.telling(said)
-    }
-
-    /// The same rule may stand in several routes; what there is to say about it is said once.
-    pub fn telling(self, said: Said) -> Part {
-        Part { findings: once(said.findings), missing: once(said.missing), ..self }
-    }
-}
-
-/// No two resources may have one name, whatever the objects say.
-fn first_of_each<T>(list: &mut Vec<T>, name: impl Fn(&T) -> Str) {
-    let mut seen = HashSet::new();
-    list.retain(|item| seen.insert(name(item)));
-}
-
-fn once<T: Clone + Eq + Hash>(list: Vec<T>) -> Vec<T> {
-    let mut seen = HashSet::new();
-    list.into_iter().filter(|item| seen.insert(item.clone())).collect()
-}
-
 impl OutboundKey {
-    fn of(world: &Snapshot, proxy: &Proxy) -> OutboundKey {
+    fn of(world: &Snapshot, proxy: &Proxy, traits: &Traits) -> OutboundKey {
         let by_labels = proxy.kind == ProxyKind::Router
             || world.sidecars.has_selectors
             || world.destination_rules.has_selectors
-            || world.virtual_services.iter().any(|v| crate::route::reads_labels(&v.spec));
+            || traits.reads_labels;
         let mut senses = Senses::default();
-        for service in world.services.iter().filter(|s| has_endpoints_in_clusters(world, s)) {
+        for service in &traits.in_clusters {
             cluster::sense(world, proxy, service, &mut senses);
         }
         OutboundKey {
@@ -269,33 +217,38 @@ impl OutboundKey {
     }
 }
 
-/// Where DNS finds several endpoints, their order of preference stands in the cluster.
-fn has_endpoints_in_clusters(world: &Snapshot, service: &Service) -> bool {
-    matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
-        && world.endpoints.get(&service.key()).is_some_and(|e| e.instances.len() > 1)
+impl Traits {
+    fn of(world: &Snapshot) -> Traits {
+        let version = |s: &Arc<Service>| world.endpoints.get(&s.key()).map(|e| e.version);
+        let newest = |all: &mut dyn Iterator<Item = &Arc<Service>>| {
+            all.filter_map(version).max().unwrap_or(0)
+        };
+        let by_dns = || world.services.found_by_dns().iter();
+        let in_cluster =
+            |s: &Arc<Service>| world.endpoints.get(&s.key()).is_some_and(|e| e.instances.len() > 1);
+        Traits {
+            reads_labels: world.virtual_services.iter().any(|v| route::reads_labels(&v.spec)),
+            in_clusters: by_dns().filter(|s| in_cluster(s)).cloned().collect(),
+            headless: newest(&mut world.services.headless().iter()),
+            by_dns: newest(&mut by_dns().filter(|s| !s.selector.is_empty())),
+        }
+    }
 }
 
 impl Read {
-    fn of(world: &Snapshot, proxy: &Proxy) -> Read {
+    fn of(world: &Snapshot, proxy: &Proxy, traits: &Traits) -> Read {
         let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
         let sidecar = sidecar.filter(|_| proxy.kind == ProxyKind::Sidecar);
         // Headless services are listened for at the addresses of their endpoints, and those that
         // DNS finds stand in their clusters.
-        let by_endpoints = |s: &&Arc<Service>| match s.resolution {
-            Resolution::Headless => proxy.kind == ProxyKind::Sidecar,
-            Resolution::Dns | Resolution::DnsRoundRobin => !s.selector.is_empty(),
-            _ => false,
-        };
-        let of = world.services.iter().filter(by_endpoints);
-        let versions = of.filter_map(|s| world.endpoints.get(&s.key())).map(|e| e.version);
-        let endpoints = versions.max().unwrap_or(0);
+        let headless = if proxy.kind == ProxyKind::Sidecar { traits.headless } else { 0 };
         Read {
             base: Base {
                 sidecar: sidecar.map(|s| (s.object.to_string(), s.version)),
                 services: world.services.version,
                 rules: world.destination_rules.version,
                 mesh: world.mesh.version,
-                endpoints,
+                endpoints: headless.max(traits.by_dns),
             },
             virtual_services: world.virtual_services.version,
             gateways: world.gateways.version,

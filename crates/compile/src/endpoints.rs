@@ -1,14 +1,14 @@
 //! Endpoint assignments: the ready endpoints of a port and subset, grouped by locality.
 
 use crate::Proxy;
-use crate::assembly::Senses;
 use crate::locality::{Nearness, Viewpoint};
 use base::Labels;
 use ir::{Address, Endpoint, EndpointGroup, Endpoints, Health, Metadata, Str, Value};
 use registry::{CLUSTER, Instance, InstanceAddress, ServiceEndpoints, ServiceKey, Snapshot};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What a cluster takes of a service's endpoints, and which of them it prefers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -150,6 +150,58 @@ pub(crate) struct Assignment {
     pub service: ServiceKey,
     pub selection: Selection,
     latest: Mutex<HashMap<Client, (u64, Arc<Endpoints>)>>,
+}
+
+/// Those of all clusters of a proxy's side.
+#[derive(Debug, Default)]
+pub(crate) struct Assignments {
+    list: Vec<Arc<Assignment>>,
+    by_service: OnceLock<HashMap<ServiceKey, Vec<usize>>>,
+    senses: OnceLock<Senses>,
+}
+
+/// What of a proxy its endpoints depend on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Senses {
+    pub locality: bool,
+    pub node: bool,
+    pub labels: bool,
+}
+
+impl From<Vec<Arc<Assignment>>> for Assignments {
+    fn from(list: Vec<Arc<Assignment>>) -> Assignments {
+        Assignments { list, ..Assignments::default() }
+    }
+}
+
+impl Deref for Assignments {
+    type Target = [Arc<Assignment>];
+
+    fn deref(&self) -> &[Arc<Assignment>] {
+        &self.list
+    }
+}
+
+impl Assignments {
+    /// The places of those that take endpoints of the service.
+    pub fn of_service(&self, service: &ServiceKey) -> &[usize] {
+        let index = self.by_service.get_or_init(|| {
+            let mut index: HashMap<ServiceKey, Vec<usize>> = HashMap::new();
+            for (place, assignment) in self.list.iter().enumerate() {
+                index.entry(assignment.service.clone()).or_default().push(place);
+            }
+            index
+        });
+        index.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn senses(&self) -> Senses {
+        *self.senses.get_or_init(|| {
+            let mut all = Senses::default();
+            self.list.iter().for_each(|a| a.selection.sense(&mut all));
+            all
+        })
+    }
 }
 
 /// Kinds of clients whose endpoints are kept.

@@ -11,7 +11,7 @@ pub(crate) use tls::context_of as tls_context;
 use crate::build::Build;
 use crate::chains::without_overlaps;
 use crate::cluster::{self, Clusters};
-use crate::compiler::Part;
+use crate::half::Part;
 use crate::http::{Side, manager};
 use crate::outbound::{empty_listener, tcp_chain_of, with_options};
 use crate::route::{Place, destinations, tcp_routes, tls_routes};

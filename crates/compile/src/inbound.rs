@@ -10,7 +10,7 @@ use crate::chains::without_overlaps;
 use crate::cluster::{
     connections, inbound_passthrough, inbound_sources, service_value, to_original,
 };
-use crate::compiler::Part;
+use crate::half::Part;
 use crate::http::{Side, manager};
 use crate::outbound::{empty_listener, tcp_chain_of};
 use crate::route::{inbound_retry, plain_route};

@@ -5,7 +5,7 @@
 use crate::Missing;
 use crate::cluster::KeptClusters;
 use crate::outbound::{Bindings, PortRoutes};
-use crate::scope::ServiceMap;
+use crate::scope::{RuleSet, ServiceMap};
 use base::{Finding, Host};
 use ir::{NameTable, Str};
 use std::collections::BTreeMap;
@@ -20,10 +20,11 @@ pub(crate) struct Kept {
     pub reachable: Arc<ServiceMap>,
     /// With what the rules lead to.
     pub services: Arc<ServiceMap>,
+    pub rules: Arc<RuleSet>,
     pub clusters: KeptClusters,
     pub bindings: Bindings,
     /// By the name of the route configuration.
-    pub routes: BTreeMap<Str, PortRoutes>,
+    pub routes: BTreeMap<Str, Arc<PortRoutes>>,
     pub names: Option<Arc<NameTable>>,
     pub hosts: Arc<[Host]>,
 }
@@ -54,6 +55,10 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty() && self.missing.is_empty()
+    }
+
     pub fn extend(&mut self, other: &Said) {
         self.findings.extend_from_slice(&other.findings);
         self.missing.extend_from_slice(&other.missing);
@@ -67,6 +72,8 @@ pub struct Work {
     pub reached: u64,
     /// Services of which the clusters were made.
     pub clusters: u64,
+    /// Assignments of endpoints that were looked at.
+    pub endpoints: u64,
     /// Listeners of outbound sides.
     pub listeners: u64,
     pub virtual_hosts: u64,
@@ -76,6 +83,7 @@ impl AddAssign for Work {
     fn add_assign(&mut self, other: Work) {
         self.reached += other.reached;
         self.clusters += other.clusters;
+        self.endpoints += other.endpoints;
         self.listeners += other.listeners;
         self.virtual_hosts += other.virtual_hosts;
     }

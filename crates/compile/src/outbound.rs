@@ -11,10 +11,10 @@ pub(crate) use virtual_hosts::{config, virtual_host};
 use crate::build::Build;
 use crate::chains::without_overlaps;
 use crate::cluster::{self, KeptClusters, TcpOptions};
-use crate::compiler::Part;
+use crate::half::Half;
 use crate::http::{Side, manager, tcp_filters};
 use crate::kept::{Base, Kept, Said};
-use crate::scope::Scope;
+use crate::scope::{self, Rules, Scope};
 use crate::{log, name_table, names, unsupported};
 use api::{OutboundMode, VirtualService};
 use base::{Host, OriginId};
@@ -29,7 +29,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// `last`: what an earlier compilation for the same kind of proxy left.
-pub(crate) fn compile(b: &mut Build<'_>, base: Base, last: Option<&Kept>) -> Part {
+pub(crate) fn compile(b: &mut Build<'_>, base: Base, last: Option<&Kept>) -> Half {
     let last = last.filter(|k| k.base.is_comparable(&base));
     let same_base = last.filter(|k| k.base == base);
     let reachable = match same_base {
@@ -39,10 +39,8 @@ pub(crate) fn compile(b: &mut Build<'_>, base: Base, last: Option<&Kept>) -> Par
             Arc::new(Scope::reachable(b.world, b.proxy))
         }
     };
-    let mut scope = Scope::of_sidecar(b.world, b.proxy, reachable.clone());
-    if let Some(kept) = same_base {
-        scope.unite(&kept.services);
-    }
+    let before = same_base.map(|k| scope::Earlier { services: &k.services, rules: &k.rules });
+    let scope = Scope::of_sidecar(b.world, b.proxy, reachable.clone(), before);
     // Nothing but VirtualServices has changed, and they lead to no other services.
     let settled = same_base.filter(|k| Arc::ptr_eq(&k.services, scope.service_map()));
     let mut said = of_sidecar(b);
@@ -60,7 +58,7 @@ pub(crate) fn compile(b: &mut Build<'_>, base: Base, last: Option<&Kept>) -> Par
     };
     let ports = bindings.plan.http_ports.iter().copied();
     let routes = routes::all(b, &scope, ports, &bindings.plan.detected, earlier);
-    routes.values().flat_map(PortRoutes::said).for_each(|s| said.extend(s));
+    routes.values().flat_map(|r| r.said()).for_each(|s| said.extend(s));
     let (names, hosts) = match settled {
         Some(kept) => (kept.names.clone(), kept.hosts.clone()),
         None => (
@@ -68,18 +66,18 @@ pub(crate) fn compile(b: &mut Build<'_>, base: Base, last: Option<&Kept>) -> Par
             scope.services().map(|s| s.host.clone()).collect(),
         ),
     };
-    let part = Part {
-        listeners: bindings.listeners.to_vec(),
-        clusters: clusters.all.list.clone(),
-        assignments: clusters.all.assignments.clone(),
+    let half = Half {
+        listeners: bindings.listeners.clone(),
+        clusters: clusters.list.clone(),
+        assignments: clusters.assignments.clone(),
         routes: routes.values().map(|r| r.config.clone()).collect(),
         names: names.clone(),
         hosts: hosts.clone(),
-        ..Part::default()
+        ..Half::default()
     };
-    let services = scope.service_map().clone();
-    let kept = Kept { base, reachable, services, clusters, bindings, routes, names, hosts };
-    Part { kept: Some(Arc::new(kept)), ..part }.telling(said)
+    let (services, rules) = (scope.service_map().clone(), scope.rule_set().clone());
+    let kept = Kept { base, reachable, services, rules, clusters, bindings, routes, names, hosts };
+    Half { kept: Some(Arc::new(kept)), ..half }.telling(said)
 }
 
 fn of_sidecar(b: &mut Build<'_>) -> Said {
@@ -129,11 +127,11 @@ impl Bindings {
 fn rules_of_connections(scope: &Scope) -> Vec<(Host, Arc<Item<VirtualService>>)> {
     let about =
         |item: &Arc<Item<VirtualService>>| !item.spec.tls.is_empty() || !item.spec.tcp.is_empty();
-    if !scope.routes().iter().any(about) {
+    if !scope.rule_set().iter().any(|r| about(r.item())) {
         return Vec::new();
     }
     let of = |s: &Arc<Service>| {
-        let item = scope.route_of(&s.host).filter(|i| about(i))?;
+        let item = scope.rules_of(&s.host).map(Rules::item).filter(|i| about(i))?;
         Some((s.host.clone(), item.clone()))
     };
     scope.services().filter_map(of).collect()

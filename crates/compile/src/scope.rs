@@ -2,6 +2,7 @@
 //! it, by visibility and by the Sidecar object it obeys.
 
 mod egress;
+mod rules;
 
 use crate::Proxy;
 use api::{OutboundMode, VirtualService};
@@ -9,7 +10,8 @@ use base::{Host, ObjectRef};
 pub(crate) use egress::Spot;
 use egress::{Egress, Spots};
 use registry::{Item, Rule, Service, Snapshot};
-use std::collections::{BTreeMap, HashMap};
+pub(crate) use rules::{RuleSet, Rules, Turn};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One service for each host, in the order of hosts.
@@ -17,14 +19,20 @@ pub(crate) type ServiceMap = BTreeMap<Host, Arc<Service>>;
 
 pub(crate) struct Scope {
     services: Arc<ServiceMap>,
-    /// For sidecars, oldest first.
-    routes: Vec<Arc<Item<VirtualService>>>,
-    exact: HashMap<Host, usize>,
-    wildcards: Vec<(Host, usize)>,
+    /// For sidecars.
+    rules: Arc<RuleSet>,
     pub outbound: OutboundMode,
     /// Where traffic goes that nothing describes, if it may go anywhere, and who wrote that.
     pub egress_proxy: Option<(api::Destination, ObjectRef)>,
     pub spots: Spots,
+    turn: Turn,
+}
+
+/// Of an earlier scope.
+#[derive(Clone, Copy)]
+pub(crate) struct Earlier<'a> {
+    pub services: &'a Arc<ServiceMap>,
+    pub rules: &'a RuleSet,
 }
 
 impl Scope {
@@ -34,19 +42,30 @@ impl Scope {
         Egress::of(world, proxy, sidecar.map(|s| &s.spec)).services(world, proxy)
     }
 
-    /// Of a sidecar that may reach these.
-    pub fn of_sidecar(world: &Snapshot, proxy: &Proxy, reachable: Arc<ServiceMap>) -> Scope {
+    /// Of a sidecar that may reach these. `last`: what an earlier one of the same kind had, if
+    /// nothing but VirtualServices has changed since.
+    pub fn of_sidecar(
+        world: &Snapshot,
+        proxy: &Proxy,
+        reachable: Arc<ServiceMap>,
+        last: Option<Earlier<'_>>,
+    ) -> Scope {
         let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
         let egress = Egress::of(world, proxy, sidecar.map(|s| &s.spec));
-        let routes: Vec<_> = world
-            .virtual_services
-            .iter()
-            .filter(|v| binds_to_mesh(&v.spec) && world.sees_route(v, &proxy.namespace))
-            .filter(|v| v.hosts.iter().any(|h| egress.takes_overlapping(v.namespace(), h)))
-            .cloned()
-            .collect();
+        let bound = world.virtual_services.iter().filter(|v| {
+            binds_to_mesh(&v.spec)
+                && world.sees_route(v, &proxy.namespace)
+                && v.hosts.iter().any(|h| egress.takes_overlapping(v.namespace(), h))
+        });
+        let rules = RuleSet::of(world, bound);
+        let turn = last.map(|l| rules.since(l.rules)).unwrap_or_default();
         let mut services = reachable;
-        add_destinations(world, proxy, &routes, &mut services);
+        // Where no rule led anywhere else before, those that are as they were do not now.
+        let plain = last.filter(|l| Arc::ptr_eq(l.services, &services)).is_some();
+        let news = rules.iter().filter(|r| !plain || !turn.is_kept(r.item()));
+        for rules in news {
+            add_destinations(world, proxy, rules.item(), &mut services);
+        }
         let written = sidecar.and_then(|s| s.spec.outbound_traffic_policy.as_ref());
         let policy = written.unwrap_or(&world.mesh.config.outbound_traffic_policy);
         let proxied = sidecar.filter(|_| policy.mode != OutboundMode::RegistryOnly);
@@ -57,16 +76,12 @@ impl Scope {
         }
         let spec = sidecar.map(|s| &s.spec);
         let spots = Spots::of(proxy, spec, &egress, services.values());
-        let mut scope = Scope {
-            services,
-            routes,
-            exact: HashMap::new(),
-            wildcards: Vec::new(),
-            outbound: policy.mode,
-            egress_proxy,
-            spots,
-        };
-        scope.index_routes();
+        let outbound = policy.mode;
+        let mut scope =
+            Scope { services, rules: Arc::new(rules), outbound, egress_proxy, spots, turn };
+        if let Some(last) = last {
+            scope.unite(last.services);
+        }
         scope
     }
 
@@ -76,34 +91,19 @@ impl Scope {
             services: Arc::new(
                 Egress { world, own: &proxy.namespace, rules: None }.services(world, proxy),
             ),
-            routes: Vec::new(),
-            exact: HashMap::new(),
-            wildcards: Vec::new(),
+            rules: Arc::default(),
             outbound: OutboundMode::RegistryOnly,
             egress_proxy: None,
             spots: Spots::default(),
+            turn: Turn::default(),
         }
-    }
-
-    /// Of several VirtualServices with one host the oldest counts.
-    fn index_routes(&mut self) {
-        for (index, route) in self.routes.iter().enumerate() {
-            for host in &route.hosts {
-                if host.is_wildcard() {
-                    self.wildcards.push((host.clone(), index));
-                } else {
-                    self.exact.entry(host.clone()).or_insert(index);
-                }
-            }
-        }
-        self.wildcards.sort_by(|a, b| a.0.by_specificity(&b.0).then(a.1.cmp(&b.1)));
     }
 
     /// Takes these in place of its own, which they are equal to.
-    pub fn unite(&mut self, services: &Arc<ServiceMap>) {
+    fn unite(&mut self, services: &Arc<ServiceMap>) {
         let own = &self.services;
         let same = || own.values().zip(services.values()).all(|(a, b)| Arc::ptr_eq(a, b));
-        if own.len() == services.len() && same() {
+        if Arc::ptr_eq(own, services) || own.len() == services.len() && same() {
             self.services = services.clone();
         }
     }
@@ -120,14 +120,18 @@ impl Scope {
         self.services.get(host)
     }
 
-    pub fn routes(&self) -> &[Arc<Item<VirtualService>>] {
-        &self.routes
+    pub fn rule_set(&self) -> &Arc<RuleSet> {
+        &self.rules
     }
 
-    /// The VirtualService for a host: the most specific, then the oldest.
-    pub fn route_of(&self, host: &Host) -> Option<&Arc<Item<VirtualService>>> {
-        let covering = || self.wildcards.iter().find(|(w, _)| w.covers(host)).map(|(_, i)| i);
-        self.exact.get(host).or_else(covering).map(|i| &self.routes[*i])
+    /// What became of the rules since the earlier scope.
+    pub fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
+    /// The rules for a host: those of the most specific VirtualService, then of the oldest.
+    pub fn rules_of(&self, host: &Host) -> Option<&Rules> {
+        self.rules.of_host(host)
     }
 }
 
@@ -147,7 +151,7 @@ pub enum Visibility {
 pub fn visibility(world: &Snapshot, proxy: &Proxy, host: &Host, port: u16) -> Visibility {
     let sidecar = world.sidecars.of_proxy(&proxy.namespace, &proxy.labels);
     let reachable = Arc::new(Scope::reachable(world, proxy));
-    let scope = Scope::of_sidecar(world, proxy, reachable);
+    let scope = Scope::of_sidecar(world, proxy, reachable, None);
     let all = world.services.of_host(host);
     let Some(any) = all.first() else { return Visibility::Unknown };
     let visible = pick(world, host, &proxy.namespace, |_| true);
@@ -181,17 +185,15 @@ fn binds_to_mesh(spec: &VirtualService) -> bool {
         || spec.http.iter().flat_map(|h| &h.r#match).any(|m| in_match(&m.gateways))
 }
 
-/// Adds what the imported routes lead to, which need not be listed.
+/// Adds what an imported route leads to, which need not be listed.
 fn add_destinations(
     world: &Snapshot,
     proxy: &Proxy,
-    routes: &[Arc<Item<VirtualService>>],
+    route: &Item<VirtualService>,
     services: &mut Arc<ServiceMap>,
 ) {
-    for route in routes {
-        for (destination, namespace) in crate::route::destinations(world, route) {
-            add(world, proxy, &destination.host, &namespace, services);
-        }
+    for (destination, namespace) in crate::route::destinations(world, route) {
+        add(world, proxy, &destination.host, &namespace, services);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{Service, ServiceKey, Workload, Workloads};
 use api::EndpointSlice;
+use base::Shards;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,11 +35,11 @@ pub enum InstanceAddress {
     Pipe(Arc<str>),
 }
 
-/// Endpoints by service.
+/// Endpoints by service. What did not change since the version before is shared with it.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointIndex {
     pub version: u64,
-    pub(crate) by_service: HashMap<ServiceKey, Arc<ServiceEndpoints>>,
+    pub(crate) by_service: Shards<ServiceKey, Arc<ServiceEndpoints>>,
 }
 
 impl EndpointIndex {
@@ -48,6 +49,19 @@ impl EndpointIndex {
 
     pub fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Arc<ServiceEndpoints>)> {
         self.by_service.iter()
+    }
+
+    /// The services whose endpoints are others than in `old`; looking for them costs what they are.
+    pub fn changed_since<'a>(
+        &'a self,
+        old: &'a EndpointIndex,
+    ) -> impl Iterator<Item = &'a ServiceKey> {
+        let (mine, theirs) = (&self.by_service, &old.by_service);
+        let here = mine.keys_beside(theirs).filter(|key| {
+            let same = |a: &Arc<ServiceEndpoints>, b| Arc::ptr_eq(a, b);
+            !self.get(key).zip(old.get(key)).is_some_and(|(a, b)| same(a, b))
+        });
+        here.chain(theirs.keys_beside(mine).filter(|key| self.get(key).is_none()))
     }
 }
 

@@ -190,6 +190,11 @@ pub struct Services {
     pub any_by_host: bool,
     all: Vec<Arc<Service>>,
     by_host: HashMap<Host, Vec<Arc<Service>>>,
+    by_namespace: HashMap<Arc<str>, Vec<Arc<Service>>>,
+    /// Kubernetes' own, by namespace and name.
+    by_name: HashMap<(Arc<str>, Arc<str>), Arc<Service>>,
+    headless: Vec<Arc<Service>>,
+    by_dns: Vec<Arc<Service>>,
 }
 
 impl Services {
@@ -197,12 +202,41 @@ impl Services {
         all.sort_by(|a, b| {
             (&a.created, &a.host, &a.namespace).cmp(&(&b.created, &b.host, &b.namespace))
         });
-        let mut by_host: HashMap<Host, Vec<Arc<Service>>> = HashMap::with_capacity(all.len());
+        let mut index = Services { version, ..Services::default() };
         for service in &all {
-            by_host.entry(service.host.clone()).or_default().push(service.clone());
+            let (namespace, name) = (service.namespace.clone(), service.name.clone());
+            if service.kubernetes {
+                index.by_name.insert((namespace.clone(), name), service.clone());
+            }
+            index.by_host.entry(service.host.clone()).or_default().push(service.clone());
+            index.by_namespace.entry(namespace).or_default().push(service.clone());
+            match service.resolution {
+                Resolution::Headless => index.headless.push(service.clone()),
+                Resolution::Dns | Resolution::DnsRoundRobin => index.by_dns.push(service.clone()),
+                Resolution::DynamicDns => index.any_by_host = true,
+                Resolution::Endpoints | Resolution::None | Resolution::Alias(_) => {}
+            }
         }
-        let any_by_host = all.iter().any(|s| s.resolution == Resolution::DynamicDns);
-        Services { version, any_by_host, all, by_host }
+        Services { all, ..index }
+    }
+
+    /// Those of a namespace, oldest first.
+    pub fn of_namespace(&self, namespace: &str) -> &[Arc<Service>] {
+        self.by_namespace.get(namespace).map_or(&[], Vec::as_slice)
+    }
+
+    /// Of which the client chooses an endpoint by its address.
+    pub fn headless(&self) -> &[Arc<Service>] {
+        &self.headless
+    }
+
+    /// Of which the proxy asks DNS for the endpoints.
+    pub fn found_by_dns(&self) -> &[Arc<Service>] {
+        &self.by_dns
+    }
+
+    pub(crate) fn named(&self, namespace: &str, name: &str) -> Option<&Arc<Service>> {
+        self.by_name.get(&(namespace.into(), name.into()))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {

@@ -2,6 +2,7 @@
 //! out snapshots.
 
 mod build;
+mod slices;
 
 use crate::automatic::{self, Allocation};
 use crate::entry;
@@ -17,6 +18,7 @@ use base::{Finding, Host, Labels, ObjectRef};
 use build::Stale;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use slices::Slices;
 use std::sync::Arc;
 
 /// What a change touches, from nothing to everything.
@@ -48,7 +50,7 @@ pub struct Store {
     service_entries: Table<Item<ServiceEntry>>,
     machines: Table<Object<WorkloadEntry>>,
     services: Table<Service>,
-    slices: Table<EndpointSlice>,
+    slices: Slices,
     ingresses: Table<Ingress>,
     ingress_classes: Table<IngressClass>,
     translated: Translated,
@@ -77,7 +79,7 @@ impl Store {
             service_entries: Table::default(),
             machines: Table::default(),
             services: Table::default(),
-            slices: Table::default(),
+            slices: Slices::default(),
             ingresses: Table::default(),
             ingress_classes: Table::default(),
             translated: Translated::default(),
@@ -289,7 +291,7 @@ impl Store {
         let before = self.slices.get(&namespace, &name).cloned();
         self.stale.slice(before.as_deref());
         self.stale.slice(Some(&read));
-        self.slices.insert(self.revision, &namespace, &name, read);
+        self.slices.insert(self.revision, read);
         Ok(quiet(Change::Endpoints))
     }
 

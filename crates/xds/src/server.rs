@@ -8,6 +8,7 @@ mod desired;
 mod dirty;
 mod encoder;
 mod layer;
+mod needs;
 mod plan;
 mod request;
 mod watch;
@@ -15,6 +16,7 @@ mod watch;
 pub use desired::Desired;
 pub use encoder::Encoder;
 pub use layer::Layer;
+pub use needs::Needs;
 pub use plan::PushPlan;
 pub use request::{Ack, Push, Request, Subscription};
 
@@ -34,7 +36,7 @@ pub struct Encoded {
     pub version: u64,
     pub bytes: Bytes,
     /// What it refers to.
-    pub needs: Arc<[ResourceKey]>,
+    pub needs: Needs,
 }
 
 impl Encoded {
@@ -44,20 +46,16 @@ impl Encoded {
 
     /// Of bytes that others wrote, and what our own proxy would refuse in them. What it could not read
     /// keeps the references of the resource that it was made from.
-    pub fn of_bytes(
-        kind: Kind,
-        bytes: Bytes,
-        made_from: &[ResourceKey],
-    ) -> (Self, Option<Refusal>) {
+    pub fn of_bytes(kind: Kind, bytes: Bytes, made_from: &Needs) -> (Self, Option<Refusal>) {
         match codec::decode(&codec::type_url_of(kind), &bytes) {
             Ok((resource, _)) => {
                 (Self::with(bytes, crate::references::references(&resource).into()), None)
             }
-            Err(refusal) => (Self::with(bytes, made_from.into()), Some(refusal)),
+            Err(refusal) => (Self::with(bytes, made_from.clone()), Some(refusal)),
         }
     }
 
-    fn with(bytes: Bytes, needs: Arc<[ResourceKey]>) -> Self {
+    fn with(bytes: Bytes, needs: Needs) -> Self {
         Self { version: encoder::hash(&bytes), bytes, needs }
     }
 }
@@ -118,6 +116,9 @@ impl Session {
 
     /// Replaces what the client is to hold.
     pub fn set_desired(&mut self, desired: Arc<Desired>) {
+        if Arc::ptr_eq(&self.desired, &desired) {
+            return;
+        }
         self.dirty.desired(&self.desired, &desired);
         self.desired = desired;
         for (kind, watch) in &mut self.watches {

@@ -3,9 +3,12 @@
 
 use super::{Clusters, black_hole, of_service, passthrough};
 use crate::build::Build;
+use crate::endpoints::Assignments;
 use crate::kept::Said;
 use crate::scope::{Scope, rule_of};
+use crate::whole::Shared;
 use base::Host;
+use ir::Cluster;
 use registry::{Resolution, Rule, Service};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +17,8 @@ use std::sync::Arc;
 pub(crate) struct KeptClusters {
     by_host: Arc<HashMap<Host, Arc<OfService>>>,
     /// All of them, with those that every sidecar has.
-    pub all: Arc<Clusters>,
+    pub list: Shared<Cluster>,
+    pub assignments: Arc<Assignments>,
     pub said: Arc<Said>,
 }
 
@@ -33,23 +37,37 @@ impl KeptClusters {
     /// `last`: of the same mesh configuration.
     pub fn of(b: &mut Build<'_>, scope: &Scope, last: Option<&KeptClusters>) -> KeptClusters {
         let mut by_host = HashMap::new();
-        let (mut all, mut said) = (Clusters::default(), Said::default());
+        let mut fresh = 0;
         for service in scope.services() {
             let known = last.and_then(|l| l.by_host.get(&service.host));
             let one = match known.filter(|k| k.holds(b, service)) {
                 Some(same) => same.clone(),
-                None => Arc::new(OfService::new(b, service)),
+                None => {
+                    fresh += 1;
+                    Arc::new(OfService::new(b, service))
+                }
             };
+            by_host.insert(service.host.clone(), one);
+        }
+        if let Some(last) = last.filter(|l| fresh == 0 && l.by_host.len() == by_host.len()) {
+            return last.clone();
+        }
+        let (mut all, mut said) = (Clusters::default(), Said::default());
+        for one in scope.services().filter_map(|s| by_host.get(&s.host)) {
             all.list.extend(one.clusters.list.iter().cloned());
             all.assignments.extend(one.clusters.assignments.iter().cloned());
             said.extend(&one.said);
-            by_host.insert(service.host.clone(), one);
         }
         for mut cluster in [black_hole(), passthrough(b)] {
             b.pools.clusters.share(&cluster.name.clone(), &mut cluster);
             all.list.push(cluster);
         }
-        KeptClusters { by_host: Arc::new(by_host), all: Arc::new(all), said: Arc::new(said) }
+        KeptClusters {
+            by_host: Arc::new(by_host),
+            list: all.list.into(),
+            assignments: Arc::new(all.assignments.into()),
+            said: Arc::new(said),
+        }
     }
 }
 

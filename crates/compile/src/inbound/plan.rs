@@ -74,7 +74,9 @@ impl Plan {
 /// protocol where several declare one port.
 fn of_services(world: &Snapshot, proxy: &Proxy) -> Vec<InboundPort> {
     let mut ports: BTreeMap<u16, InboundPort> = BTreeMap::new();
-    for service in world.services.iter().filter(|s| selects(s, proxy)) {
+    for service in
+        world.services.of_namespace(&proxy.namespace).iter().filter(|s| selects(s, proxy))
+    {
         for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
             let Some(target) = target(world, proxy, port) else { continue };
             let fresh = || InboundPort {
@@ -98,8 +100,7 @@ fn of_services(world: &Snapshot, proxy: &Proxy) -> Vec<InboundPort> {
 }
 
 fn selects(service: &Service, proxy: &Proxy) -> bool {
-    *service.namespace == *proxy.namespace
-        && !service.selector.is_empty()
+    !service.selector.is_empty()
         && service.selector.iter().all(|(k, v)| proxy.labels.get(k) == Some(v))
 }
 

@@ -236,7 +236,7 @@ fn l4(
     let gateways = [VirtualService::MESH.to_owned()];
     let place = Place { scope, gateways: &gateways, port: port.number, tls: false };
     let (mut tls, mut tcp) = (Vec::new(), Vec::new());
-    if let Some(item) = scope.route_of(&service.host).cloned() {
+    if let Some(item) = scope.rules_of(&service.host).map(|r| r.item().clone()) {
         tls = tls_routes(b, &place, &item);
         tcp = tcp_routes(b, &place, &item);
     }

@@ -1,84 +1,105 @@
 //! Resources as they go over the wire, in layers that proxies share: one for each list of resources
-//! that some proxy holds. A resource is encoded once, and a list that several proxies have in common
-//! is put together once.
+//! that some proxy holds. A resource is encoded once, a list that several proxies have in common is put
+//! together once, and one that differs little from an earlier one is made from that.
 
-use super::secrets::{Named, named};
-use ir::{Config, Resource};
+mod changes;
+
+use super::secrets::{self, Named};
+use changes::changes;
+use compile::{List, Whole};
+use ir::Resource;
 use std::collections::HashMap;
 use std::sync::Arc;
 use xds::server::{Desired, Encoded, Encoder, Layer};
 
-/// What nobody else holds any more goes with the next configuration that comes.
-#[derive(Default)]
-pub(super) struct Layers {
-    wholes: Vec<(Arc<Config>, Whole)>,
-    lists: Vec<Known>,
-    encoded: Cache,
-}
-
-/// All of a configuration.
+/// What a proxy is to hold, as far as other proxies may hold it too.
 #[derive(Clone)]
-pub(super) struct Whole {
+pub(super) struct Layered {
     pub resources: Arc<Desired>,
     /// The credentials that it names.
     pub credentials: Arc<Named>,
 }
 
-/// A layer, and the addresses of what is in it. It holds its resources, so that an address cannot come
-/// to mean another one.
+/// What nobody else holds any more goes with the next configuration that comes.
+#[derive(Default)]
+pub(super) struct Layers {
+    wholes: Vec<(Arc<Whole>, Layered)>,
+    /// The newest last.
+    lists: Vec<Known>,
+    encoded: Cache,
+}
+
+/// A layer, and the list that it was made of, which it holds, so that no address of something in it can
+/// come to mean something else.
 struct Known {
-    addresses: Vec<usize>,
-    _resources: Vec<Resource>,
+    list: List,
     layer: Arc<Layer>,
+    credentials: Named,
 }
 
 /// Configurations, and lists of them, that are kept at the most.
 const MAX_KEPT: usize = 1024;
 
 impl Layers {
-    pub fn of(&mut self, config: &Arc<Config>) -> Whole {
+    /// All of a configuration.
+    pub fn of(&mut self, config: &Arc<Whole>) -> Layered {
         if let Some((_, whole)) = self.wholes.iter().find(|(known, _)| Arc::ptr_eq(known, config)) {
             return whole.clone();
         }
         self.wholes.retain(|(config, _)| Arc::strong_count(config) > 1);
         make_room(&mut self.wholes);
+        let (mut layers, mut credentials) = (Vec::new(), Named::new());
+        for list in config.lists() {
+            let known = self.known(list);
+            layers.push(known.layer.clone());
+            secrets::note_all(&known.credentials, &mut credentials);
+        }
+        // Not before, since the new ones are made from the old.
         self.lists.retain(|known| Arc::strong_count(&known.layer) > 1);
-        let layers = lists(config).into_iter().map(|list| self.layer(list)).collect();
-        let resources = Arc::new(Desired::of(layers));
-        let whole = Whole { resources, credentials: Arc::new(named(config)) };
+        let (resources, credentials) = (Arc::new(Desired::of(layers)), Arc::new(credentials));
+        let whole = Layered { resources, credentials };
         self.wholes.push((config.clone(), whole.clone()));
         whole
     }
 
-    fn layer(&mut self, resources: Vec<Resource>) -> Arc<Layer> {
-        let addresses: Vec<usize> = resources.iter().map(address).collect();
-        if let Some(known) = self.lists.iter().find(|k| k.addresses == addresses) {
-            return known.layer.clone();
-        }
+    fn known(&mut self, list: List) -> &Known {
+        let at = match self.lists.iter().position(|known| changes::is_same(&known.list, &list)) {
+            Some(at) => at,
+            None => {
+                let known = self.made(list);
+                make_room(&mut self.lists);
+                self.lists.push(known);
+                self.lists.len() - 1
+            }
+        };
+        &self.lists[at]
+    }
+
+    fn made(&mut self, list: List) -> Known {
+        let mut near = self.lists.iter().rev();
+        let near = near.find_map(|known| Some((&known.layer, changes(&known.list, &list)?)));
         let encoded = &mut self.encoded;
-        let layer: Layer = resources.iter().map(|r| (r.key(), encoded.get(r))).collect();
-        let layer = Arc::new(layer);
-        make_room(&mut self.lists);
-        self.lists.push(Known { addresses, _resources: resources, layer: layer.clone() });
-        layer
+        let layer = match near {
+            Some((layer, (gone, new))) => {
+                let mut layer = Layer::clone(layer);
+                for resource in gone {
+                    layer.remove(&resource.key());
+                }
+                for resource in new {
+                    layer.insert(resource.key(), encoded.get(&resource));
+                }
+                layer
+            }
+            None => list.resources().map(|r| (r.key(), encoded.get(&r))).collect(),
+        };
+        let credentials = secrets::named(&list);
+        Known { list, layer: Arc::new(layer), credentials }
     }
 }
 
 /// For one more: the oldest go.
 fn make_room<T>(kept: &mut Vec<T>) {
     kept.drain(..kept.len().saturating_sub(MAX_KEPT - 1));
-}
-
-/// Kind by kind, since proxies that differ in one often agree in others.
-fn lists(c: &Config) -> [Vec<Resource>; 5] {
-    let rest = c.secrets.iter().cloned().map(Resource::Secret);
-    [
-        c.clusters.iter().cloned().map(Resource::Cluster).collect(),
-        c.endpoints.iter().cloned().map(Resource::Endpoints).collect(),
-        c.listeners.iter().cloned().map(Resource::Listener).collect(),
-        c.routes.iter().cloned().map(Resource::Route).collect(),
-        rest.chain(c.names.iter().cloned().map(Resource::Names)).collect(),
-    ]
 }
 
 /// Encodings by the address of what was encoded. An entry holds its resource; entries that nobody
@@ -140,15 +161,14 @@ mod tests {
 
     #[test]
     fn what_is_newest_stays_whatever_the_number() {
-        let mut layers = Layers::default();
-        let configs: Vec<Arc<Config>> = (0..MAX_KEPT + 2).map(|_| Arc::default()).collect();
-        let first: Vec<Whole> = configs.iter().map(|c| layers.of(c)).collect();
-        let known = |at: usize, layers: &mut Layers| {
-            Arc::ptr_eq(&first[at].resources, &layers.of(&configs[at]).resources)
-        };
-        assert!(known(MAX_KEPT + 1, &mut layers));
-        assert!(known(MAX_KEPT, &mut layers));
-        assert!(known(2, &mut layers));
-        assert!(!known(0, &mut layers), "the oldest went");
+        let mut kept = Vec::new();
+        for n in 0..MAX_KEPT + 2 {
+            make_room(&mut kept);
+            kept.push(n);
+        }
+        assert_eq!(
+            (kept.len(), kept.first(), kept.last()),
+            (MAX_KEPT, Some(&2), Some(&(MAX_KEPT + 1)))
+        );
     }
 }

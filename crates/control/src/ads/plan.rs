@@ -1,7 +1,7 @@
 //! From a world to what one proxy is to hold: compile, let the settling rule judge, encode. What is
 //! alike for several proxies is compiled and encoded once.
 
-use super::layers::{Layers, Whole};
+use super::layers::{Layered, Layers};
 use super::patch::Patches;
 use crate::settle::{Settle, Verdict};
 use crate::world::World;
@@ -74,7 +74,7 @@ impl Planner {
                 compiled = compiler.compile(&instead, proxy);
             }
         }
-        let Whole { mut resources, credentials: names } = layers.of(&compiled.config);
+        let Layered { mut resources, credentials: names } = layers.of(&compiled.config);
         let patched = patches.apply(world, proxy, &mut resources);
         let names_any = !names.is_empty();
         let (secrets, mut lacking) =

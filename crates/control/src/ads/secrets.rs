@@ -5,10 +5,9 @@ use super::plan::Credentials;
 use crate::credentials::{Material, Part};
 use crate::world::World;
 use base::{Finding, OriginId};
-use compile::Compiled;
+use compile::{Compiled, List};
 use ir::{
-    CertificateSource, Config, Resource, Secret, SecretRef, SecretSource, SecretValue, Str,
-    TlsCommon,
+    CertificateSource, Resource, Secret, SecretRef, SecretSource, SecretValue, Str, TlsCommon,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,19 +39,32 @@ pub(super) fn of(
     (found, findings)
 }
 
-/// The credentials that a configuration names.
-pub(super) fn named(config: &Config) -> Named {
-    let mut names = Named::new();
-    for listener in &config.listeners {
-        for chain in listener.chains.iter().chain(listener.default_chain.iter()) {
-            let tls = chain.tls.as_ref().map(|tls| &tls.common);
-            note(tls, chain.origin, &mut names);
+/// The credentials that the resources of a list name.
+pub(super) fn named(list: &List) -> Named {
+    let mut names = BTreeMap::new();
+    match list {
+        List::Listeners(listeners) => {
+            let chains = listeners.iter().flat_map(|l| l.chains.iter().chain(&l.default_chain));
+            for chain in chains {
+                let tls = chain.tls.as_ref().map(|tls| &tls.common);
+                note(tls, chain.origin, &mut names);
+            }
         }
-    }
-    for cluster in &config.clusters {
-        note(cluster.tls.as_ref().map(|tls| &tls.common), cluster.origin, &mut names);
+        List::Clusters(clusters) => {
+            for cluster in clusters.iter() {
+                note(cluster.tls.as_ref().map(|tls| &tls.common), cluster.origin, &mut names);
+            }
+        }
+        List::Endpoints(_) | List::Routes(_) | List::Names(_) => {}
     }
     names
+}
+
+/// Adds those of another list; where one is named first counts.
+pub(super) fn note_all(names: &Named, all: &mut Named) {
+    for (name, origin) in names {
+        all.entry(name.clone()).or_insert(*origin);
+    }
 }
 
 fn note(tls: Option<&TlsCommon>, origin: OriginId, names: &mut Named) {

@@ -10,7 +10,8 @@ use crate::{
     Workload, Workloads,
 };
 use api::EndpointSlice;
-use std::collections::{HashMap, HashSet};
+use base::Host;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -41,10 +42,22 @@ impl Stale {
         self.machines = true;
     }
 
-    fn touches(&self, service: &Service, old: &ServiceEndpoints) -> bool {
-        if !service.kubernetes || self.machines {
-            // Its selector may take workloads that it did not have before.
-            return true;
+    /// The services that it is about, where nothing else can be concerned.
+    fn only_named(&self) -> Option<&HashSet<(String, String)>> {
+        (self.addresses.is_empty() && !self.machines).then_some(&self.services)
+    }
+
+    /// `selecting`: hosts of ServiceEntries that take workloads by their labels.
+    fn touches(
+        &self,
+        service: &Service,
+        old: &ServiceEndpoints,
+        selecting: &HashSet<&Host>,
+    ) -> bool {
+        if self.machines || !service.kubernetes {
+            // A selector may take workloads that it did not have before.
+            return self.machines
+                || !self.addresses.is_empty() && selecting.contains(&service.host);
         }
         let by_name = (service.namespace.to_string(), service.name.to_string());
         self.services.contains(&by_name)
@@ -158,51 +171,66 @@ impl Store {
     fn build_endpoints(
         &mut self,
         last: Option<&Snapshot>,
-        services: &Services,
+        services: &Arc<Services>,
         workloads: &Workloads,
     ) -> Arc<EndpointIndex> {
         let stale = std::mem::take(&mut self.stale);
-        let versions =
-            [self.slices.version, self.machines.version, self.workloads.version, services.version];
+        let versions = [
+            self.slices.version(),
+            self.machines.version,
+            self.workloads.version,
+            services.version,
+        ];
         let version = versions.into_iter().max().unwrap_or(0);
         if let Some(same) = last.map(|l| &l.endpoints).filter(|e| e.version == version) {
             return same.clone();
         }
-        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
-        for slice in self.slices.map.values() {
-            if let Some(service) = slice.service() {
-                let key = (slice.metadata.namespace.as_str(), service);
-                slices.entry(key).or_default().push(slice);
+        let entries = self.service_entries.map.values();
+        let selecting: HashSet<&Host> =
+            entries.filter(|i| i.spec.workload_selector.is_some()).flat_map(|i| &i.hosts).collect();
+        let fresh = |service: &Service, old: Option<&Arc<ServiceEndpoints>>| {
+            let instances = self.instances(service, workloads);
+            let same = old.filter(|old| old.instances == instances).cloned();
+            same.unwrap_or_else(|| Arc::new(ServiceEndpoints { version, instances }))
+        };
+        let Some(last) = last else {
+            let all = services.iter().map(|s| (s.key(), fresh(s, None)));
+            return Arc::new(EndpointIndex { version, by_service: all.collect() });
+        };
+        let mut by_service = last.endpoints.by_service.clone();
+        let same_services = Arc::ptr_eq(&last.services, services);
+        let named = same_services.then(|| stale.only_named()).flatten();
+        let candidates: Vec<&Arc<Service>> = match named {
+            Some(names) => names.iter().filter_map(|(ns, n)| services.named(ns, n)).collect(),
+            None => services.iter().collect(),
+        };
+        for service in candidates {
+            let key = service.key();
+            let old = last.endpoints.get(&key);
+            let same = same_services
+                || last.services.get(&key).is_some_and(|known| Arc::ptr_eq(known, service));
+            if !old.is_some_and(|old| same && !stale.touches(service, old, &selecting)) {
+                by_service.insert(key, fresh(service, old));
             }
         }
-        let mut by_service = HashMap::with_capacity(services.len());
-        for service in services.iter() {
-            let key = service.key();
-            let old = last.and_then(|l| l.endpoints.get(&key)).cloned();
-            let known = last.and_then(|l| l.services.get(&key));
-            let same_service = known.is_some_and(|k| Arc::ptr_eq(k, service));
-            let old = match old {
-                Some(old) if same_service && !stale.touches(service, &old) => {
-                    by_service.insert(key, old);
-                    continue;
-                }
-                old => old,
-            };
-            let instances = if service.kubernetes {
-                let own = slices.get(&(&*service.namespace, &*service.name));
-                let own = own.into_iter().flatten().copied();
-                let mut all = endpoints::of_slices(service, own, workloads);
-                all.extend(self.selected_machines(service));
-                endpoints::sort(&mut all);
-                all
-            } else {
-                self.entry_instances(service)
-            };
-            let same = old.filter(|old| old.instances == instances);
-            let fresh = || Arc::new(ServiceEndpoints { version, instances });
-            by_service.insert(key, same.unwrap_or_else(fresh));
+        if !same_services {
+            for gone in last.services.iter().map(|s| s.key()).filter(|k| services.get(k).is_none())
+            {
+                by_service.remove(&gone);
+            }
         }
         Arc::new(EndpointIndex { version, by_service })
+    }
+
+    /// All endpoints of a service.
+    fn instances(&self, service: &Service, workloads: &Workloads) -> Vec<endpoints::Instance> {
+        if !service.kubernetes {
+            return self.entry_instances(service);
+        }
+        let mut all = endpoints::of_slices(service, self.slices.of(service), workloads);
+        all.extend(self.selected_machines(service));
+        endpoints::sort(&mut all);
+        all
     }
 
     /// WorkloadEntries of its namespace that a Kubernetes service selects, as it would pods.

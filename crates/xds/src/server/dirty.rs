@@ -28,20 +28,10 @@ impl Dirty {
 
     /// All that differs between what was and what is desired.
     pub fn desired(&mut self, old: &Desired, new: &Desired) {
-        let mut differs = |key: &ResourceKey| {
+        for key in old.keys_beside(new).chain(new.keys_beside(old)) {
             let version = |d: &Desired| d.get(key).map(|e| e.version);
             if version(old) != version(new) {
                 self.keys.insert(key.clone());
-            }
-        };
-        let (mut gone, mut come) = (old.layers_beside(new), new.layers_beside(old));
-        loop {
-            // Any pairs would do, since a key that has changed has in the pair of either layer that it
-            // stands in; those of one place have most in common.
-            match (gone.next(), come.next()) {
-                (Some(was), Some(is)) => is.changes_since(was).iter().for_each(&mut differs),
-                (Some(one), None) | (None, Some(one)) => one.keys().for_each(&mut differs),
-                (None, None) => return,
             }
         }
     }
@@ -69,8 +59,7 @@ impl Dirty {
     }
 
     fn kind(&mut self, kind: Kind, watch: &Watch, desired: &Desired) {
-        let of_kind = desired.keys().filter(|k| k.kind == kind);
-        self.keys.extend(of_kind.cloned());
+        self.keys.extend(desired.of_kind(kind).cloned());
         let known = watch.told().map(|(name, _)| name).chain(watch.names());
         self.keys.extend(known.map(|name| ResourceKey { kind, name: name.clone() }));
     }

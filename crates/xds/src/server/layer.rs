@@ -1,101 +1,103 @@
-//! A list of resources that clients share. What a layer changes of the one before it is looked for once,
-//! however many clients go from the one to the other.
+//! A list of resources that clients share. A layer that differs little from another is made from it and
+//! shares with it what is the same, so that what one changes of the other is soon found.
 
 use super::Encoded;
-use ir::ResourceKey;
-use std::collections::HashMap;
-use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use base::Shards;
+use ir::{Kind, ResourceKey};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Layer {
-    resources: HashMap<ResourceKey, Encoded>,
-    /// Of earlier layers, which are held so that their addresses cannot come to mean others.
-    changes: Mutex<Vec<(Weak<Layer>, Arc<[ResourceKey]>)>>,
+    resources: Shards<ResourceKey, Encoded>,
+    /// A bit for each kind of resource that ever was in it.
+    kinds: u8,
 }
 
-/// Earlier layers that a layer is compared with; most clients come from the one before.
-const MAX_CHANGES: usize = 4;
+/// Of a kind, in a set of kinds.
+fn bit(kind: Kind) -> u8 {
+    1 << kind as u8
+}
 
 impl Layer {
-    /// The keys under which it holds something else than `old`, or only one of them anything.
-    pub(super) fn changes_since(&self, old: &Arc<Layer>) -> Arc<[ResourceKey]> {
-        // Nothing here panics while it holds the lock, so it cannot be poisoned.
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = changes.iter().find(|(o, _)| o.as_ptr() == Arc::as_ptr(old)) {
-            return known.clone();
-        }
-        let version = |layer: &Layer, key: &ResourceKey| layer.get(key).map(|e| e.version);
-        let changed = old.iter().filter(|(key, was)| version(self, key) != Some(was.version));
-        let added = self.keys().filter(|key| !old.contains_key(key));
-        let all: Arc<[ResourceKey]> = changed.map(|(key, _)| key).chain(added).cloned().collect();
-        let too_many = changes.len().saturating_sub(MAX_CHANGES - 1);
-        changes.drain(..too_many);
-        changes.push((Arc::downgrade(old), all.clone()));
-        all
+    pub fn len(&self) -> usize {
+        self.resources.len()
     }
 
-    pub(super) fn insert(&mut self, key: ResourceKey, encoded: Encoded) {
-        self.changes = Mutex::default();
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    pub(super) fn may_have(&self, kind: Kind) -> bool {
+        self.kinds & bit(kind) != 0
+    }
+
+    pub fn get(&self, key: &ResourceKey) -> Option<&Encoded> {
+        if self.may_have(key.kind) { self.resources.get(key) } else { None }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&ResourceKey, &Encoded)> {
+        self.resources.iter()
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &ResourceKey> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// How much of it is the other's, about.
+    pub fn shared_with(&self, other: &Layer) -> usize {
+        self.resources.shared_with(&other.resources)
+    }
+
+    /// Whatever it has that is not as in the other, and perhaps more.
+    pub fn keys_beside<'a>(&'a self, other: &'a Layer) -> impl Iterator<Item = &'a ResourceKey> {
+        self.resources.keys_beside(&other.resources)
+    }
+
+    pub fn insert(&mut self, key: ResourceKey, encoded: Encoded) {
+        self.kinds |= bit(key.kind);
         self.resources.insert(key, encoded);
     }
-}
 
-/// The resources alone.
-impl Clone for Layer {
-    fn clone(&self) -> Layer {
-        Layer { resources: self.resources.clone(), changes: Mutex::default() }
-    }
-}
-
-impl Deref for Layer {
-    type Target = HashMap<ResourceKey, Encoded>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.resources
+    pub fn remove(&mut self, key: &ResourceKey) -> Option<Encoded> {
+        self.resources.remove(key)
     }
 }
 
 impl FromIterator<(ResourceKey, Encoded)> for Layer {
     fn from_iter<I: IntoIterator<Item = (ResourceKey, Encoded)>>(all: I) -> Layer {
-        Layer { resources: all.into_iter().collect(), changes: Mutex::default() }
+        let mut kinds = 0;
+        let noted = all.into_iter().inspect(|(key, _)| kinds |= bit(key.kind));
+        Layer { resources: noted.collect(), kinds }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::Needs;
     use bytes::Bytes;
-    use ir::Kind;
+    use std::collections::BTreeSet;
 
-    fn layer(resources: &[(&str, u64)]) -> Arc<Layer> {
-        let one = |(name, version): &(&str, u64)| {
-            let encoded = Encoded { version: *version, bytes: Bytes::new(), needs: Arc::default() };
-            (ResourceKey::new(Kind::Cluster, *name), encoded)
-        };
-        Arc::new(resources.iter().map(one).collect())
+    fn encoded(version: u64) -> Encoded {
+        Encoded { version, bytes: Bytes::new(), needs: Needs::default() }
     }
 
-    fn names(changes: &[ResourceKey]) -> Vec<&str> {
-        let mut names: Vec<&str> = changes.iter().map(|key| &*key.name).collect();
-        names.sort_unstable();
-        names
+    fn key(n: usize) -> ResourceKey {
+        ResourceKey::new(Kind::Cluster, format!("c{n}"))
     }
 
     #[test]
-    fn what_a_layer_changes_is_looked_for_once_and_told_right() {
-        let old = layer(&[("same", 1), ("other", 1), ("gone", 1)]);
-        let new = layer(&[("same", 1), ("other", 2), ("new", 1)]);
-        let first = new.changes_since(&old);
-        assert_eq!(names(&first), ["gone", "new", "other"]);
-        assert!(Arc::ptr_eq(&first, &new.changes_since(&old)), "for all clients");
-        // From other layers, also where one stands in the place of one that is gone.
-        for round in 0..3 * MAX_CHANGES as u64 {
-            let before = layer(&[("same", 1), ("other", 2 + round % 2)]);
-            let wanted: &[&str] = if round % 2 == 0 { &["new"] } else { &["new", "other"] };
-            assert_eq!(names(&new.changes_since(&before)), wanted);
-            drop(before);
-        }
-        assert!(new.changes.lock().unwrap().len() <= MAX_CHANGES);
+    fn what_a_layer_changes_is_found_without_looking_at_all_of_it() {
+        let old: Layer = (0..5000).map(|n| (key(n), encoded(1))).collect();
+        let mut new = old.clone();
+        new.insert(key(17), encoded(2));
+        new.insert(key(9000), encoded(1));
+        assert!(new.remove(&key(42)).is_some());
+        let found: BTreeSet<_> = new.keys_beside(&old).chain(old.keys_beside(&new)).collect();
+        assert!([17, 42, 9000].iter().all(|n| found.contains(&key(*n))));
+        assert!(found.len() < 500, "{}", found.len());
+        assert_eq!((new.len(), old.len()), (5000, 5000));
+        assert!(
+            !new.may_have(Kind::Route) && new.get(&ResourceKey::new(Kind::Route, "c1")).is_none()
+        );
     }
 }

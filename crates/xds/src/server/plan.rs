@@ -33,14 +33,17 @@ impl PushPlan {
     /// `keys`: those of which anything may have changed.
     pub(super) fn of(view: &View, keys: &HashSet<ResourceKey>) -> Self {
         let (mut plan, mut names) = (Self::default(), Vec::new());
+        let settled = view.is_settled(keys);
         for (key, encoded) in keys.iter().filter_map(|k| Some((k, view.desired.get(k)?))) {
             let Some(watch) = view.watches.get(&key.kind) else { continue };
             if !watch.wants(&key.name) || !watch.lacks(&key.name, encoded.version) {
                 continue;
             }
+            #[cfg(test)]
+            assert!(!settled || view.may_use(encoded), "it need not be looked for: {key:?}");
             match key.kind {
                 Kind::Cluster | Kind::Endpoints | Kind::Secret => plan.add.push(key.clone()),
-                Kind::Listener | Kind::Route if view.may_use(encoded) => {
+                Kind::Listener | Kind::Route if settled || view.may_use(encoded) => {
                     plan.switch.push(key.clone())
                 }
                 Kind::Listener | Kind::Route => plan.held_back.push(key.clone()),
@@ -92,6 +95,15 @@ fn names<'a>(kind: Kind, keys: impl Iterator<Item = &'a ResourceKey>) -> Vec<Str
 }
 
 impl View<'_> {
+    /// The client has accepted all clusters and endpoints that it is to hold, so nothing that is to be
+    /// used has to be looked for. `keys`: those of which anything may have changed.
+    fn is_settled(&self, keys: &HashSet<ResourceKey>) -> bool {
+        let lower = [Kind::Cluster, Kind::Endpoints];
+        let mut watches = lower.iter().filter_map(|kind| self.watches.get(kind));
+        let open = |k: &ResourceKey| lower.contains(&k.kind) && self.is_open(k);
+        watches.all(|w| !w.is_waiting() && !w.has_refused()) && !keys.iter().any(open)
+    }
+
     /// The client has accepted every cluster that this uses. A client that asks for clusters by name
     /// asks because of its routes, so it is not kept waiting; neither does a route wait for a cluster
     /// that there is not.

@@ -1,10 +1,9 @@
 //! What one client asked for and holds of one kind.
 
 use super::request::{Ack, Push, Subscription, version_of};
-use super::{Desired, Dialect, Encoded, Event, Status};
+use super::{Desired, Dialect, Encoded, Event, Needs, Status};
 use ir::{Kind, ResourceKey, Str};
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Names beyond these are not heard: no proxy needs as many.
 const MAX_NAMES: usize = 100_000;
@@ -19,6 +18,10 @@ pub(super) struct Watch {
     by_whole: bool,
     names: BTreeSet<Str>,
     told: HashMap<Str, Told>,
+    /// Those of which a version was refused, at least.
+    refused: BTreeSet<Str>,
+    /// Those that are held since an earlier stream, and not yet known by what they are.
+    strangers: HashSet<Str>,
     in_flight: Option<InFlight>,
     /// Parts of a push that was refused, to be sent apart so that the bad resource is found and the
     /// good ones arrive.
@@ -62,7 +65,7 @@ pub(super) struct Held {
     /// `None` for what an earlier stream told.
     body: Option<Encoded>,
     /// `None` where it is not known.
-    pub needs: Option<Arc<[ResourceKey]>>,
+    pub needs: Option<Needs>,
 }
 
 impl Told {
@@ -105,6 +108,11 @@ impl Watch {
 
     pub fn is_waiting(&self) -> bool {
         self.in_flight.is_some()
+    }
+
+    /// Perhaps; never false where a version is refused.
+    pub fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
     }
 
     pub fn must_answer(&self) -> bool {
@@ -191,10 +199,14 @@ impl Watch {
                 Some(_) if accepted => {
                     told.held = pending.or(told.held.take());
                     (told.refused, told.maybe) = (None, None);
+                    self.refused.remove(&name);
                 }
                 Some(encoded) => {
                     told.maybe = pending;
                     told.refused = found.then_some(encoded.version);
+                    if found {
+                        self.refused.insert(name);
+                    }
                 }
                 // A client cannot refuse to lose something.
                 None => {
@@ -287,21 +299,25 @@ impl Watch {
         let key = ResourceKey { kind, name: name.clone() };
         let body = desired.get(&key).filter(|e| e.version == version).cloned();
         let needs = body.as_ref().map(|e| e.needs.clone());
+        if body.is_none() {
+            self.strangers.insert(name.clone());
+        }
         self.told.entry(name).or_default().held = Some(Held { version, body, needs });
     }
 
     /// Learns what a client holds since an earlier stream, where it is what it should hold now.
     pub fn recognize(&mut self, kind: Kind, desired: &Desired) {
-        if !self.resumed {
-            return;
-        }
-        for (name, told) in &mut self.told {
-            let Some(held) = told.held.as_mut().filter(|h| h.body.is_none()) else { continue };
+        let told = &mut self.told;
+        self.strangers.retain(|name| {
+            let held = told.get_mut(name).and_then(|t| t.held.as_mut());
+            let Some(held) = held.filter(|h| h.body.is_none()) else { return false };
             let key = ResourceKey { kind, name: name.clone() };
-            if let Some(e) = desired.get(&key).filter(|e| e.version == held.version) {
-                (held.needs, held.body) = (Some(e.needs.clone()), Some(e.clone()));
-            }
-        }
+            let Some(e) = desired.get(&key).filter(|e| e.version == held.version) else {
+                return true;
+            };
+            (held.needs, held.body) = (Some(e.needs.clone()), Some(e.clone()));
+            false
+        });
     }
 
     /// Puts a push together and remembers it until it is answered.
@@ -329,6 +345,7 @@ impl Watch {
         for name in &removed {
             let told = self.told.entry(name.clone()).or_default();
             (told.pending, told.absent, told.refused) = (None, true, None);
+            self.refused.remove(name);
             changes.push((name.clone(), None));
         }
         let resources = match dialect {
@@ -355,14 +372,13 @@ impl Watch {
     }
 
     pub fn status(&self, kind: Kind, desired: &Desired) -> Status {
-        let refused = |(name, told): (&Str, &Told)| {
-            told.refused?;
-            let key = ResourceKey { kind, name: name.clone() };
+        let is_refused = |name: &&Str| {
+            let key = ResourceKey { kind, name: Str::clone(name) };
             let version = desired.get(&key).map(|e| e.version);
-            (told.refused == version).then(|| name.clone())
+            let refused = self.told.get(*name).and_then(|told| told.refused);
+            refused.is_some() && refused == version
         };
-        let mut refused: Vec<Str> = self.told.iter().filter_map(refused).collect();
-        refused.sort();
+        let refused = self.refused.iter().filter(is_refused).cloned().collect();
         Status {
             watched: true,
             sent_nonce: self.sent_nonce.clone(),

@@ -64,7 +64,7 @@ fn json(resource: &Resource) -> Result<Value, String> {
     Ok(json)
 }
 
-fn compiled(config: &Config) -> Result<Arc<ir::Config>, String> {
+fn compiled(config: &Config) -> Result<Arc<compile::Whole>, String> {
     let mut store = registry::Store::new("cluster.local", "istio-system");
     for object in &config.objects {
         let text = |key: &str| object[key].as_str().unwrap_or_default();

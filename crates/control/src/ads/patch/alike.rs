@@ -6,7 +6,7 @@ use ir::{Kind, ResourceKey};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use xds::Refusal;
-use xds::server::{Desired, Encoded, Layer};
+use xds::server::{Desired, Encoded, Layer, Needs};
 
 pub(super) struct Alike {
     by: Selected,
@@ -50,7 +50,7 @@ impl Alike {
         {
             for (name, bytes) in by.added(of) {
                 let key = ResourceKey::new(kind, name.as_str());
-                let (encoded, refusal) = Encoded::of_bytes(kind, bytes, &[]);
+                let (encoded, refusal) = Encoded::of_bytes(kind, bytes, &Needs::default());
                 if added.iter().all(|(_, known, ..)| *known != key) {
                     added.push((of, key, encoded, refusal));
                 }
@@ -106,24 +106,36 @@ impl Alike {
             refused.extend(own.iter().cloned());
             return output.clone();
         }
-        let (mut output, mut own) = (HashMap::with_capacity(input.len()), Refused::new());
-        for (key, now) in input.iter() {
-            let outcome = match concerned(key) {
-                Some(of) => self.done.outcome(by, of, key, now),
-                None => Outcome::Same,
+        // What is refused is told with the whole, so only what was patched without is built upon.
+        let spotless = self.layers.iter().rev().filter(|(.., own)| own.is_empty());
+        let live = spotless.filter_map(|(i, output, _)| Some((i.upgrade()?, output)));
+        let near = live.max_by_key(|(i, _)| i.shared_with(input));
+        let (mut output, keys): (Layer, Vec<&ResourceKey>) = match &near {
+            Some((before, output)) => {
+                let gone = before.keys_beside(input);
+                (Layer::clone(output), input.keys_beside(before).chain(gone).collect())
+            }
+            None => (Layer::clone(input), input.keys().collect()),
+        };
+        let mut own = Refused::new();
+        for key in keys {
+            let now = input.get(key);
+            let outcome = match (now, concerned(key)) {
+                (None, _) => Outcome::Removed,
+                (Some(_), None) => Outcome::Same,
+                (Some(now), Some(of)) => self.done.outcome(by, of, key, now),
             };
-            match outcome {
-                Outcome::Same => drop(output.insert(key.clone(), now.clone())),
-                Outcome::Removed => {}
-                Outcome::Changed(encoded, refusal) => {
-                    let of = resources_of(key.kind);
-                    own.extend(of.zip(refusal));
+            match (outcome, now) {
+                (Outcome::Same, Some(now)) => output.insert(key.clone(), now.clone()),
+                (Outcome::Same, None) | (Outcome::Removed, _) => drop(output.remove(key)),
+                (Outcome::Changed(encoded, refusal), _) => {
+                    own.extend(resources_of(key.kind).zip(refusal));
                     output.insert(key.clone(), encoded);
                 }
             }
         }
         refused.extend(own.iter().cloned());
-        let output = Arc::new(output.into_iter().collect::<Layer>());
+        let output = Arc::new(output);
         self.layers.push((Arc::downgrade(input), output.clone(), own));
         output
     }
