@@ -95,7 +95,7 @@ fn proxy(node: &Node) -> Result<Proxy, String> {
 struct Place<'a> {
     net: Net,
     certificates: &'a Certificates,
-    config: Arc<ir::Config>,
+    config: Arc<compile::Whole>,
 }
 
 impl Place<'_> {
