@@ -2,6 +2,7 @@
 //! its environment and its volumes.
 
 use serde_json::{Map, Value, json};
+use std::net::Ipv6Addr;
 
 /// Sidecar of a workload, or a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Sources<'a> {
     pub variables: &'a [(String, String)],
     pub labels: &'a str,
     pub annotations: &'a str,
+    /// Further addresses of the pod: injection tells the first one only.
+    pub addresses: &'a [String],
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,13 +49,16 @@ impl Node {
             |name: &'static str| (from.env)(name).filter(|v| !v.is_empty()).ok_or(Missing(name));
         let (pod, namespace, ip) = (get("POD_NAME")?, get("POD_NAMESPACE")?, get("INSTANCE_IP")?);
         let first_ip = ip.split(',').next().unwrap_or_default();
+        let ips = from.addresses.iter().filter(|a| !ip.split(',').any(|i| i == a.as_str()));
+        let ips = std::iter::once(ip.as_str()).chain(ips.map(String::as_str));
+        let ips = ips.collect::<Vec<_>>().join(",");
         // `$(POD_NAMESPACE)` is expanded by the node; by hand it may be missing altogether.
         let domain = match domain.is_empty() {
             true => format!("{namespace}.svc.cluster.local"),
             false => domain.to_owned(),
         };
         let labels = downward(from.labels);
-        let metadata = metadata(from, &pod, &namespace, &ip, &labels);
+        let metadata = metadata(from, &pod, &namespace, &ips, &labels);
         let app = text(&labels, "service.istio.io/canonical-name")
             .or_else(|| text(&labels, "app"))
             .unwrap_or("istio-proxy");
@@ -72,7 +78,7 @@ fn metadata(
     from: &Sources,
     pod: &str,
     namespace: &str,
-    ip: &str,
+    ips: &str,
     labels: &Map<String, Value>,
 ) -> Value {
     let mut meta = Map::new();
@@ -84,7 +90,7 @@ fn metadata(
     };
     set("NAME", Some(pod.to_owned()));
     set("NAMESPACE", Some(namespace.to_owned()));
-    set("INSTANCE_IPS", Some(ip.to_owned()));
+    set("INSTANCE_IPS", Some(ips.to_owned()));
     set("SERVICE_ACCOUNT", env("SERVICE_ACCOUNT"));
     set("ISTIO_VERSION", Some(env!("CARGO_PKG_VERSION").to_owned()));
     set("PILOT_SAN", env("ISTIO_META_PILOT_SAN"));
@@ -119,6 +125,20 @@ fn merge_json(meta: &mut Map<String, Value>, key: &str, text: &str) {
     }
 }
 
+/// The addresses of scope global in `/proc/net/if_inet6`, where each line begins with one in 32 digits and
+/// has its scope in the fourth place.
+pub fn global_addresses(if_inet6: &str) -> Vec<String> {
+    const GLOBAL: &str = "00";
+    let read = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let digits = (fields.get(3) == Some(&GLOBAL)).then(|| fields[0])?;
+        let ip = Ipv6Addr::from(u128::from_str_radix(digits, 16).ok()?);
+        // The proxy's own source address, on the loopback link.
+        (ip.segments()[..6] != [0; 6]).then(|| ip.to_string())
+    };
+    if_inet6.lines().filter_map(read).collect()
+}
+
 /// Labels or annotations as the downward API writes them: `key="value"` by line, the value quoted
 /// as a Go string, which JSON reads for all that Kubernetes writes.
 pub fn downward(file: &str) -> Map<String, Value> {
@@ -139,7 +159,7 @@ mod tests {
         [
             ("POD_NAME", "reviews-v1-abc"),
             ("POD_NAMESPACE", "default"),
-            ("INSTANCE_IP", "10.244.0.7,fd00::7"),
+            ("INSTANCE_IP", "10.244.0.7"),
             ("ISTIO_META_CLUSTER_ID", "Kubernetes"),
             ("ISTIO_META_INTERCEPTION_MODE", "REDIRECT"),
             ("ISTIO_METAJSON_LABELS", r#"{"extra": "1"}"#),
@@ -154,7 +174,9 @@ mod tests {
         let env = |name: &str| variables.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
         let labels = "app=\"reviews\"\nversion=\"v1\"\nquoted=\"a\\\"b\"\n";
         let annotations = "kubectl.kubernetes.io/x=\"long\"\nmine=\"1\"\n";
-        Node::read(Role::Sidecar, domain, &Sources { env: &env, variables, labels, annotations })
+        let addresses = &["fd00::7".to_owned()];
+        let from = Sources { env: &env, variables, labels, annotations, addresses };
+        Node::read(Role::Sidecar, domain, &from)
     }
 
     #[test]
@@ -172,6 +194,16 @@ mod tests {
         assert_eq!(m["INSTANCE_IPS"], "10.244.0.7,fd00::7");
         assert_eq!(m["PROXY_CONFIG"]["concurrency"], 2);
         assert_eq!(read(&variables(), "").unwrap().id, node.id);
+    }
+
+    #[test]
+    fn global_addresses_are_those_that_others_can_reach() {
+        let lines = "\
+            00000000000000000000000000000001 01 80 10 80       lo\n\
+            00000000000000000000000000000006 01 80 00 80       lo\n\
+            fe8000000000000000fc00fffe000001 04 40 20 80     eth0\n\
+            fd000010024400010000000000000007 04 40 00 82     eth0\n";
+        assert_eq!(global_addresses(lines), ["fd00:10:244:1::7"]);
     }
 
     #[test]

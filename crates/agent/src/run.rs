@@ -6,7 +6,7 @@ use crate::dial::Dial;
 use crate::dns::{self, Names, ResolvConf, Upstream};
 use crate::flags::Flags;
 use crate::identity::{Authority, Identity};
-use crate::node::{Node, Role, Sources};
+use crate::node::{Node, Role, Sources, global_addresses};
 use crate::status::{Application, Probes, Readiness, Scrape, Status};
 use crate::{envoy, ours};
 use base::SpiffeId;
@@ -124,8 +124,13 @@ fn setting(role: Role, flags: &Flags) -> Result<Setting, String> {
     let variables: Vec<(String, String)> = std::env::vars().collect();
     let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (labels, annotations) = (file(LABELS), file(ANNOTATIONS));
-    let sources =
-        Sources { env: &env, variables: &variables, labels: &labels, annotations: &annotations };
+    let sources = Sources {
+        env: &env,
+        variables: &variables,
+        labels: &labels,
+        annotations: &annotations,
+        addresses: &global_addresses(&file("/proc/net/if_inet6")),
+    };
     let domain = flags.get(&["domain"]).unwrap_or_default();
     let node = Node::read(role, domain, &sources).map_err(|e| e.to_string())?;
     let dial = match own_traffic(&file("/proc/self/uid_map")) {

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::link::Links;
 use crate::netlink::NetlinkError;
 use crate::nft::{Chain, Expr, Family, Hook, Match, Ruleset, Verdict};
 
@@ -77,9 +78,19 @@ impl Default for CaptureSpec {
 const NAT_TABLE: &str = "istio-proxy-nat";
 const RAW_TABLE: &str = "istio-proxy-raw";
 const LOOPBACK: &str = "lo";
+/// Where the proxy's connections to its own application come from. The second one no loopback link has by
+/// itself.
+const SOURCE_V4: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
+const SOURCE_V6: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
 
 /// Puts the rules into the network namespace of the calling thread, replacing earlier ones.
 pub fn apply(spec: &CaptureSpec) -> Result<(), NetlinkError> {
+    // The namespace may have no IPv6 at all.
+    if spec.ipv6 && std::path::Path::new("/proc/net/if_inet6").exists() {
+        let mut links = Links::here()?;
+        let loopback = links.index(LOOPBACK)?;
+        links.add_address(loopback, SOURCE_V6.into(), 128)?;
+    }
     rulesets(spec).iter().try_for_each(Ruleset::apply)
 }
 
@@ -166,7 +177,7 @@ fn redirect(port: u16) -> Vec<Rule> {
 fn output(spec: &CaptureSpec) -> Vec<Rule> {
     let looped = || is(Match::OutputLink(LOOPBACK.to_owned()));
     // What the proxy hands to its own application comes from these addresses.
-    let mut rules: Vec<Rule> = [v4([127, 0, 0, 6]), v6([0, 0, 0, 0, 0, 0, 0, 6])]
+    let mut rules: Vec<Rule> = [SOURCE_V4.into(), IpAddr::V6(SOURCE_V6)]
         .into_iter()
         .filter(|ip| spec.ipv6 || ip.is_ipv4())
         .map(|ip| vec![looped(), is(Match::Source(ip, width(ip))), give_back()])

@@ -36,6 +36,8 @@ mod parts;
 mod quota;
 #[path = "samples/refused.rs"]
 mod refused;
+#[path = "samples/stacks.rs"]
+mod stacks;
 #[path = "samples/stage.rs"]
 mod stage;
 #[path = "samples/tcp.rs"]
@@ -71,6 +73,7 @@ const TUTORIALS: &[Tutorial] = &[
     Tutorial { scene: "doors", releases: ALL, play: doors::play },
     Tutorial { scene: "ingress", releases: &["1.1.2", "1.7.3", "master"], play: ingress::play },
     Tutorial { scene: "tcp", releases: ALL, play: tcp::play },
+    Tutorial { scene: "stacks", releases: &["master"], play: stacks::play },
     Tutorial { scene: "databases", releases: ALL, play: databases::play },
     Tutorial { scene: "health", releases: ALL, play: health::play },
     Tutorial { scene: "parts", releases: ALL, play: parts::play },

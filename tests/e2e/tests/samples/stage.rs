@@ -149,6 +149,13 @@ impl Scene<'_> {
         });
     }
 
+    /// What the client's sidecar has as endpoints of clusters with these words.
+    pub fn endpoints_of(&self, cluster: &str) -> String {
+        let pod = format!("deploy/{}", self.client());
+        let all = self.mesh().lateen(&["-n", &self.namespace, "proxy-config", "endpoints", &pod]);
+        all.lines().filter(|line| line.contains(cluster)).collect::<Vec<_>>().join("\n")
+    }
+
     /// One request from the client's pod.
     pub fn ask(&self, url: &str, args: &str) -> Answer {
         let text = self.shell(&format!(
