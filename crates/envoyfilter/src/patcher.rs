@@ -203,4 +203,6 @@ fn concerns(to: ApplyTo, of: Resources) -> bool {
 }
 
 #[cfg(test)]
+mod matching;
+#[cfg(test)]
 mod tests;

@@ -16,6 +16,12 @@ pub(crate) struct Gateway {
     ports: &'static [(&'static str, u16, u16)],
 }
 
+impl Gateway {
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
 pub(crate) const INGRESS: Gateway = Gateway {
     name: "istio-ingressgateway",
     istio: "ingressgateway",

@@ -4,10 +4,12 @@
 mod control_plane;
 mod gateway;
 mod mesh;
+mod operator;
 mod rbac;
 mod values;
 mod webhooks;
 
+pub use operator::{OperatorError, Wishes};
 pub use values::{Profile, Values};
 
 use serde_json::{Value, json};
@@ -28,12 +30,15 @@ pub fn manifests(profile: Profile, values: &Values) -> Vec<Value> {
         Profile::Default => &[gateway::INGRESS],
         Profile::Demo => &[gateway::EGRESS, gateway::INGRESS_OF_DEMO],
     };
-    all.extend(gateways.iter().flat_map(|gateway| gateway::objects(gateway, values)));
+    let wanted = gateways.iter().filter(|g| !values.without.iter().any(|name| g.is(name)));
+    all.extend(wanted.flat_map(|gateway| gateway::objects(gateway, values)));
     all
 }
 
 /// The annotation of the installation's namespace that says which profile it has.
 pub const PROFILE: &str = "lateen.dev/profile";
+/// The one that says which of the profile's gateways it has not, with commas.
+pub const WITHOUT: &str = "lateen.dev/without";
 
 fn namespace(profile: Profile, values: &Values) -> Value {
     json!({
@@ -42,7 +47,7 @@ fn namespace(profile: Profile, values: &Values) -> Value {
         "metadata": {
             "name": values.namespace,
             "labels": {"istio-injection": "disabled"},
-            "annotations": {PROFILE: profile.name()}}})
+            "annotations": {PROFILE: profile.name(), WITHOUT: values.without.join(",")}}})
 }
 
 /// `metadata` of an object in the installation's namespace.

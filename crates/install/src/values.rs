@@ -58,6 +58,8 @@ pub struct Values {
     pub mesh: Map<String, Value>,
     /// Laid over the values that injection reads.
     pub injection: Map<String, Value>,
+    /// Gateways of the profile that are left out, by name.
+    pub without: Vec<String>,
     /// Fixed node ports of the ingress gateway by port name; others are given by the cluster.
     pub ingress_node_ports: Vec<(String, u16)>,
 }
@@ -76,6 +78,7 @@ impl Default for Values {
             plaintext_discovery: false,
             mesh: Map::new(),
             injection: Map::new(),
+            without: Vec::new(),
             ingress_node_ports: Vec::new(),
         }
     }

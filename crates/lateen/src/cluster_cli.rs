@@ -23,6 +23,10 @@ pub enum ClusterCommand {
         /// gateway; what another profile has installed stays
         #[arg(long)]
         profile: Option<install::Profile>,
+        /// An IstioOperator that says what is installed: profile, gateways, mesh configuration, values;
+        /// a gateway that is there stays
+        #[arg(short, long)]
+        file: Option<PathBuf>,
         /// The cluster alone, without the mesh
         #[arg(long)]
         bare: bool,
@@ -88,8 +92,9 @@ pub fn run(command: ClusterCommand, global: &Global) -> ExitCode {
 fn answer(command: ClusterCommand, global: &Global) -> anyhow::Result<ExitCode> {
     let dir = state::directory(global.state.as_deref());
     match command {
-        ClusterCommand::Up { data_plane, profile, bare } => {
-            let wanted = Wanted { data_plane, profile };
+        ClusterCommand::Up { data_plane, profile, file, bare } => {
+            let wishes = file.as_deref().map(wishes_of).transpose()?;
+            let wanted = Wanted { data_plane, profile, wishes };
             up::up(&dir, (!bare).then_some(&wanted))?;
         }
         ClusterCommand::Down { purge } => up::down(&dir, purge)?,
@@ -102,6 +107,13 @@ fn answer(command: ClusterCommand, global: &Global) -> anyhow::Result<ExitCode> 
         ClusterCommand::Probe => runner::up::probe().map_err(anyhow::Error::msg)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn wishes_of(file: &Path) -> anyhow::Result<install::Wishes> {
+    let name = || file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(name)?;
+    let object: serde_json::Value = serde_yaml_ng::from_str(&text).with_context(name)?;
+    install::Wishes::read(&object).with_context(name)
 }
 
 fn image(dir: &Path, command: ImageCommand) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use crate::cli::manifest;
 use crate::cli::remote::Remote;
 use crate::cluster_cli::Progress;
 use anyhow::{Result, bail};
-use install::{Profile, Values};
+use install::{Profile, Values, Wishes};
 use k8s::connection::ConnectError;
 use serde_json::Value;
 use std::path::Path;
@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Wanted {
     pub data_plane: Option<String>,
     pub profile: Option<Profile>,
+    /// Of a file; it says everything that it does not name to be as it comes.
+    pub wishes: Option<Wishes>,
 }
 
 /// Installs the mesh into the cluster of this kubeconfig, unless it is there; a data plane that is named
@@ -40,17 +42,23 @@ pub async fn install(kubeconfig: &Path, wanted: &Wanted, progress: &Progress) ->
     if let Some(data_plane) = named.or_else(|| injection.as_ref().and_then(data_plane_of)) {
         values.data_plane = data_plane;
     }
-    let profile = match wanted.profile {
+    let of_file = wanted.wishes.as_ref();
+    let profile = match wanted.profile.or(of_file.and_then(|w| w.profile)) {
         Some(profile) => profile,
         None => installed_profile(&remote).await?.unwrap_or(Profile::Default),
     };
+    match of_file {
+        Some(wishes) => wishes.fill(&mut values),
+        None if wanted.profile.is_none() => values.without = installed_without(&remote).await?,
+        None => {}
+    }
     let manifests = install::manifests(profile, &values);
-    if wanted.data_plane.is_some() || !is_installed(&remote, profile, &manifests).await? {
+    let asked = wanted.data_plane.is_some() || of_file.is_some();
+    if asked || !is_installed(&remote, profile, &manifests).await? {
         progress.say("installing the mesh");
         for object in &manifests {
-            if !(is_mesh_configuration(object)
-                && find(&remote, MESH_CONFIGURATION).await?.is_some())
-            {
+            let kept = is_mesh_configuration(object) && values.mesh.is_empty();
+            if !(kept && find(&remote, MESH_CONFIGURATION).await?.is_some()) {
                 manifest::apply_object(&mut remote, object).await?;
             }
         }
@@ -71,6 +79,13 @@ async fn installed_profile(remote: &Remote) -> Result<Option<Profile>> {
     }
     let namespace = find(remote, NAMESPACE).await?;
     Ok(profile_of(namespace.as_ref().and_then(recorded), &runs))
+}
+
+/// The gateways that were left out.
+async fn installed_without(remote: &Remote) -> Result<Vec<String>> {
+    let namespace = find(remote, NAMESPACE).await?.unwrap_or_default();
+    let names = namespace["metadata"]["annotations"][install::WITHOUT].as_str().unwrap_or_default();
+    Ok(names.split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect())
 }
 
 const EGRESS: &str = "istio-egressgateway";

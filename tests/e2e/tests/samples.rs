@@ -30,6 +30,8 @@ mod ledger;
 mod limits;
 #[path = "samples/mirror.rs"]
 mod mirror;
+#[path = "samples/operator.rs"]
+mod operator;
 #[path = "samples/parts.rs"]
 mod parts;
 #[path = "samples/quota.rs"]
@@ -73,6 +75,7 @@ const TUTORIALS: &[Tutorial] = &[
     Tutorial { scene: "doors", releases: ALL, play: doors::play },
     Tutorial { scene: "ingress", releases: &["1.1.2", "1.7.3", "master"], play: ingress::play },
     Tutorial { scene: "tcp", releases: ALL, play: tcp::play },
+    Tutorial { scene: "operator", releases: &["master"], play: operator::play },
     Tutorial { scene: "stacks", releases: &["master"], play: stacks::play },
     Tutorial { scene: "databases", releases: ALL, play: databases::play },
     Tutorial { scene: "health", releases: ALL, play: health::play },
