@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 
 const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
-fn listener() -> (Resources, &'static str, Value) {
+const CONNECTIONS: &str = "envoy.filters.network.http_connection_manager";
+
+/// What it is, its message and its content.
+type Resource = (Resources, &'static str, Value);
+
+fn listener() -> Resource {
     let json = json!({"name": "10.96.0.1_80", "trafficDirection": "OUTBOUND",
         "address": {"socketAddress": {"address": "10.96.0.1", "portValue": 80}},
         "listenerFilters": [{"name": "inspector"}],
@@ -20,12 +25,12 @@ fn listener() -> (Resources, &'static str, Value) {
     (Resources::Listeners, "envoy.config.listener.v3.Listener", json)
 }
 
-fn cluster() -> (Resources, &'static str, Value) {
+fn cluster() -> Resource {
     let json = json!({"name": "outbound|80|v1|a.example"});
     (Resources::Clusters, "envoy.config.cluster.v3.Cluster", json)
 }
 
-fn routes() -> (Resources, &'static str, Value) {
+fn routes() -> Resource {
     let json = json!({"name": "https.443.web.gate.here", "virtualHosts": [
         {"name": "host", "domains": ["a.example"], "routes": [
             {"name": "route", "match": {"prefix": "/"}, "route": {"cluster": "c"}}]}]});
@@ -33,12 +38,7 @@ fn routes() -> (Resources, &'static str, Value) {
 }
 
 /// Whether a patch with this condition changes anything.
-fn applies(
-    of: &(Resources, &'static str, Value),
-    to: &str,
-    matched: &Value,
-    gateway: bool,
-) -> bool {
+fn applies(of: &Resource, to: &str, matched: &Value, gateway: bool) -> bool {
     let value = match to {
         "CLUSTER" => json!({"connect_timeout": "3s"}),
         "LISTENER" => json!({"transparent": true}),
@@ -67,10 +67,10 @@ fn at(path: &str, value: &Value) -> Value {
     path.rsplit('.').fold(value.clone(), |inner, step| json!({ step: inner }))
 }
 
-#[test]
-fn every_condition_counts() {
-    let manager = "envoy.filters.network.http_connection_manager";
-    let rows = [
+type Row = (&'static str, Resource, &'static str, Value, Value);
+
+fn of_listeners() -> Vec<Row> {
+    vec![
         ("LISTENER", listener(), "listener.name", json!("10.96.0.1_80"), json!("x")),
         ("LISTENER", listener(), "listener.portNumber", json!(80), json!(81)),
         ("LISTENER_FILTER", listener(), "listener.listenerFilter", json!("inspector"), json!("x")),
@@ -101,9 +101,14 @@ fn every_condition_counts() {
             "NETWORK_FILTER",
             listener(),
             "listener.filterChain.filter.name",
-            json!(manager),
+            json!(CONNECTIONS),
             json!("x"),
         ),
+    ]
+}
+
+fn of_others() -> Vec<Row> {
+    vec![
         ("CLUSTER", cluster(), "cluster.name", json!("outbound|80|v1|a.example"), json!("x")),
         ("CLUSTER", cluster(), "cluster.portNumber", json!(80), json!(81)),
         ("CLUSTER", cluster(), "cluster.subset", json!("v1"), json!("v2")),
@@ -140,13 +145,17 @@ fn every_condition_counts() {
             json!("ROUTE"),
             json!("REDIRECT"),
         ),
-    ];
-    for (to, of, path, right, wrong) in rows {
+    ]
+}
+
+#[test]
+fn every_condition_counts() {
+    for (to, of, path, right, wrong) in of_listeners().into_iter().chain(of_others()) {
         let gateway = matches!(of.0, Resources::Routes);
         assert!(applies(&of, to, &at(path, &right), gateway), "{path}: {right}");
         assert!(!applies(&of, to, &at(path, &wrong), gateway), "{path}: {wrong}");
     }
-    let inner = |name: &str| json!({"listener": {"filterChain": {"filter": {"name": manager, "subFilter": {"name": name}}}}});
+    let inner = |name: &str| json!({"listener": {"filterChain": {"filter": {"name": CONNECTIONS, "subFilter": {"name": name}}}}});
     assert!(applies(&listener(), "HTTP_FILTER", &inner("inner"), false));
     assert!(!applies(&listener(), "HTTP_FILTER", &inner("other"), false));
 }
