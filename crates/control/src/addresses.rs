@@ -179,7 +179,9 @@ mod tests {
         };
         tokio::select! {
             () = writer => panic!("the writer ended"),
-            () = script => {}
+            done = tokio::time::timeout(Duration::from_secs(10), script) => {
+                done.expect("written within ten seconds");
+            }
         }
     }
 }
