@@ -3,6 +3,7 @@
 use crate::runtime::ManagerRt;
 use base::Finding;
 use ir::{HttpFilter, HttpFilterConfig, HttpManager, Str};
+use policy::authz::AuthzRule;
 use policy::fault::FaultRule;
 use policy::rate_limit::{LimitRule, ServiceRule};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub enum Filter {
     Cors,
     Limit(Arc<LimitRule>),
     Ask(Box<ServiceRule>),
+    Authz(Box<AuthzRule>),
 }
 
 /// `old` lends what its filters have counted.
@@ -46,6 +48,9 @@ pub fn steps(
             }
             HttpFilterConfig::RateLimit(limit) => {
                 Filter::Ask(Box::new(ServiceRule::new(limit, &at, findings)))
+            }
+            HttpFilterConfig::ExtAuthz(authz) => {
+                Filter::Authz(Box::new(AuthzRule::new(authz, &at, findings)))
             }
             _ => continue,
         };

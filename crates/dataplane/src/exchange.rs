@@ -2,13 +2,16 @@
 //! same for every protocol a client may speak.
 
 use crate::alarm::Alarm;
-use crate::filter::filter;
+use crate::filter::{Filtered, Stop, filter};
+use crate::forward::answer::IDLE;
 use crate::forward::{Downstream, Ending, Job, answer, forward};
 use crate::identify::Origin;
+use crate::intake::Intake;
 use crate::istio;
 use crate::record::{Client, Record};
+use crate::replay::Replay;
 use crate::reply::{From, Reply};
-use crate::route;
+use crate::route::{self, Router};
 use crate::runtime::{BoundTable, ManagerRt, Routes};
 use crate::verdict::verdict;
 use crate::view::View;
@@ -85,7 +88,8 @@ impl Run<'_> {
             Routes::Inline(table) => Some(table),
             Routes::Named(name) => self.view.runtime.tables.get(name).map(Arc::as_ref),
         };
-        let routed = route::route(self.view, table, record);
+        let router = Router { view: self.view, table };
+        let routed = route::route(router, record);
         let wishes = self.wishes(record);
         let may =
             |upgrades: &[_]| receive::may_upgrade(&manager.config, upgrades, &record.heads.request);
@@ -93,17 +97,41 @@ impl Run<'_> {
             let reply = Box::new(Reply::new(403, "upgrade_failed"));
             return Err(of_route(reply, routed.decision.forwarding()));
         }
-        let filtered = filter(manager, routed, record).await?;
+        let idle = manager.config.stream_idle_timeout.unwrap_or(IDLE);
+        let mut intake = Intake {
+            down,
+            body: self.framing.body,
+            upgrade: wishes,
+            replay: Replay::new(0, &worker.kept),
+            idle: (!idle.is_zero()).then_some(idle),
+        };
+        let filtered = match filter(manager, router, routed, record, &mut intake).await {
+            Ok(filtered) => filtered,
+            Err(Stop::Reply(reply)) => return Err(reply),
+            Err(Stop::Gone) => return Ok(Ending::Gone),
+        };
+        self.deliver(filtered, intake, record, alarm).await
+    }
+
+    /// Does what the route says of a request that passed all filters.
+    async fn deliver<'v, D: Downstream>(
+        &'v self,
+        filtered: Filtered<'v>,
+        intake: Intake<'_, D>,
+        record: &mut Record,
+        alarm: &mut Alarm,
+    ) -> Result<Ending, Box<Reply<'v>>> {
+        let Intake { down, body, upgrade, replay, .. } = intake;
         let destined = verdict(filtered, self.view, record)?;
         let job = Job {
             to: &destined,
-            manager,
-            body: self.framing.body,
-            upgrade: wishes,
+            manager: self.manager,
+            body,
+            upgrade,
             original: self.connection.original,
             client: self.client.remote.address.zip(self.client.ends.local.address),
         };
-        let ended = forward(&job, record, down, alarm).await;
+        let ended = forward(&job, replay, record, down, alarm).await;
         ended.map_err(|reply| {
             let reply: Reply<'_> = *reply;
             Box::new(reply.of_forwarding(destined.forwarding).passed(destined.passed))
@@ -142,9 +170,7 @@ pub async fn reply<D: Downstream>(
     let (response, request) = (&mut heads.response, &heads.request);
     response.clear();
     response.status = reply.status;
-    for (name, value) in &reply.headers {
-        response.fields.push(name.as_bytes(), value);
-    }
+    push_own(response, &reply);
     match &reply.from {
         Some(From::Table(table, host, route)) => {
             table.local_response_headers(host, *route, response, request, &record.stream);
@@ -153,6 +179,12 @@ pub async fn reply<D: Downstream>(
             forwarding.rewrite_response(response, request, &record.stream);
         }
         None => {}
+    }
+    if reply.overrides {
+        for (name, _) in &reply.headers {
+            response.fields.remove(name.as_bytes());
+        }
+        push_own(response, &reply);
     }
     reply.passed.answer(response);
     describe_body(response, &reply, grpc, second);
@@ -180,6 +212,12 @@ pub async fn reply<D: Downstream>(
         down.poll_finish(cx, None)
     })
     .await
+}
+
+fn push_own(response: &mut Response, reply: &Reply<'_>) {
+    for (name, value) in &reply.headers {
+        response.fields.push(name.as_bytes(), value);
+    }
 }
 
 /// What the head of a local answer says of its body. A gRPC client gets a status of its own kind, and

@@ -1,17 +1,22 @@
 //! Step: filter. What stands before the verdict on a request, in the order of the chain: injected faults,
-//! cross-origin rules, limits of the rate. A filter may answer, whatever the route says.
+//! cross-origin rules, limits of the rate, external authorization. A filter may answer, whatever the route says.
 
+mod authz;
 mod limit;
 
 use crate::chain::Filter;
 use crate::exchange::of_route;
+use crate::forward::Downstream;
+use crate::intake::Intake;
 use crate::record::Record;
 use crate::reply::{Reply, Shared};
-use crate::route::Routed;
+use crate::route::{Routed, Router};
 use crate::runtime::ManagerRt;
+use authz::Check;
 use ir::AbortStatus;
 use limit::Told;
 use policy::Flag;
+use policy::authz::{Changes, Edit};
 use policy::cors::{CorsRule, Verdict};
 use policy::fault::FaultRule;
 use wire::Response;
@@ -30,6 +35,8 @@ pub struct Passed<'v> {
     cors: Option<Shared<'v>>,
     /// What limits of its rate say.
     told: Told,
+    /// What authorizers ask for.
+    edits: Vec<Edit>,
 }
 
 impl Passed<'_> {
@@ -38,30 +45,51 @@ impl Passed<'_> {
             rule.answer(origin, response);
         }
         self.told.answer(response);
+        Changes::answer(&self.edits, response);
     }
 }
 
-pub async fn filter<'v>(
+/// A request ends with a filter.
+pub enum Stop<'v> {
+    Reply(Box<Reply<'v>>),
+    /// The client is gone.
+    Gone,
+}
+
+impl<'v> From<Box<Reply<'v>>> for Stop<'v> {
+    fn from(reply: Box<Reply<'v>>) -> Self {
+        Stop::Reply(reply)
+    }
+}
+
+/// `router`: for filters that change a request so that its route may be another one.
+pub async fn filter<'v, D: Downstream>(
     manager: &'v ManagerRt,
+    router: Router<'v>,
     routed: Routed<'v>,
     record: &mut Record,
-) -> Result<Filtered<'v>, Box<Reply<'v>>> {
-    let mut passed = Passed::default();
-    match run(manager, &routed, record, &mut passed).await {
-        Ok(()) => Ok(Filtered { routed, passed }),
-        Err(reply) => Err(Box::new(reply.passed(passed))),
+    intake: &mut Intake<'_, D>,
+) -> Result<Filtered<'v>, Stop<'v>> {
+    let mut filtered = Filtered { routed, passed: Passed::default() };
+    match run(manager, router, &mut filtered, record, intake).await {
+        Ok(()) => Ok(filtered),
+        Err(Stop::Reply(reply)) => Err(Stop::Reply(Box::new(reply.passed(filtered.passed)))),
+        Err(Stop::Gone) => Err(Stop::Gone),
     }
 }
 
-async fn run<'v>(
+async fn run<'v, D: Downstream>(
     manager: &'v ManagerRt,
-    routed: &Routed<'v>,
+    router: Router<'v>,
+    filtered: &mut Filtered<'v>,
     record: &mut Record,
-    passed: &mut Passed<'v>,
-) -> Result<(), Box<Reply<'v>>> {
-    let scope = routed.decision.scope();
-    let of_route = |reply| of_route(reply, routed.decision.forwarding());
+    intake: &mut Intake<'_, D>,
+) -> Result<(), Stop<'v>> {
+    let Filtered { routed, passed } = filtered;
     for step in &manager.steps {
+        let scope = routed.decision.scope();
+        let to = routed.decision.forwarding();
+        let of_route = |reply| of_route(reply, to);
         if !scope.runs(&step.name, step.off) {
             continue;
         }
@@ -84,6 +112,18 @@ async fn run<'v>(
             Filter::Ask(rule) => {
                 let added = limit::ask(&scope, rule, record).await.map_err(of_route)?;
                 passed.told.headers.extend(added);
+            }
+            Filter::Authz(rule) => {
+                let cluster = routed.cluster.clone();
+                let check = Check { name: &step.name, rule, scope, cluster };
+                let allowed = check.run(record, intake).await.map_err(|stop| match stop {
+                    Stop::Reply(reply) => Stop::Reply(of_route(reply)),
+                    Stop::Gone => Stop::Gone,
+                })?;
+                passed.edits.extend(allowed.response);
+                if allowed.reroute {
+                    *routed = router.again(record);
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 
 pub mod answer;
 mod attempt;
-mod call;
+pub mod call;
 pub mod grpc;
 mod mirror;
 mod upstream;
@@ -103,9 +103,10 @@ struct Effort<'a, 'v> {
     stale: u32,
 }
 
-/// Forwards. Where nothing was sent to the client yet, what is to be sent is the error.
+/// Forwards; `ahead` is what was read of the body before. Where nothing was sent to the client yet, what is to be sent is the error.
 pub async fn forward<D: Downstream>(
     job: &Job<'_, '_>,
+    ahead: Replay,
     record: &mut Record,
     down: &mut D,
     alarm: &mut Alarm,
@@ -135,7 +136,7 @@ pub async fn forward<D: Downstream>(
         mirrored: false,
         job,
         retries,
-        replay: Replay::new(keep, &record.worker.kept),
+        replay: ahead.limited(keep),
         tried: Vec::new(),
         times: timeouts,
         began: now,

@@ -22,6 +22,7 @@ mod h1;
 mod h2;
 mod http;
 mod identify;
+mod intake;
 mod io;
 mod istio;
 mod peel;

@@ -87,6 +87,11 @@ impl Record {
         self.worker.env.now().since(self.stream.began)
     }
 
+    /// Under which the connection manager counts.
+    pub fn prefix(&self) -> &ir::Str {
+        &self.manager.config.stat_prefix
+    }
+
     pub fn stats(&self) -> &telemetry::HttpStats {
         &self.manager.stats
     }

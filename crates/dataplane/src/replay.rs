@@ -76,6 +76,34 @@ impl Replay {
         Self { kept: Vec::new(), held, at: 0, whole: true, limit, ended: false }
     }
 
+    /// Another bound, for a body of which something was read ahead.
+    pub fn limited(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// What is kept.
+    pub fn bytes(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// The source came to its end.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Takes what was read before it is sent. `false`: there is no room.
+    pub fn ahead(&mut self, data: &[u8]) -> bool {
+        let fits = self.held.more(data.len());
+        if fits {
+            self.kept.extend_from_slice(data);
+        }
+        fits
+    }
+
     pub fn is_whole(&self) -> bool {
         self.whole
     }

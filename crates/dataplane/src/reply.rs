@@ -19,6 +19,8 @@ pub struct Reply<'v> {
     pub grpc: Option<u32>,
     /// Whose header operations apply.
     pub from: Option<From<'v>>,
+    /// Its own fields replace what others have put there.
+    pub overrides: bool,
     /// What filters add to it.
     pub passed: Passed<'v>,
 }
@@ -45,6 +47,7 @@ impl<'v> Reply<'v> {
             close: false,
             grpc: None,
             from: None,
+            overrides: false,
             passed: Passed::default(),
         }
     }
@@ -115,6 +118,24 @@ impl<'v> Reply<'v> {
 
     pub fn timeout(details: &'static str) -> Reply<'static> {
         Reply::new(504, details).text("upstream request timeout").flag(Flag::UpstreamRequestTimeout)
+    }
+
+    /// More of a body than a filter takes.
+    pub fn too_long() -> Reply<'static> {
+        Reply::new(413, "request_payload_too_large").text("Payload Too Large").closing()
+    }
+
+    /// A body that cannot be read.
+    pub fn bad_body() -> Reply<'static> {
+        let reply = Reply::new(400, "http1.codec_error").text("Bad Request").closing();
+        reply.flag(Flag::DownstreamProtocolError)
+    }
+
+    /// Nothing moved for too long; `sent`: the request had come to its end.
+    pub fn idle(sent: bool) -> Reply<'static> {
+        let status = if sent { 504 } else { 408 };
+        let reply = Reply::new(status, "stream_idle_timeout").text("stream timeout");
+        reply.flag(Flag::StreamIdleTimeout)
     }
 
     /// The stream has lived as long as it may; `sent`: its request had come to its end.

@@ -50,8 +50,27 @@ pub fn refused(refusal: Refusal) -> Reply<'static> {
     }
 }
 
+/// Where routes are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Router<'v> {
+    pub view: &'v View,
+    /// `None`: it does not exist.
+    pub table: Option<&'v BoundTable>,
+}
+
+impl<'v> Router<'v> {
+    /// Looks again, for a request that a filter has changed.
+    pub fn again(self, record: &mut Record) -> Routed<'v> {
+        record.stream.cluster = None;
+        record.stream.route = None;
+        record.stream.virtual_host = None;
+        route(self, record)
+    }
+}
+
 /// Finds the route and its cluster. What it says comes after the filters.
-pub fn route<'v>(view: &'v View, table: Option<&'v BoundTable>, record: &mut Record) -> Routed<'v> {
+pub fn route<'v>(router: Router<'v>, record: &mut Record) -> Routed<'v> {
+    let Router { view, table } = router;
     let Some(bound) = table else {
         return Routed { decision: Decision::NotFound, bound: None, cluster: None };
     };

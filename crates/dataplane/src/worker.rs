@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
-use telemetry::{CodeStats, LimitStats, LogBuffer, LogFiles, Registry, Shard};
+use telemetry::{AuthzStats, CodeStats, LimitStats, LogBuffer, LogFiles, Registry, Shard};
 
 /// The newest configuration, for all workers.
 #[derive(Debug, Default)]
@@ -101,6 +101,8 @@ pub struct Worker {
     logs: RefCell<HashMap<Sink, Option<Rc<LogBuffer>>>>,
     codes: RefCell<HashMap<ir::Str, CodeStats>>,
     limits: RefCell<HashMap<ir::Str, LimitStats>>,
+    /// By the prefixes of the connection manager and of the filter.
+    authz: RefCell<HashMap<(ir::Str, ir::Str), AuthzStats>>,
     connections: RefCell<Connections>,
     /// There were connections since memory was given back.
     served: Cell<bool>,
@@ -129,6 +131,7 @@ impl Worker {
             logs: RefCell::default(),
             codes: RefCell::default(),
             limits: RefCell::default(),
+            authz: RefCell::default(),
             connections: RefCell::default(),
             served: Cell::new(false),
             env,
@@ -190,6 +193,12 @@ impl Worker {
         let stats = LimitStats::new(&self.shared.registry, prefix);
         known.insert(prefix.clone(), stats);
         stats
+    }
+
+    pub fn authz_stats(&self, manager: &ir::Str, own: &ir::Str) -> AuthzStats {
+        let key = (manager.clone(), own.clone());
+        let mut known = self.authz.borrow_mut();
+        *known.entry(key).or_insert_with(|| AuthzStats::new(&self.shared.registry, manager, own))
     }
 
     /// Enters a connection's task, so that it is woken when draining begins.

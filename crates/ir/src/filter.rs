@@ -1,8 +1,8 @@
 //! Filters as a closed set: HTTP filters in their order, and the network filters before a terminal one.
 
 use crate::{
-    AccessLog, Cors, DnsCache, Fraction, GlobalRateLimit, HeaderMatch, LocalRateLimit, Str,
-    WeightedCluster,
+    AccessLog, AuthzSettings, Cors, DnsCache, ExtAuthz, Fraction, GlobalRateLimit, HeaderMatch,
+    LocalRateLimit, Str, WeightedCluster,
 };
 use base::OriginId;
 use std::time::Duration;
@@ -29,6 +29,9 @@ pub enum HttpFilterConfig {
     GrpcWeb,
     LocalRateLimit(Box<LocalRateLimit>),
     RateLimit(Box<GlobalRateLimit>),
+    ExtAuthz(Box<ExtAuthz>),
+    /// Route-level: what is said of [`HttpFilterConfig::ExtAuthz`] here.
+    AuthzSettings(Box<AuthzSettings>),
     /// Looks up the hosts of requests that go to clusters of [`crate::Discovery::ByHost`].
     ByHost(DnsCache),
     /// `istio.alpn`: the ALPN offered upstream follows the protocol of the request.

@@ -8,6 +8,7 @@
 //! beside the field.
 
 mod address;
+mod authz;
 mod cluster;
 mod common;
 mod endpoint;
@@ -24,6 +25,7 @@ mod route;
 mod tls;
 
 pub use address::{Address, Cidr};
+pub use authz::*;
 pub use base::OriginId;
 pub use cluster::*;
 pub use common::*;

@@ -50,6 +50,8 @@ pub struct Stream {
     /// The client as `x-forwarded-for` says, where it is trusted; else the peer.
     pub remote: Option<Rc<Shown>>,
     pub peer: Option<Rc<Peer>>,
+    /// What filters have said of it.
+    pub metadata: ir::Metadata,
 }
 
 /// An address and how it is written, so that no request has to write it again.
@@ -93,6 +95,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The certificate as text in a form that URLs may hold.
+    pub fn certificate_in_url(&self) -> String {
+        if self.certificate.is_empty() { String::new() } else { in_url(&pem(&self.certificate)) }
+    }
+
     /// One element of `x-forwarded-client-cert`.
     pub fn forwarded(&self, details: &ir::ClientCertDetails) -> String {
         let mut parts = Vec::new();

@@ -7,6 +7,7 @@
 //! [`RouteTable::decide`] finds the route, `rewrite` and [`headers`] change the head, [`retry`]
 //! judges each answer, [`log`] writes the line.
 
+pub mod authz;
 mod bucket;
 pub mod chain;
 pub mod cors;

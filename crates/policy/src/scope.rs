@@ -2,6 +2,7 @@
 //! virtual host that were found for it, the most specific first. Nothing was found for a request without
 //! a route; then only the chain's own configuration holds.
 
+use crate::authz::AuthzOwn;
 use crate::cors::CorsRule;
 use crate::fault::FaultRule;
 use crate::rate_limit::{LimitRule, Subject};
@@ -41,9 +42,8 @@ impl<'t> Scope<'t> {
 
     /// What the most specific level says of the filter of this name.
     pub fn own(&self, filter: &str) -> Option<&'t FilterRule> {
-        let host = self.host.map(|h| h.filters.as_slice()).unwrap_or_default();
-        let levels = [self.part, self.route, host];
-        levels.into_iter().flatten().find(|(name, _)| **name == *filter).map(|(_, rule)| rule)
+        let mut rules = self.levels().into_iter().flatten();
+        rules.find(|(name, _)| **name == *filter).map(|(_, rule)| rule)
     }
 
     /// Whether the filter of this name runs; `off`: only where the configuration says more of it.
@@ -72,6 +72,27 @@ impl<'t> Scope<'t> {
     /// The limit of this request, where it has one of its own.
     pub fn limit(&self, filter: &str) -> Option<&'t LimitRule> {
         if let Some(FilterRule::Limit(rule)) = self.own(filter) { Some(rule) } else { None }
+    }
+
+    /// What is said of the authorization of this request.
+    pub fn authz(&self, filter: &str) -> Option<&'t AuthzOwn> {
+        if let Some(FilterRule::Authz(own)) = self.own(filter) { Some(own) } else { None }
+    }
+
+    /// What an authorizer is told beside the request: all levels together, the most specific last.
+    pub fn authz_context(&self, filter: &str) -> impl Iterator<Item = &'t (Str, Str)> {
+        let levels = self.levels().into_iter().rev();
+        let own = levels.filter_map(move |level| level.iter().find(|(name, _)| **name == *filter));
+        own.flat_map(|(_, rule)| match rule {
+            FilterRule::Authz(own) => own.settings.context.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// The most specific first.
+    fn levels(&self) -> [&'t [(Str, FilterRule)]; 3] {
+        let host = self.host.map(|h| h.filters.as_slice()).unwrap_or_default();
+        [self.part, self.route, host]
     }
 
     /// What is asked of buckets on behalf of this request.

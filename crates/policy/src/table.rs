@@ -1,5 +1,6 @@
 //! A route configuration, compiled once: hosts in maps, patterns as matchers, names interned.
 
+use crate::authz::AuthzOwn;
 use crate::cors::CorsRule;
 use crate::fault::FaultRule;
 use crate::headers::HeaderRules;
@@ -70,6 +71,7 @@ pub enum FilterRule {
     Fault(FaultRule),
     Cors(CorsRule),
     Limit(Arc<LimitRule>),
+    Authz(Box<AuthzOwn>),
     Disabled,
 }
 
@@ -289,6 +291,10 @@ impl Build {
                 HttpFilterConfig::LocalRateLimit(limit) => {
                     let rule = LimitRule::new(limit, &at, &mut self.findings);
                     FilterRule::Limit(Arc::new(rule))
+                }
+                HttpFilterConfig::AuthzSettings(settings) => {
+                    let own = AuthzOwn::new(settings, &at, &mut self.findings);
+                    FilterRule::Authz(Box::new(own))
                 }
                 HttpFilterConfig::Disabled => FilterRule::Disabled,
                 _ => continue,

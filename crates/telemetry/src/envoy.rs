@@ -112,6 +112,18 @@ metrics! {
 }
 
 metrics! {
+    /// `http.*.ext_authz.*`
+    AuthzStats {
+        counter ok = "ok",
+        counter denied = "denied",
+        counter error = "error",
+        counter disabled = "disabled",
+        counter invalid = "invalid",
+        counter failure_mode_allowed = "failure_mode_allowed",
+    }
+}
+
+metrics! {
     /// `server.*`, set when somebody looks.
     Server {
         gauge live = "live",
@@ -172,6 +184,19 @@ impl TcpStats {
         let scope =
             Scope { prefix: format!("tcp.{prefix}."), family: "envoy_tcp_", ..Scope::default() };
         registry.set(scope.label("envoy_tcp_prefix", prefix))
+    }
+}
+
+impl AuthzStats {
+    /// `http.MANAGER.ext_authz.*`, and under the filter's own prefix where it has one.
+    pub fn new(registry: &Registry, manager: &str, own: &str) -> Self {
+        let own = if own.is_empty() { String::new() } else { format!("{own}.") };
+        let scope = Scope {
+            prefix: format!("http.{manager}.ext_authz.{own}"),
+            family: "envoy_http_ext_authz_",
+            ..Scope::default()
+        };
+        registry.set(scope.label("envoy_http_conn_manager_prefix", manager))
     }
 }
 

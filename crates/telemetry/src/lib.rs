@@ -14,7 +14,9 @@ mod registry;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram, Shard};
-pub use envoy::{ClusterStats, CodeStats, HttpStats, LimitStats, ListenerStats, Server, TcpStats};
+pub use envoy::{
+    AuthzStats, ClusterStats, CodeStats, HttpStats, LimitStats, ListenerStats, Server, TcpStats,
+};
 pub use istio::{
     MessageCells, Peer, Reporter, RequestCells, RequestLabels, Security, SetCache, TcpCells,
     TcpLabels,

@@ -4,6 +4,7 @@
 
 mod address;
 pub(crate) mod at;
+mod authz;
 mod balance;
 mod cluster;
 mod common;

@@ -110,8 +110,12 @@ impl Found {
 
     fn manager(&mut self, m: &HttpManager) {
         for filter in &m.filters {
-            if let HttpFilterConfig::RateLimit(limit) = &filter.config {
-                self.add(Kind::Cluster, &limit.cluster);
+            match &filter.config {
+                HttpFilterConfig::RateLimit(limit) => self.add(Kind::Cluster, &limit.cluster),
+                HttpFilterConfig::ExtAuthz(authz) => {
+                    self.add(Kind::Cluster, authz.service.cluster());
+                }
+                _ => {}
             }
         }
         match &m.routes {
@@ -132,9 +136,22 @@ impl Found {
     }
 
     fn host(&mut self, v: &VirtualHost) {
+        self.filters(&v.per_filter);
         for route in &v.routes {
+            self.filters(&route.per_filter);
             if let Action::Forward(forward) = &route.action {
                 self.forward(forward);
+            }
+        }
+    }
+
+    /// Services that routes ask in place of the chain's.
+    fn filters(&mut self, list: &[(Str, HttpFilterConfig)]) {
+        for (_, config) in list {
+            if let HttpFilterConfig::AuthzSettings(own) = config
+                && let Some(service) = &own.service
+            {
+                self.add(Kind::Cluster, service.cluster());
             }
         }
     }
@@ -143,7 +160,10 @@ impl Found {
         match &f.to {
             Destination::Cluster(name) => self.add(Kind::Cluster, name),
             Destination::Weighted(list) => {
-                list.iter().for_each(|c| self.add(Kind::Cluster, &c.name))
+                for c in list {
+                    self.add(Kind::Cluster, &c.name);
+                    self.filters(&c.per_filter);
+                }
             }
             Destination::ClusterHeader(_) => {}
         }

@@ -2,6 +2,7 @@
 //! One table drives reading and writing of both forms, and it is the support table at the same time,
 //! so what is documented as honoured, harmless or refused is what the readers do.
 
+mod authz;
 mod bootstrap;
 mod cluster;
 mod core;
@@ -13,6 +14,7 @@ mod rate_limit;
 mod route;
 mod tls;
 
+pub use self::authz::*;
 pub use self::bootstrap::*;
 pub use self::cluster::*;
 pub use self::core::*;
@@ -161,6 +163,7 @@ pub fn find(name: &str) -> Option<&'static Message> {
 /// Every message of the schema.
 pub fn all() -> impl Iterator<Item = &'static Message> {
     [
+        authz::ALL,
         bootstrap::ALL,
         cluster::ALL,
         self::core::ALL,

@@ -12,6 +12,9 @@ pub struct Upstreams {
     pub c: SocketAddr,
     /// Speaks HTTP/2.
     pub second: SocketAddr,
+    /// Says over HTTP, and over gRPC, which requests may pass.
+    pub authz: SocketAddr,
+    pub authorizer: SocketAddr,
     pub dead: SocketAddr,
 }
 
@@ -42,6 +45,8 @@ fn common_clusters(up: &Upstreams) -> Vec<Value> {
         one("all", &[up.a, up.b, up.c]),
         cluster("second", &addresses(&[up.second]), by_http2()),
         cluster("fresh", &addresses(&[up.a]), one_request_each()),
+        one("authz", &[up.authz]),
+        cluster("authorizer", &addresses(&[up.authorizer]), by_http2()),
         one("dead", &[up.dead]),
         one("empty", &[]),
     ]

@@ -1,5 +1,6 @@
 //! Configurations with the requests that try them, made from a seed.
 
+mod authz;
 mod balancing;
 mod filters;
 mod managers;
@@ -87,6 +88,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(balancing::cases(&dice));
     cases.extend(rates::cases());
     cases.extend(filters::cases());
+    cases.extend(authz::cases());
     cases.extend(second::cases(&dice));
     cases
 }

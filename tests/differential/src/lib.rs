@@ -5,6 +5,7 @@
 //! `upstream` answers with what it got, `client` sends, `compare` removes what may differ (times,
 //! random identifiers) and names every other difference.
 
+mod authorizer;
 pub mod bootstrap;
 pub mod cases;
 pub mod client;

@@ -1,5 +1,6 @@
 //! Runs all cases through both proxies and gathers what differs.
 
+use crate::authorizer;
 use crate::bootstrap::{Upstreams, bootstrap};
 use crate::cases::{Case, Choice};
 use crate::client;
@@ -45,6 +46,8 @@ pub fn run(setup: &Setup<'_>, cases: &[Case]) -> io::Result<Report> {
         b: upstream::start("b", seen.clone())?,
         c: upstream::start("c", seen.clone())?,
         second: second::start("second", seen.clone())?,
+        authz: upstream::start("authz", seen.clone())?,
+        authorizer: authorizer::start(seen.clone())?,
         dead: loopback(free_ports(1)?[0]),
     };
     let [envoy, ours] = start(setup, cases, &up)?;

@@ -103,7 +103,9 @@ fn headers(map: &HeaderMap) -> Headers {
     map.iter().map(|(n, v)| (n.to_string(), text(v))).collect()
 }
 
-async fn read(mut body: RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), ::h2::Error> {
+pub(crate) async fn read(
+    mut body: RecvStream,
+) -> Result<(Vec<u8>, Option<HeaderMap>), ::h2::Error> {
     let mut all = Vec::new();
     while let Some(data) = body.data().await {
         let data = data?;
@@ -113,7 +115,7 @@ async fn read(mut body: RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), ::h2
     Ok((all, body.trailers().await?))
 }
 
-async fn send_all(
+pub(crate) async fn send_all(
     mut out: ::h2::SendStream<Bytes>,
     mut body: Bytes,
     trailers: Option<HeaderMap>,

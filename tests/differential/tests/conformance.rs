@@ -28,7 +28,9 @@ fn both(dir: &Path, case: Case, a: Option<SocketAddr>) -> Option<[Proxy; 2]> {
     let dead = SocketAddr::from(([127, 0, 0, 1], free_ports(1).unwrap()[0]));
     let (b, c) = (plain(), plain());
     let second = second::start("second", seen.clone()).unwrap();
-    let up = Upstreams { a: a.unwrap_or_else(plain), b, c, second, dead };
+    let (authz, authorizer) = (dead, dead);
+    let a = a.unwrap_or_else(plain);
+    let up = Upstreams { a, b, c, second, authz, authorizer, dead };
     Some(start(&Setup { envoy, ours, dir, plant: &|_| {} }, &[case], &up).unwrap())
 }
 

@@ -17,7 +17,7 @@ use wire::Head;
 use wire::h1::Body;
 
 /// A stream on which nothing moves ends after this, where the configuration does not say.
-const IDLE: Duration = Duration::from_secs(300);
+pub const IDLE: Duration = Duration::from_secs(300);
 
 /// What the way of the answer ended with.
 enum Event {

@@ -271,14 +271,11 @@ impl Effort<'_, '_> {
             }
             Event::BadBody => {
                 shard.inc(stats.rq_tx_reset);
-                let reply = Reply::new(400, "http1.codec_error").text("Bad Request").closing();
-                Attempt::Refused(Box::new(reply.flag(Flag::DownstreamProtocolError)))
+                Attempt::Refused(Box::new(Reply::bad_body()))
             }
             Event::Idle => {
                 shard.inc(stats.rq_tx_reset);
-                let status = if sent.request.source_done() { 504 } else { 408 };
-                let reply = Reply::new(status, "stream_idle_timeout").text("stream timeout");
-                Attempt::Refused(Box::new(reply.flag(Flag::StreamIdleTimeout)))
+                Attempt::Refused(Box::new(Reply::idle(sent.request.source_done())))
             }
             Event::StreamOver => {
                 shard.inc(stats.rq_tx_reset);

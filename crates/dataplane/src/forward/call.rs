@@ -12,11 +12,12 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use wire::h1::{Body, Framing};
 use wire::{Fields, Request, RequestHead, Response};
 
 /// Sends a request and reads the answer to its end, so that the connection can be used again.
-pub async fn call(
+async fn call(
     worker: &Rc<Worker>,
     cluster: &Rc<ClusterState>,
     request: &Request,
@@ -35,6 +36,36 @@ pub async fn call(
     cluster.codes.borrow_mut().count(response.status, &worker.shared.registry, &worker.shard);
     let whole = finish(worker, upstream, framing, &picked, sink).await;
     if whole { Ok(response) } else { Err(Loss::Closed) }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Unanswered {
+    Lost(Loss),
+    Late,
+}
+
+/// As [`call`], and no longer than `patience`; an answer that does not come is counted as one of the
+/// proxy's own.
+pub async fn call_within(
+    worker: &Rc<Worker>,
+    cluster: &Rc<ClusterState>,
+    request: &Request,
+    kind: Body,
+    (source, sink): (&mut impl Source, &mut impl Sink),
+    patience: Duration,
+) -> Result<Response, Unanswered> {
+    let called = call(worker, cluster, request, kind, source, sink);
+    let (status, why) = match tokio::time::timeout(patience, called).await {
+        Ok(Ok(response)) => return Ok(response),
+        Ok(Err(loss)) => (503, Unanswered::Lost(loss)),
+        Err(_) => {
+            worker.shard.inc(cluster.stats.rq_timeout);
+            (504, Unanswered::Late)
+        }
+    };
+    cluster.codes.borrow_mut().count(status, &worker.shared.registry, &worker.shard);
+    Err(why)
 }
 
 /// Whether the answer came to its end.

@@ -1,6 +1,6 @@
 //! One question and one answer by gRPC, to a service that a filter asks.
 
-use super::call::{Short, Whole, call};
+use super::call::{Short, Unanswered, Whole, call_within};
 use crate::reply::Loss;
 use crate::view::ClusterState;
 use crate::worker::Worker;
@@ -42,11 +42,12 @@ pub async fn unary<M: Message + Default>(
     let body = framed(message);
     let (kind, mut source) = (Body::Length(body.len() as u64), Whole::new(body));
     let mut answer = Short::default();
-    let asked = call(worker, cluster, &request, kind, &mut source, &mut answer);
-    let response = match tokio::time::timeout(patience, asked).await {
-        Ok(response) => response.map_err(GrpcError::Lost)?,
-        Err(_) => return Err(GrpcError::Timeout),
-    };
+    let ends = (&mut source, &mut answer);
+    let asked = call_within(worker, cluster, &request, kind, ends, patience).await;
+    let response = asked.map_err(|why| match why {
+        Unanswered::Lost(loss) => GrpcError::Lost(loss),
+        Unanswered::Late => GrpcError::Timeout,
+    })?;
     if response.status != 200 {
         return Err(GrpcError::Status(format!("HTTP {}", response.status)));
     }

@@ -2,7 +2,7 @@
 //! body is known to its end; bodies that are too long to be kept are not copied.
 
 use super::Effort;
-use super::call::{Nowhere, Whole, call};
+use super::call::{Nowhere, Whole, call_within};
 use crate::record::Record;
 use crate::replay::Kept;
 use base::Env;
@@ -39,17 +39,9 @@ impl Effort<'_, '_> {
             let time = self.times.whole.unwrap_or(TIMEOUT);
             tokio::task::spawn_local(async move {
                 let mut sink = Nowhere;
-                let copy = call(&worker, &cluster, &request, kind, &mut source, &mut sink);
+                let ends = (&mut source, &mut sink);
                 // Whatever becomes of a copy is for the counters of its cluster only.
-                let status = match tokio::time::timeout(time, copy).await {
-                    Ok(Ok(_)) => return,
-                    Ok(Err(_)) => 503,
-                    Err(_) => {
-                        worker.shard.inc(cluster.stats.rq_timeout);
-                        504
-                    }
-                };
-                cluster.codes.borrow_mut().count(status, &worker.shared.registry, &worker.shard);
+                let _ = call_within(&worker, &cluster, &request, kind, ends, time).await;
             });
         }
     }

@@ -138,7 +138,7 @@ pub static GRPC_SERVICE: Message = Message::plain(
     &[
         yes(1, "envoy_grpc", msg(&ENVOY_GRPC)).choice(1),
         no(2, "google_grpc").choice(1),
-        fine(3, "timeout", "export has its own deadline"),
+        yes(3, "timeout", DURATION),
         no(5, "initial_metadata").many(),
         no(6, "retry_policy"),
     ],

@@ -1,6 +1,7 @@
 //! Random `ir`, in the form that reading gives back: lower-case header names, sorted maps, absence
 //! where a default has no words of its own. The same seed gives the same value.
 
+mod authz;
 mod cluster;
 mod listener;
 mod rate_limit;

@@ -99,6 +99,14 @@ static JUDGES: &[(&str, Judge)] = &[
         "envoy.extensions.filters.http.fault.v3.HTTPFault",
         through::<x::filters::http::fault::v3::HttpFault>,
     ),
+    (
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+        through::<x::filters::http::ext_authz::v3::ExtAuthz>,
+    ),
+    (
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+        through::<x::filters::http::ext_authz::v3::ExtAuthzPerRoute>,
+    ),
     ("envoy.extensions.filters.http.cors.v3.Cors", through::<x::filters::http::cors::v3::Cors>),
     (
         "envoy.extensions.filters.http.cors.v3.CorsPolicy",

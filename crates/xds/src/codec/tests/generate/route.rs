@@ -206,7 +206,8 @@ impl Gen {
 
     fn per_filter(&self) -> Vec<(Str, HttpFilterConfig)> {
         let mut list = self.some_of(|| {
-            let config = match self.below(3) {
+            let config = match self.below(4) {
+                2 => HttpFilterConfig::AuthzSettings(Box::new(self.authz_settings())),
                 0 => HttpFilterConfig::Disabled,
                 1 => HttpFilterConfig::Cors(self.opt(|| Box::new(self.cors()))),
                 _ => self.filter_config(),
@@ -219,7 +220,8 @@ impl Gen {
     }
 
     pub(super) fn filter_config(&self) -> HttpFilterConfig {
-        match self.below(10) {
+        match self.below(11) {
+            10 => HttpFilterConfig::ExtAuthz(Box::new(self.ext_authz())),
             7 => HttpFilterConfig::RateLimit(Box::new(self.global_rate_limit())),
             8 => HttpFilterConfig::ByHost(DnsCache {
                 name: self.word(),
