@@ -157,7 +157,13 @@ pub struct ProxyConfig {
 pub struct GatewayTopology {
     pub num_trusted_proxies: u32,
     pub forward_client_cert_details: Option<ForwardClientCert>,
+    /// Its presence is all it says: clients come with the PROXY protocol, and no others.
+    pub proxy_protocol: Option<Nothing>,
 }
+
+/// A message without fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Nothing {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

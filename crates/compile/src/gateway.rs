@@ -17,10 +17,11 @@ use crate::outbound::{empty_listener, tcp_chain_of, with_options};
 use crate::route::{Place, destinations, tcp_routes, tls_routes};
 use crate::scope::Scope;
 use crate::{log, names};
+use api::MeshConfig;
 use base::{Host, OriginId};
 use ir::{
-    Address, ChainMatch, FilterChain, Inspector, Listener, ListenerFilters, Metadata, RouteConfig,
-    RouteSource, Str, TcpDestination, Terminal,
+    Address, ChainMatch, FilterChain, Inspector, Listener, ListenerFilters, Metadata, Preamble,
+    RouteConfig, RouteSource, Str, TcpDestination, Terminal,
 };
 pub use servers::listening_port;
 use servers::{Bound, PortGroup, Transport};
@@ -108,6 +109,7 @@ fn listener(b: &mut Build<'_>, scope: &Scope, group: &PortGroup) -> Option<Liste
         bind_to_port: true,
         filters: ListenerFilters {
             tls_inspector: detects.then(Inspector::default),
+            proxy_protocol: preamble(mesh),
             ..ListenerFilters::default()
         },
         chains,
@@ -115,6 +117,12 @@ fn listener(b: &mut Build<'_>, scope: &Scope, group: &PortGroup) -> Option<Liste
         origin: group.servers.first().map_or(OriginId::NONE, |s| s.origin),
         ..empty_listener(name, group.ip, group.port)
     })
+}
+
+/// Who stands in front of the gateways says whom it speaks for.
+fn preamble(mesh: &MeshConfig) -> Option<Preamble> {
+    let topology = mesh.default_config.gateway_topology.as_ref()?;
+    topology.proxy_protocol.map(|_| Preamble::default())
 }
 
 fn http_chain(b: &Build<'_>, group: &PortGroup, route: Str, matches: ChainMatch) -> FilterChain {

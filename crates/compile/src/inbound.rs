@@ -80,7 +80,7 @@ fn listener(b: &mut Build<'_>, plan: &Plan, settings: &Settings<'_>) -> Listener
             original_dst: true,
             tls_inspector: None,
             http_inspector: Some(Inspector { disabled_ports: declared(plan) }),
-            proxy_protocol: false,
+            proxy_protocol: None,
             timeout: Some(mesh.protocol_detection_timeout.0),
             continue_on_timeout: true,
         },

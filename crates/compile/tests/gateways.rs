@@ -3,7 +3,7 @@
 mod support;
 
 use compile::{Compiled, compile};
-use ir::{Discovery, FilterChain, Listener, TcpDestination, Terminal};
+use ir::{Discovery, FilterChain, ForwardClientCert, Listener, TcpDestination, Terminal};
 use registry::Store;
 use serde_json::{Value, json};
 use support::{apply, bookinfo, ingress};
@@ -276,4 +276,31 @@ fn tls_to_servers_is_as_the_rule_says_for_whom_it_says() {
     }
     let refused = tls_of(&sidecar, 80, rule(secret)).expect_err("no certificate to show");
     assert!(refused.contains("credentialName is for gateways"), "{refused}");
+}
+
+/// What the mesh says of whoever stands in front of its gateways.
+#[test]
+fn the_topology_in_front_of_gateways_is_heeded() {
+    let mut store = bookinfo();
+    let port = json!({"number": 80, "name": "http", "protocol": "HTTP"});
+    let g = gateway("g", json!([{"port": port, "hosts": ["*"]}]));
+    let topology = |topology: Value| {
+        let mesh = json!({"defaultConfig": {"gatewayTopology": topology}}).to_string();
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"mesh": mesh},
+            "metadata": {"name": "istio", "namespace": "istio-system"}})
+        .to_string()
+    };
+    let mut heeded = |said: Value| {
+        let c = compiled(&mut store, &[g.clone(), topology(said)]);
+        let listener = listener(&c, "0.0.0.0_8080");
+        let Terminal::Http(manager) = &listener.chains[0].terminal else { panic!("not HTTP") };
+        let demanded = listener.filters.proxy_protocol.is_some();
+        (demanded, manager.xff_num_trusted_hops, manager.forward_client_cert)
+    };
+    let set = ForwardClientCert::SanitizeSet;
+    assert_eq!(heeded(json!({})), (false, 0, set));
+    assert_eq!(heeded(json!({"numTrustedProxies": 2})), (false, 2, set));
+    assert_eq!(heeded(json!({"proxyProtocol": {}})), (true, 0, set));
+    let forward = json!({"forwardClientCertDetails": "ALWAYS_FORWARD_ONLY"});
+    assert_eq!(heeded(forward), (false, 0, ForwardClientCert::AlwaysForwardOnly));
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::detect::{ENOUGH, Protocol, Wanted};
-use wire::proxy_protocol::{self, Preamble};
+use wire::proxy_protocol::{self, Preamble, Refused};
 
 /// A connection whose first bytes were looked at; they are in `prefix`.
 #[derive(Debug)]
@@ -46,12 +46,12 @@ pub async fn detect(accepted: Accepted) -> Option<Detected> {
     let filters = detected.listener.config.filters.clone();
     let port = destination.port();
     let wanted = chain::wanted(&filters, port);
-    if !filters.proxy_protocol && !wanted.tls && !wanted.http {
+    if filters.proxy_protocol.is_none() && !wanted.tls && !wanted.http {
         return Some(detected);
     }
     let look = async {
-        if filters.proxy_protocol {
-            preamble(&mut detected).await?;
+        if let Some(wanted) = filters.proxy_protocol {
+            preamble(&mut detected, wanted).await?;
         }
         if wanted.tls || wanted.http {
             detected.protocol = first_bytes(&mut detected, wanted).await?;
@@ -82,7 +82,7 @@ fn listener_of(accepted: &Accepted, destination: SocketAddr) -> Arc<ListenerRt> 
     found.unwrap_or(own).clone()
 }
 
-async fn preamble(detected: &mut Detected) -> Option<()> {
+async fn preamble(detected: &mut Detected, wanted: ir::Preamble) -> Option<()> {
     loop {
         match proxy_protocol::parse(detected.prefix.unread()) {
             Ok(Some((preamble, len))) => {
@@ -94,6 +94,8 @@ async fn preamble(detected: &mut Detected) -> Option<()> {
                 return Some(());
             }
             Ok(None) => read_more(detected).await?,
+            // The bytes that were looked at are the client's own.
+            Err(Refused::Absent) if wanted.optional => return Some(()),
             Err(e) => {
                 tracing::debug!("{}: {e}", detected.source);
                 return None;

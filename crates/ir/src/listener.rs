@@ -49,11 +49,18 @@ pub struct ListenerFilters {
     pub original_dst: bool,
     pub tls_inspector: Option<Inspector>,
     pub http_inspector: Option<Inspector>,
-    pub proxy_protocol: bool,
+    pub proxy_protocol: Option<Preamble>,
     /// How long to wait for the first bytes; `None` is Envoy's 15 s, zero is for ever.
     pub timeout: Option<Duration>,
     /// After the timeout go on with what is known instead of closing.
     pub continue_on_timeout: bool,
+}
+
+/// The PROXY protocol, versions 1 and 2, before anything else on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preamble {
+    /// `allow_requests_without_proxy_protocol`: a connection without it is its client's own.
+    pub optional: bool,
 }
 
 /// An inspector, and the destination ports on which it does not look (`filter_disabled`).

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// What the preamble says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preamble {
-    /// The connection is the balancer's own (health check), or of an unknown family.
+    /// The connection is the balancer's own (health check), or version 1 says that it is unknown.
     Local,
     Proxied {
         source: SocketAddr,
@@ -14,8 +14,12 @@ pub enum Preamble {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the connection does not begin with a valid PROXY protocol preamble")]
-pub struct Invalid;
+pub enum Refused {
+    #[error("the connection does not begin with a preamble of the PROXY protocol")]
+    Absent,
+    #[error("the preamble of the PROXY protocol is malformed, or of a family that is not known")]
+    Invalid,
+}
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -26,7 +30,7 @@ const LINE: usize = 107;
 const BLOCK: usize = 4096;
 
 /// The preamble and its length, or `None` if more bytes are needed.
-pub fn parse(bytes: &[u8]) -> Result<Option<(Preamble, usize)>, Invalid> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(Preamble, usize)>, Refused> {
     let starts = |with: &[u8]| {
         let n = with.len().min(bytes.len());
         bytes[..n] == with[..n]
@@ -36,18 +40,18 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Preamble, usize)>, Invalid> {
     } else if starts(b"PROXY ") {
         version1(bytes)
     } else {
-        Err(Invalid)
+        Err(Refused::Absent)
     }
 }
 
-fn version1(bytes: &[u8]) -> Result<Option<(Preamble, usize)>, Invalid> {
+fn version1(bytes: &[u8]) -> Result<Option<(Preamble, usize)>, Refused> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n") else {
-        return if bytes.len() < LINE { Ok(None) } else { Err(Invalid) };
+        return if bytes.len() < LINE { Ok(None) } else { Err(Refused::Invalid) };
     };
     if end + 2 > LINE {
-        return Err(Invalid);
+        return Err(Refused::Invalid);
     }
-    let line = std::str::from_utf8(&bytes[..end]).map_err(|_| Invalid)?;
+    let line = std::str::from_utf8(&bytes[..end]).map_err(|_| Refused::Invalid)?;
     let words: Vec<&str> = line.split(' ').collect();
     let preamble = match words.as_slice() {
         ["PROXY", "UNKNOWN", ..] => Preamble::Local,
@@ -56,42 +60,42 @@ fn version1(bytes: &[u8]) -> Result<Option<(Preamble, usize)>, Invalid> {
             let destination = socket(to, to_port)?;
             let v4 = *family == "TCP4";
             if source.is_ipv4() != v4 || destination.is_ipv4() != v4 {
-                return Err(Invalid);
+                return Err(Refused::Invalid);
             }
             Preamble::Proxied { source, destination }
         }
-        _ => return Err(Invalid),
+        _ => return Err(Refused::Invalid),
     };
     Ok(Some((preamble, end + 2)))
 }
 
-fn socket(ip: &str, port: &str) -> Result<SocketAddr, Invalid> {
-    let ip: IpAddr = ip.parse().map_err(|_| Invalid)?;
+fn socket(ip: &str, port: &str) -> Result<SocketAddr, Refused> {
+    let ip: IpAddr = ip.parse().map_err(|_| Refused::Invalid)?;
     if !port.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Invalid);
+        return Err(Refused::Invalid);
     }
-    Ok(SocketAddr::new(ip, port.parse().map_err(|_| Invalid)?))
+    Ok(SocketAddr::new(ip, port.parse().map_err(|_| Refused::Invalid)?))
 }
 
-fn version2(bytes: &[u8]) -> Result<Option<(Preamble, usize)>, Invalid> {
+fn version2(bytes: &[u8]) -> Result<Option<(Preamble, usize)>, Refused> {
     let Some(header) = bytes.get(..16) else { return Ok(None) };
     let len = usize::from(u16::from_be_bytes([header[14], header[15]]));
     let (version, command) = (header[12] >> 4, header[12] & 15);
     if version != 2 || command > 1 || len > BLOCK {
-        return Err(Invalid);
+        return Err(Refused::Invalid);
     }
     let Some(block) = bytes.get(16..16 + len) else { return Ok(None) };
     let preamble = match (command, header[13]) {
         (0, _) => Preamble::Local,
-        (_, 0x11) => addresses::<4>(block)?,
-        (_, 0x21) => addresses::<16>(block)?,
-        (_, 0x00) => Preamble::Local,
-        _ => return Err(Invalid),
+        // Of streams and of datagrams.
+        (_, 0x11 | 0x12) => addresses::<4>(block)?,
+        (_, 0x21 | 0x22) => addresses::<16>(block)?,
+        _ => return Err(Refused::Invalid),
     };
     Ok(Some((preamble, 16 + len)))
 }
 
-fn addresses<const N: usize>(block: &[u8]) -> Result<Preamble, Invalid> {
+fn addresses<const N: usize>(block: &[u8]) -> Result<Preamble, Refused> {
     let ip = |bytes: &[u8]| -> Option<IpAddr> {
         Some(match N {
             4 => Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into(),
@@ -104,7 +108,7 @@ fn addresses<const N: usize>(block: &[u8]) -> Result<Preamble, Invalid> {
         let destination = SocketAddr::new(ip(block.get(N..2 * N)?)?, port(2 * N + 2)?);
         Some(Preamble::Proxied { source, destination })
     };
-    read().ok_or(Invalid)
+    read().ok_or(Refused::Invalid)
 }
 
 /// Writes a preamble of version 1.
@@ -175,8 +179,11 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        let table: [&[u8]; 7] = [
-            b"GET / HTTP/1.1\r\n",
+        assert_eq!(parse(b"GET / HTTP/1.1\r\n"), Err(Refused::Absent));
+        assert_eq!(parse(b"PRI * HTTP/2.0\r\n"), Err(Refused::Absent));
+        let table: [&[u8]; 8] = [
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x00\0\0",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\0",
             b"PROXY TCP4 ::1 ::1 1 2\r\n",
             b"PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n",
             b"PROXY TCP4 1.1.1.1 2.2.2.2 1 70000\r\n",
@@ -185,7 +192,7 @@ mod tests {
             b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x02ab",
         ];
         for bytes in table {
-            assert_eq!(parse(bytes), Err(Invalid), "{:?}", String::from_utf8_lossy(bytes));
+            assert_eq!(parse(bytes), Err(Refused::Invalid), "{:?}", String::from_utf8_lossy(bytes));
         }
     }
 }

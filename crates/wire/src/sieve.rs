@@ -8,7 +8,6 @@ const PREFACE: usize = 24;
 /// Length, type, flags and stream of a frame.
 const HEAD: usize = 9;
 const DATA: u8 = 0;
-const END_STREAM: u8 = 1;
 
 /// Empty frames in a row that are taken out.
 const ROW: u32 = 100;
@@ -59,7 +58,9 @@ impl Sieve {
                 return written;
             };
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-            let says_nothing = length == 0 && head[3] == DATA && head[4] & END_STREAM == 0;
+            // Of no flag, not even padding, and of a stream: else it says something that is wrong.
+            let of_a_stream = head[5..] != [0; 4];
+            let says_nothing = length == 0 && head[3..5] == [DATA, 0] && of_a_stream;
             if says_nothing && self.row < ROW {
                 self.row += 1;
                 read += HEAD;
@@ -76,6 +77,9 @@ impl Sieve {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const END_STREAM: u8 = 1;
+    const PADDED: u8 = 8;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
@@ -105,6 +109,8 @@ mod tests {
             frame(4, 1, b""),
             frame(DATA, 8, &[0]),
             frame(DATA, END_STREAM, b""),
+            frame(DATA, PADDED, b""),
+            vec![0; HEAD],
         ];
         let with: Vec<u8> = kept.iter().flat_map(|f| [empty.clone(), f.clone()].concat()).collect();
         let without = kept.concat();

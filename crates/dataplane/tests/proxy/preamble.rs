@@ -29,7 +29,7 @@ fn told_behind(terminal: Terminal) -> String {
     let mut up = cluster("up", &[first_line()]);
     up.proxy_protocol = Some(ProxyProtocolVersion::V1);
     let mut listener = listener(terminal);
-    listener.filters.proxy_protocol = true;
+    listener.filters.proxy_protocol = Some(ir::Preamble::default());
     let (_proxy, at) = run(&config(listener, vec![up]));
     Peer::connect(at).ask(&format!("{PREAMBLE}{GET}")).text().to_owned()
 }

@@ -11,7 +11,8 @@ use crate::message::{Msg, Val};
 use crate::schema::*;
 use base::OriginId;
 use ir::{
-    ChainMatch, Direction, FilterChain, Inspector, Listener, ListenerFilters, SourceType, Str,
+    ChainMatch, Direction, FilterChain, Inspector, Listener, ListenerFilters, Preamble, SourceType,
+    Str,
 };
 
 const DIRECTIONS: &[(i32, Direction)] =
@@ -69,8 +70,13 @@ fn write_listener_filters(f: &ListenerFilters) -> Vec<Val> {
         filter(name, ty).set_opt("filter_disabled", write_disabled(&i.disabled_ports))
     };
     let mut list = Vec::new();
-    if f.proxy_protocol {
-        list.push(filter("envoy.filters.listener.proxy_protocol", &PROXY_PROTOCOL));
+    if let Some(preamble) = &f.proxy_protocol {
+        let options = Msg::new(&PROXY_PROTOCOL)
+            .set("allow_requests_without_proxy_protocol", preamble.optional);
+        let filter = Msg::new(&LISTENER_FILTER)
+            .set("name", "envoy.filters.listener.proxy_protocol")
+            .set("typed_config", options.any());
+        list.push(filter);
     }
     if f.original_dst {
         list.push(filter("envoy.filters.listener.original_dst", &ORIGINAL_DST));
@@ -96,7 +102,8 @@ fn read_listener_filters(at: &At) -> ListenerFilters {
             Some(Typed::Known(t)) if t.is(&HTTP_INSPECTOR) => filters.http_inspector = inspector,
             Some(Typed::Known(t)) if t.is(&ORIGINAL_DST) && !partly => filters.original_dst = true,
             Some(Typed::Known(t)) if t.is(&PROXY_PROTOCOL) && !partly => {
-                filters.proxy_protocol = true
+                let optional = t.bool("allow_requests_without_proxy_protocol");
+                filters.proxy_protocol = Some(Preamble { optional });
             }
             Some(Typed::Known(t)) => unsupported(&t.path, t.ty()),
             Some(Typed::Unknown(url)) => unsupported(&f.path.field("typed_config"), url),

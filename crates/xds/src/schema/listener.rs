@@ -141,7 +141,7 @@ pub static PROXY_PROTOCOL: Message = Message::plain(
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
     &[
         no(1, "rules").many(),
-        no(2, "allow_requests_without_proxy_protocol"),
+        yes(2, "allow_requests_without_proxy_protocol", BOOL),
         no(3, "pass_through_tlvs"),
         no(4, "disallowed_versions").many(),
         fine(5, "stat_prefix", "only names statistics"),

@@ -16,7 +16,7 @@ impl Gen {
                 original_dst: self.yes(),
                 tls_inspector: self.opt(|| self.inspector()),
                 http_inspector: self.opt(|| self.inspector()),
-                proxy_protocol: self.yes(),
+                proxy_protocol: self.opt(|| Preamble { optional: self.yes() }),
                 timeout: self.opt(|| self.duration()),
                 continue_on_timeout: self.yes(),
             },
