@@ -252,6 +252,12 @@ impl Process for Ours {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
+    fn usage(&self, cluster: &str) -> Option<Arc<dataplane::Usage>> {
+        let runtime = self.proxy.runtime();
+        let place = runtime.cluster(cluster)?;
+        Some(runtime.clusters[place as usize].usage.clone())
+    }
+
     fn is_static(&self, _: ir::Kind, _: &str) -> bool {
         false
     }

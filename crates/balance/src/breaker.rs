@@ -1,10 +1,11 @@
 //! Circuit breakers: how many connections, waiting requests, requests and retries a cluster may have
 //! at once, over all workers.
 
-use ir::{CircuitBreakers, RetryBudget};
+use ir::{Address, CircuitBreakers, RetryBudget};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,11 +20,32 @@ pub enum Limit {
 #[derive(Debug, Default)]
 pub struct Usage {
     counts: [AtomicU32; 4],
+    /// Endpoints that are ejected, by so many workers: for whoever looks from outside.
+    ejected: Mutex<BTreeMap<Address, u32>>,
 }
 
 impl Usage {
     pub fn get(&self, limit: Limit) -> u32 {
         self.counts[limit as usize].load(Relaxed)
+    }
+
+    /// The endpoints that any worker leaves out.
+    pub fn ejected(&self) -> BTreeSet<Address> {
+        self.ejected.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// One worker leaves `now` out, and `before` until now.
+    pub(crate) fn leave_out(&self, before: &BTreeSet<Address>, now: &BTreeSet<Address>) {
+        let mut all = self.ejected.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in now.difference(before) {
+            *all.entry(address.clone()).or_default() += 1;
+        }
+        for address in before.difference(now) {
+            if let Some(n) = all.get_mut(address) {
+                *n -= 1;
+            }
+        }
+        all.retain(|_, n| *n > 0);
     }
 }
 

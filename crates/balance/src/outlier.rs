@@ -8,12 +8,14 @@ use std::time::Duration;
 /// What became of one request, as far as the endpoint is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// There is a connection for a request, whose own outcome follows.
+    Connected,
+    /// There is a TCP connection, of which nothing more is learnt.
+    Established,
     /// The endpoint answered with this status (a gRPC status already mapped to HTTP).
     Status(u16),
     /// No answer: seen from here, not said by the endpoint.
     Local(LocalFailure),
-    /// A TCP connection was made.
-    Connected,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +38,36 @@ pub(crate) struct Record {
     consecutive_5xx: u32,
     consecutive_gateway: u32,
     consecutive_local: u32,
-    requests: u32,
-    successes: u32,
+    answers: Tally,
+    connections: Tally,
     ejected_at: Option<Instant>,
-    /// How many ejections the next ejection time is multiplied by.
-    ejections: u32,
+    /// The look that ended its last ejection.
+    back_at: Option<Instant>,
+    /// What the time of its next ejection is multiplied by, less one.
+    backoff: u32,
+}
+
+/// Of the interval under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    all: u32,
+    good: u32,
+}
+
+/// By which rate endpoints are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// What they answer; what is seen from here too, unless it is told apart.
+    Answers,
+    /// What is seen from here.
+    Connections,
 }
 
 /// The rules of one cluster, with Envoy's defaults filled in.
 #[derive(Debug)]
 pub(crate) struct Rules {
     config: OutlierDetection,
-    pub interval: Duration,
+    interval: Duration,
     base_time: Duration,
     max_time: Duration,
     max_percent: u32,
@@ -59,9 +79,8 @@ impl Record {
     }
 
     fn count(&mut self, status: u16) {
-        self.requests += 1;
+        self.answers.count(status < 500);
         if status < 500 {
-            self.successes += 1;
             self.consecutive_5xx = 0;
             self.consecutive_gateway = 0;
             return;
@@ -74,9 +93,24 @@ impl Record {
         }
     }
 
-    fn eject(&mut self, now: Instant) {
-        self.ejected_at = Some(now);
-        self.ejections += 1;
+    fn tally(&self, origin: Origin) -> Tally {
+        match origin {
+            Origin::Answers => self.answers,
+            Origin::Connections => self.connections,
+        }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, good: bool) {
+        self.all += 1;
+        self.good += u32::from(good);
+    }
+
+    /// Percent, when there were at least `volume`.
+    fn rate(self, volume: u32) -> Option<f64> {
+        let enough = self.all > 0 && self.all >= volume;
+        enough.then(|| 100.0 * f64::from(self.good) / f64::from(self.all))
     }
 }
 
@@ -84,8 +118,9 @@ impl Rules {
     pub(crate) fn new(config: &OutlierDetection) -> Self {
         let base_time = config.base_ejection_time.unwrap_or(Duration::from_secs(30));
         let max_time = config.max_ejection_time.unwrap_or(Duration::from_secs(300));
+        let interval = config.interval.unwrap_or(Duration::from_secs(10));
         Self {
-            interval: config.interval.unwrap_or(Duration::from_secs(10)),
+            interval: interval.max(Duration::from_millis(1)),
             base_time,
             max_time: max_time.max(base_time),
             max_percent: config.max_ejection_percent.unwrap_or(10).min(100),
@@ -95,26 +130,36 @@ impl Rules {
 
     /// Counts `outcome`; true when the endpoint should be ejected (if there is room).
     pub(crate) fn judge(&self, record: &mut Record, outcome: Outcome, env: &impl Env) -> bool {
-        let c = &self.config;
+        let apart = self.config.split_external_local_origin_errors;
         match outcome {
-            Outcome::Local(_) if c.split_external_local_origin_errors => {
-                record.consecutive_local += 1;
-                let at = c.consecutive_local_origin_failure.unwrap_or(5);
-                let enforce = c.enforcing_consecutive_local_origin_failure.unwrap_or(100);
-                return tripped(&mut record.consecutive_local, at, enforce, env);
-            }
-            Outcome::Connected => {
+            Outcome::Status(status) => record.count(status),
+            Outcome::Connected | Outcome::Established if apart => {
                 record.consecutive_local = 0;
+                record.connections.count(true);
                 return false;
             }
-            Outcome::Status(status) => {
-                record.consecutive_local = 0;
-                record.count(status);
+            Outcome::Connected => return false,
+            Outcome::Established => record.count(200),
+            Outcome::Local(_) if apart => {
+                record.consecutive_local += 1;
+                record.connections.count(false);
+                return self.tripped_locally(record, env);
             }
             Outcome::Local(LocalFailure::Timeout) => record.count(504),
-            Outcome::Local(LocalFailure::Connect) => record.count(503),
-            Outcome::Local(LocalFailure::Reset) => record.count(503),
+            Outcome::Local(LocalFailure::Connect | LocalFailure::Reset) => record.count(503),
         }
+        self.tripped_by_answers(record, env)
+    }
+
+    fn tripped_locally(&self, record: &mut Record, env: &impl Env) -> bool {
+        let c = &self.config;
+        let at = c.consecutive_local_origin_failure.unwrap_or(5);
+        let enforce = c.enforcing_consecutive_local_origin_failure.unwrap_or(100);
+        tripped(&mut record.consecutive_local, at, enforce, env)
+    }
+
+    fn tripped_by_answers(&self, record: &mut Record, env: &impl Env) -> bool {
+        let c = &self.config;
         let gateway = tripped(
             &mut record.consecutive_gateway,
             c.consecutive_gateway_failure.unwrap_or(5),
@@ -136,37 +181,63 @@ impl Rules {
         if record.is_ejected() || !room {
             return Change::Nothing;
         }
-        record.eject(now);
+        record.ejected_at = Some(now);
+        // Further would only take longer to come down from.
+        if self.base_time.saturating_mul(record.backoff) < self.max_time + self.base_time {
+            record.backoff += 1;
+        }
         Change::Ejected
     }
 
-    /// The regular look: brings back who has served its time. True when that changed something.
-    pub(crate) fn sweep(&self, record: &mut Record, now: Instant) -> bool {
-        let Some(at) = record.ejected_at else {
-            record.ejections = record.ejections.saturating_sub(1);
-            return false;
-        };
-        let time = self.base_time.saturating_mul(record.ejections).min(self.max_time);
-        if now.since(at) < time {
+    /// When the last look before `now` was due, if one was since `last`: they come at regular intervals.
+    pub(crate) fn look(&self, last: Instant, now: Instant) -> Option<Instant> {
+        let intervals = now.since(last).as_nanos() / self.interval.as_nanos();
+        let intervals = u32::try_from(intervals).unwrap_or(u32::MAX);
+        (intervals > 0).then(|| last.after(self.interval.saturating_mul(intervals)))
+    }
+
+    /// Brings back who has served its time at one of the looks after `last` and up to `due`. True when
+    /// it does.
+    pub(crate) fn pardon(&self, record: &mut Record, last: Instant, due: Instant) -> bool {
+        let Some(at) = record.ejected_at else { return false };
+        let over = at.after(self.base_time.saturating_mul(record.backoff).min(self.max_time));
+        if due < over {
             return false;
         }
-        let ejections = record.ejections;
-        *record = Record { ejections, ..Record::default() };
+        let wait = over.since(last).as_nanos().div_ceil(self.interval.as_nanos()).max(1);
+        let wait = self.interval.saturating_mul(u32::try_from(wait).unwrap_or(u32::MAX));
+        record.ejected_at = None;
+        record.back_at = Some(last.after(wait));
+        record.consecutive_5xx = 0;
+        record.consecutive_gateway = 0;
+        record.consecutive_local = 0;
         true
     }
 
-    /// The success rate below which endpoints are ejected, from the interval that ends; starts the
-    /// next interval. `None`: too few requests, or not asked for.
-    pub(crate) fn success_rate_floor<'a>(
+    /// Begins the next interval. The next ejection is the shorter, the more looks found an endpoint well
+    /// since it came back.
+    pub(crate) fn begin(&self, record: &mut Record, last: Instant, due: Instant) {
+        record.answers = Tally::default();
+        record.connections = Tally::default();
+        let Some(back) = record.back_at.filter(|_| !record.is_ejected()) else { return };
+        let well = due.since(back.max(last)).as_nanos() / self.interval.as_nanos();
+        record.backoff = record.backoff.saturating_sub(u32::try_from(well).unwrap_or(u32::MAX));
+    }
+
+    /// The success rate below which endpoints are ejected, from the interval that ends. `None`: too few
+    /// requests, or not asked for.
+    pub(crate) fn floor<'a>(
         &self,
+        origin: Origin,
         records: impl Iterator<Item = &'a Record>,
     ) -> Option<f64> {
         let c = &self.config;
-        if c.enforcing_success_rate == Some(0) {
+        if self.enforcing(origin) == 0 {
             return None;
         }
         let volume = c.success_rate_request_volume.unwrap_or(100);
-        let rates: Vec<f64> = records.filter_map(|r| r.success_rate(volume)).collect();
+        let there = records.filter(|r| !r.is_ejected());
+        let rates: Vec<f64> = there.filter_map(|r| r.tally(origin).rate(volume)).collect();
         if rates.len() < c.success_rate_minimum_hosts.unwrap_or(5) as usize || rates.is_empty() {
             return None;
         }
@@ -177,22 +248,26 @@ impl Rules {
         Some(mean - factor * variance.sqrt())
     }
 
-    /// Whether the interval that ends puts this endpoint below `floor`; starts the next interval.
-    pub(crate) fn below(&self, record: &mut Record, floor: Option<f64>, env: &impl Env) -> bool {
+    /// Whether the interval that ends puts this endpoint below `floor`.
+    pub(crate) fn below(
+        &self,
+        origin: Origin,
+        record: &Record,
+        floor: f64,
+        env: &impl Env,
+    ) -> bool {
         let volume = self.config.success_rate_request_volume.unwrap_or(100);
-        let rate = record.success_rate(volume);
-        record.requests = 0;
-        record.successes = 0;
-        let below = rate.zip(floor).is_some_and(|(rate, floor)| rate < floor);
-        below && env.below(100) < u64::from(self.config.enforcing_success_rate.unwrap_or(100))
+        let rate = record.tally(origin).rate(volume);
+        let below = !record.is_ejected() && rate.is_some_and(|rate| rate < floor);
+        below && env.below(100) < u64::from(self.enforcing(origin))
     }
-}
 
-impl Record {
-    /// Percent, when there were at least `volume` requests.
-    fn success_rate(&self, volume: u32) -> Option<f64> {
-        let enough = self.requests > 0 && self.requests >= volume;
-        enough.then(|| 100.0 * f64::from(self.successes) / f64::from(self.requests))
+    fn enforcing(&self, origin: Origin) -> u32 {
+        let percent = match origin {
+            Origin::Answers => self.config.enforcing_success_rate,
+            Origin::Connections => self.config.enforcing_local_origin_success_rate,
+        };
+        percent.unwrap_or(100)
     }
 }
 
@@ -206,95 +281,4 @@ fn tripped(count: &mut u32, at: u32, enforce_percent: u32, env: &impl Env) -> bo
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use base::FixedEnv;
-
-    fn judge(config: &OutlierDetection, outcomes: &[Outcome]) -> Vec<bool> {
-        let (rules, env, mut record) = (Rules::new(config), FixedEnv::seeded(1), Record::default());
-        outcomes.iter().map(|o| rules.judge(&mut record, *o, &env)).collect()
-    }
-
-    #[test]
-    fn only_failures_in_a_row_count() {
-        use Outcome::Status as S;
-        let config = OutlierDetection { consecutive_5xx: Some(3), ..OutlierDetection::default() };
-        assert_eq!(
-            judge(&config, &[S(500), S(503), S(200), S(500), S(500), S(501)]),
-            [false, false, false, false, false, true]
-        );
-        let gateway = OutlierDetection {
-            consecutive_5xx: Some(0),
-            consecutive_gateway_failure: Some(2),
-            enforcing_consecutive_gateway_failure: Some(100),
-            ..OutlierDetection::default()
-        };
-        assert_eq!(judge(&gateway, &[S(503), S(500), S(502), S(504)]), [false, false, false, true]);
-    }
-
-    #[test]
-    fn local_failures_count_as_5xx_unless_split() {
-        let fail = [Outcome::Local(LocalFailure::Connect); 2];
-        let together = OutlierDetection { consecutive_5xx: Some(2), ..OutlierDetection::default() };
-        assert_eq!(judge(&together, &fail), [false, true]);
-        let split = OutlierDetection {
-            consecutive_5xx: Some(1),
-            split_external_local_origin_errors: true,
-            consecutive_local_origin_failure: Some(2),
-            ..OutlierDetection::default()
-        };
-        assert_eq!(judge(&split, &fail), [false, true]);
-        let interrupted = [fail[0], Outcome::Connected, fail[1]];
-        assert_eq!(judge(&split, &interrupted), [false, false, false]);
-    }
-
-    #[test]
-    fn ejections_get_longer_and_end() {
-        let rules = Rules::new(&OutlierDetection::default());
-        let mut record = Record::default();
-        let at = |secs: u64| Instant(secs * 1_000_000_000);
-        assert_eq!(rules.eject(&mut record, 0, 10, at(0)), Change::Ejected);
-        assert!(!rules.sweep(&mut record, at(29)));
-        assert!(rules.sweep(&mut record, at(30)) && !record.is_ejected());
-        rules.eject(&mut record, 0, 10, at(40));
-        assert!(!rules.sweep(&mut record, at(99)), "the second ejection lasts twice as long");
-        assert!(rules.sweep(&mut record, at(100)));
-    }
-
-    #[test]
-    fn no_more_than_the_allowed_share_is_out() {
-        let config =
-            OutlierDetection { max_ejection_percent: Some(50), ..OutlierDetection::default() };
-        let rules = Rules::new(&config);
-        let eject = |out| rules.eject(&mut Record::default(), out, 4, Instant(0));
-        assert_eq!(
-            [eject(0), eject(1), eject(2)],
-            [Change::Ejected, Change::Ejected, Change::Nothing]
-        );
-        let third = |percent, of| {
-            let config = OutlierDetection {
-                max_ejection_percent: Some(percent),
-                ..OutlierDetection::default()
-            };
-            Rules::new(&config).eject(&mut Record::default(), 0, of, Instant(0))
-        };
-        assert_eq!((third(33, 3), third(34, 3)), (Change::Nothing, Change::Ejected));
-        let never = Rules::new(&OutlierDetection {
-            max_ejection_percent: Some(0),
-            ..OutlierDetection::default()
-        });
-        assert_eq!(never.eject(&mut Record::default(), 0, 4, Instant(0)), Change::Nothing);
-    }
-
-    #[test]
-    fn the_odd_one_out_is_found_by_its_success_rate() {
-        let rules = Rules::new(&OutlierDetection::default());
-        let record = |successes| Record { requests: 100, successes, ..Record::default() };
-        let mut records: Vec<_> = [100, 99, 100, 98, 100, 10].map(record).into();
-        let floor = rules.success_rate_floor(records.iter());
-        let env = FixedEnv::seeded(1);
-        let below: Vec<_> = records.iter_mut().map(|r| rules.below(r, floor, &env)).collect();
-        assert_eq!(below, [false, false, false, false, false, true]);
-        assert!(records.iter().all(|r| r.requests == 0), "a new interval began");
-    }
-}
+mod tests;

@@ -1,13 +1,16 @@
 //! One worker's choice among the endpoints of one cluster.
 
+use crate::breaker::Usage;
 use crate::edf::Edf;
 use crate::hosts::{Class, EndpointId, Hosts};
-use crate::outlier::{Change, Outcome, Rules};
-use crate::priority::{Census, Loads, loads};
+use crate::outlier::{Change, Origin, Outcome, Rules};
+use crate::priority::{Amounts, Census, Loads, loads};
 use crate::set::Set;
 use base::{Env, Instant};
-use ir::{Cluster, Endpoint, EndpointGroup, Endpoints, LbCommon, LoadBalancer, LocalityMode};
-use std::collections::BTreeMap;
+use ir::{
+    Address, Cluster, Endpoint, EndpointGroup, Endpoints, LbCommon, LoadBalancer, LocalityMode,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a request asks for.
@@ -26,11 +29,15 @@ pub struct Picker {
     lb: LoadBalancer,
     common: LbCommon,
     outliers: Option<Rules>,
-    next_sweep: Instant,
+    /// The last look at who comes back and who stands out.
+    looked: Instant,
     ejected: usize,
     hosts: Hosts,
     loads: Loads,
     levels: Vec<Level>,
+    /// Where it shows whom it leaves out, and whom it does.
+    shown_on: Option<Arc<Usage>>,
+    left_out: BTreeSet<Address>,
 }
 
 /// One priority.
@@ -54,14 +61,22 @@ impl Picker {
             lb: cluster.lb.clone(),
             common: cluster.lb_common.clone(),
             outliers: None,
-            next_sweep: env.now(),
+            looked: env.now(),
             ejected: 0,
             hosts: Hosts::default(),
             loads: Loads::default(),
             levels: Vec::new(),
+            shown_on: None,
+            left_out: BTreeSet::new(),
         };
         picker.update(cluster, endpoints, env);
         picker
+    }
+
+    /// Shows from now on who is ejected.
+    pub fn shown_on(mut self, usage: Arc<Usage>) -> Self {
+        self.shown_on = Some(usage);
+        self
     }
 
     /// Takes over changed settings or endpoints; what is known of surviving endpoints is kept.
@@ -70,9 +85,6 @@ impl Picker {
         self.common = cluster.lb_common.clone();
         self.outliers = cluster.outliers.as_ref().map(Rules::new);
         self.hosts.replace(endpoints, env.now());
-        if let Some(rules) = &self.outliers {
-            self.next_sweep = self.next_sweep.min(env.now().after(rules.interval));
-        }
         self.rebuild(env);
     }
 
@@ -184,30 +196,35 @@ impl Picker {
         change
     }
 
-    /// Brings back ejected endpoints whose time is over, at Envoy's interval.
+    /// Brings back ejected endpoints whose time is over, and ejects who fails much more often than the
+    /// others: what Envoy does at regular intervals is made up for here.
     fn sweep(&mut self, env: &impl Env) {
         let Some(rules) = &self.outliers else { return };
         let now = env.now();
-        if now < self.next_sweep {
-            return;
-        }
-        self.next_sweep = now.after(rules.interval);
+        let Some(due) = rules.look(self.looked, now) else { return };
+        let last = std::mem::replace(&mut self.looked, due);
         let slots: Vec<u32> = self.hosts.in_order().map(|(slot, _)| slot).collect();
-        let records = slots.iter().map(|&slot| &self.hosts.host(slot).record);
-        let floor = rules.success_rate_floor(records);
         let mut out = self.ejected;
-        let mut changed = false;
+        let before = out;
         for &slot in &slots {
-            let record = &mut self.hosts.host_mut(slot).record;
-            if rules.sweep(record, now) {
-                out -= 1;
-                changed = true;
-            } else if rules.below(record, floor, env)
-                && rules.eject(record, out, slots.len(), now) == Change::Ejected
-            {
-                out += 1;
-                changed = true;
+            out -= usize::from(rules.pardon(&mut self.hosts.host_mut(slot).record, last, due));
+        }
+        let mut changed = out < before;
+        for origin in [Origin::Answers, Origin::Connections] {
+            let records = slots.iter().map(|&slot| &self.hosts.host(slot).record);
+            let Some(floor) = rules.floor(origin, records) else { continue };
+            for &slot in &slots {
+                let record = &mut self.hosts.host_mut(slot).record;
+                if rules.below(origin, record, floor, env)
+                    && rules.eject(record, out, slots.len(), now) == Change::Ejected
+                {
+                    out += 1;
+                    changed = true;
+                }
             }
+        }
+        for &slot in &slots {
+            rules.begin(&mut self.hosts.host_mut(slot).record, last, due);
         }
         if changed {
             self.rebuild(env);
@@ -229,22 +246,44 @@ impl Picker {
         self.loads = loads(&census, factor, threshold);
         let builder = Builder { lb: &self.lb, common: &self.common, hosts, factor, env };
         self.levels = priorities.values().map(|slots| builder.level(slots)).collect();
-        self.ejected = hosts.in_order().filter(|h| hosts.host(h.0).record.is_ejected()).count();
+        let ejected = hosts.in_order().filter(|h| hosts.host(h.0).record.is_ejected());
+        let ejected = ejected.filter_map(|h| Some(hosts.place(h.0)?.1.address.clone()));
+        self.show(ejected.collect());
+        self.ejected = self.left_out.len();
+    }
+
+    fn show(&mut self, ejected: BTreeSet<Address>) {
+        let before = std::mem::replace(&mut self.left_out, ejected);
+        if let Some(usage) = self.shown_on.as_ref().filter(|_| before != self.left_out) {
+            usage.leave_out(&before, &self.left_out);
+        }
+    }
+}
+
+impl Drop for Picker {
+    fn drop(&mut self) {
+        self.show(BTreeSet::new());
     }
 }
 
 fn count(slots: &[(u32, &EndpointGroup)], hosts: &Hosts, by_weight: bool) -> Census {
-    let mut census = Census::default();
+    let number = amounts(slots, hosts, |_| 1);
+    let weight = if by_weight { amounts(slots, hosts, |s| hosts.weight(s).into()) } else { number };
+    Census { number, weight }
+}
+
+fn amounts(slots: &[(u32, &EndpointGroup)], hosts: &Hosts, of: impl Fn(u32) -> u64) -> Amounts {
+    let mut amounts = Amounts::default();
     for (slot, _) in slots {
-        let n = if by_weight { hosts.weight(*slot).into() } else { 1 };
-        census.hosts += n;
+        let n = of(*slot);
+        amounts.all += n;
         match hosts.class(*slot) {
-            Class::Healthy => census.healthy += n,
-            Class::Degraded => census.degraded += n,
+            Class::Healthy => amounts.healthy += n,
+            Class::Degraded => amounts.degraded += n,
             Class::Unhealthy => {}
         }
     }
-    census
+    amounts
 }
 
 /// Builds the sets of one priority.
@@ -264,7 +303,17 @@ impl<E: Env> Builder<'_, E> {
         Level {
             healthy: self.source(slots, of(Class::Healthy).collect()),
             degraded: self.source(slots, of(Class::Degraded).collect()),
-            all: self.source(slots, slots.to_vec()),
+            all: self.everybody(slots),
+        }
+    }
+
+    /// For a panic, in which localities have no weight; a hash table is made as ever.
+    fn everybody(&self, slots: &[Member<'_>]) -> Source {
+        match self.lb {
+            LoadBalancer::RingHash { .. } | LoadBalancer::Maglev { .. } => {
+                self.source(slots, slots.to_vec())
+            }
+            _ => Source::Whole(self.set(slots.to_vec(), |_| 1.0)),
         }
     }
 
@@ -276,6 +325,10 @@ impl<E: Env> Builder<'_, E> {
             return Source::Whole(self.set(members, |_| 1.0));
         }
         let localities = self.localities(level, &members);
+        // Where nobody has any weight, nobody has more than others.
+        if !hashed && localities.iter().all(|l| l.weight <= 0.0) {
+            return Source::Whole(self.set(members, |_| 1.0));
+        }
         if hashed {
             // One table over all localities, in which each has the share of its weight.
             let factor = |group: &EndpointGroup| {

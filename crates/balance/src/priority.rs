@@ -1,9 +1,16 @@
 //! How much of the traffic each priority gets, and which priorities are in panic: Envoy's rules.
 
-/// The counts (or weights) of one priority.
+/// One priority: how many can be used, and how much that is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Census {
-    pub hosts: u64,
+    pub number: Amounts,
+    /// The numbers again, or the sums of weights where health goes by weight. Panic never does.
+    pub weight: Amounts,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amounts {
+    pub all: u64,
     pub healthy: u64,
     pub degraded: u64,
 }
@@ -20,14 +27,15 @@ pub(crate) struct Loads {
 pub(crate) fn loads(levels: &[Census], overprovisioning: u64, panic_threshold: u64) -> Loads {
     let share =
         |part: u64, whole: u64| (overprovisioning * part).checked_div(whole).unwrap_or(0).min(100);
-    let healthy: Vec<u64> = levels.iter().map(|l| share(l.healthy, l.hosts)).collect();
-    let degraded: Vec<u64> = levels.iter().map(|l| share(l.degraded, l.hosts)).collect();
+    let weights = || levels.iter().map(|l| l.weight);
+    let healthy: Vec<u64> = weights().map(|w| share(w.healthy, w.all)).collect();
+    let degraded: Vec<u64> = weights().map(|w| share(w.degraded, w.all)).collect();
     let available = healthy.iter().chain(&degraded).sum::<u64>().min(100);
     if available == 0 {
         return nothing_available(levels, panic_threshold);
     }
     let panic: Vec<bool> =
-        levels.iter().map(|l| available < 100 && in_panic(l, panic_threshold)).collect();
+        levels.iter().map(|l| available < 100 && in_panic(l.number, panic_threshold)).collect();
     if panic.iter().all(|&p| p) {
         return by_host_count(levels);
     }
@@ -72,9 +80,9 @@ fn nothing_available(levels: &[Census], panic_threshold: u64) -> Loads {
 
 /// Everything is in panic: each priority in proportion to its hosts.
 fn by_host_count(levels: &[Census]) -> Loads {
-    let total: u64 = levels.iter().map(|l| l.hosts).sum();
+    let total: u64 = levels.iter().map(|l| l.number.all).sum();
     let healthy: Vec<u64> =
-        levels.iter().map(|l| (100 * l.hosts).checked_div(total).unwrap_or(0)).collect();
+        levels.iter().map(|l| (100 * l.number.all).checked_div(total).unwrap_or(0)).collect();
     let left = 100 - healthy.iter().sum::<u64>();
     let mut out =
         Loads { healthy, degraded: vec![0; levels.len()], panic: vec![true; levels.len()] };
@@ -82,16 +90,17 @@ fn by_host_count(levels: &[Census]) -> Loads {
     out
 }
 
-fn in_panic(level: &Census, threshold: u64) -> bool {
-    100 * (level.healthy + level.degraded) < threshold * level.hosts.max(1)
+fn in_panic(level: Amounts, threshold: u64) -> bool {
+    100 * (level.healthy + level.degraded) < threshold * level.all.max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn level(hosts: u64, healthy: u64, degraded: u64) -> Census {
-        Census { hosts, healthy, degraded }
+    fn level(all: u64, healthy: u64, degraded: u64) -> Census {
+        let number = Amounts { all, healthy, degraded };
+        Census { number, weight: number }
     }
 
     /// Numbers from the tables of Envoy's documentation on priority levels.
@@ -133,5 +142,15 @@ mod tests {
     fn degraded_come_after_all_healthy() {
         let got = loads(&[level(10, 5, 5), level(10, 0, 0)], 140, 50);
         assert_eq!((got.healthy, got.degraded), (vec![70, 0], vec![30, 0]));
+    }
+
+    #[test]
+    fn weights_share_the_load_and_numbers_make_the_panic() {
+        let number = Amounts { all: 4, healthy: 3, degraded: 0 };
+        let light = Census { number, weight: Amounts { all: 10, healthy: 3, degraded: 0 } };
+        let got = loads(&[light, level(1, 1, 0)], 140, 50);
+        assert_eq!((got.healthy, got.panic), (vec![42, 58], vec![false, false]));
+        let got = loads(&[light], 140, 50);
+        assert_eq!(got.panic, [false], "three of four are well, however light");
     }
 }

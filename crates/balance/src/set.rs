@@ -22,8 +22,8 @@ enum Way {
     Random,
     /// The least busy of this many, chosen at random.
     Least(u32),
-    /// In turn, by weight over activity.
-    WeightedLeast(Edf),
+    /// In turn, by weight over activity to this power.
+    WeightedLeast(Edf, f64),
     Ring(Ring),
     Maglev(Maglev),
 }
@@ -37,27 +37,24 @@ impl Set {
         hosts: &Hosts,
         env: &impl Env,
     ) -> Self {
-        let (slow_start, even) = match lb {
+        let slow_start = match lb {
             LoadBalancer::RoundRobin { slow_start }
-            | LoadBalancer::LeastRequest { slow_start, .. } => {
-                (*slow_start, all_even(&members, hosts))
-            }
-            _ => (None, true),
+            | LoadBalancer::LeastRequest { slow_start, .. } => *slow_start,
+            _ => None,
         };
-        let even = even && slow_start.is_none();
-        let mut set = Self { members, way: Way::Random, slow_start };
         let now = env.now();
+        let even = all_even(&members, hosts) && !any_new(&members, hosts, slow_start, now);
+        let mut set = Self { members, way: Way::Random, slow_start };
         let start = env.below(set.members.len() as u64);
         set.way = match lb {
             LoadBalancer::RoundRobin { .. } if even => Way::Cycle(start as usize),
-            LoadBalancer::RoundRobin { .. } => {
-                Way::Weighted(set.schedule(hosts, now, start, false))
-            }
+            LoadBalancer::RoundRobin { .. } => Way::Weighted(set.schedule(hosts, now, start, 0.0)),
             LoadBalancer::LeastRequest { choices, .. } if even => {
                 Way::Least(choices.unwrap_or(2).max(1))
             }
-            LoadBalancer::LeastRequest { .. } => {
-                Way::WeightedLeast(set.schedule(hosts, now, start, true))
+            LoadBalancer::LeastRequest { bias, .. } => {
+                let bias = bias.unwrap_or(1.0);
+                Way::WeightedLeast(set.schedule(hosts, now, start, bias), bias)
             }
             LoadBalancer::Random | LoadBalancer::ClusterProvided => Way::Random,
             LoadBalancer::RingHash { min_size, max_size } => {
@@ -93,9 +90,9 @@ impl Set {
             Way::Weighted(edf) => {
                 edf.pick(|at| weight(hosts, members[at as usize], *slow_start, env.now()))?
             }
-            Way::WeightedLeast(edf) => edf.pick(|at| {
+            Way::WeightedLeast(edf, bias) => edf.pick(|at| {
                 let slot = members[at as usize];
-                weight(hosts, slot, *slow_start, env.now()) / f64::from(hosts.host(slot).active + 1)
+                weight(hosts, slot, *slow_start, env.now()) / busyness(hosts, slot, *bias)
             })?,
             Way::Ring(ring) => ring.pick(hash, attempt)?,
             Way::Maglev(table) => table.pick(hash, attempt)?,
@@ -103,11 +100,10 @@ impl Set {
         members.get(at as usize).copied()
     }
 
-    fn schedule(&self, hosts: &Hosts, now: Instant, skip: u64, by_activity: bool) -> Edf {
+    fn schedule(&self, hosts: &Hosts, now: Instant, skip: u64, bias: f64) -> Edf {
         let weigh = |at: u32| {
             let slot = self.members[at as usize];
-            let busy = if by_activity { f64::from(hosts.host(slot).active + 1) } else { 1.0 };
-            weight(hosts, slot, self.slow_start, now) / busy
+            weight(hosts, slot, self.slow_start, now) / busyness(hosts, slot, bias)
         };
         let mut edf = Edf::new((0..self.members.len() as u32).map(weigh));
         for _ in 0..skip {
@@ -126,6 +122,17 @@ impl Set {
 
 fn all_even(members: &[u32], hosts: &Hosts) -> bool {
     members.windows(2).all(|two| hosts.weight(two[0]) == hosts.weight(two[1]))
+}
+
+/// Whether one of them is still to start slowly.
+fn any_new(members: &[u32], hosts: &Hosts, slow: Option<SlowStart>, now: Instant) -> bool {
+    let new = |slot: u32| slow.is_some_and(|s| now.since(hosts.host(slot).since) < s.window);
+    members.iter().any(|&slot| new(slot))
+}
+
+/// What an endpoint's weight is divided by: its requests and the next one, to the power of `bias`.
+fn busyness(hosts: &Hosts, slot: u32, bias: f64) -> f64 {
+    f64::from(hosts.host(slot).active + 1).powf(bias)
 }
 
 /// The address, unless the metadata `envoy.lb` name another key.

@@ -95,7 +95,7 @@ fn load_balancers() {
         aggression,
         min_weight_percent: percent,
     };
-    let least = |slow_start| LoadBalancer::LeastRequest { choices: None, slow_start };
+    let least = |slow_start| LoadBalancer::LeastRequest { choices: None, bias: None, slow_start };
     let hash =
         |more: &str| format!("{{loadBalancer: {{consistentHash: {{useSourceIp: true{more}}}}}}}");
     let warm = |text: &str| format!("{{loadBalancer: {{{text}}}}}");

@@ -8,6 +8,7 @@ mod dump;
 mod recent;
 mod serve;
 
+use balance::Usage;
 use bytes::Bytes;
 use ir::Config;
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ pub trait Process: Send + Sync + 'static {
     fn bootstrap(&self) -> Value;
     /// What runs now.
     fn config(&self) -> Arc<Config>;
+    /// How much of its limits a cluster uses, and whom it leaves out.
+    fn usage(&self, cluster: &str) -> Option<Arc<Usage>>;
     /// Names of resources that came with the bootstrap.
     fn is_static(&self, kind: ir::Kind, name: &str) -> bool;
     fn registry(&self) -> &Registry;

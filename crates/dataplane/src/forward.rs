@@ -123,9 +123,6 @@ pub async fn forward<D: Downstream>(
     let timeouts = Timeouts::begin(time, rules, streams, request, envoy_headers);
     forwarding.rewrite(request, &record.stream, envoy_headers);
     istio::send(job.manager, record);
-    let Some(_permit) = job.to.cluster.breakers.enter(Limit::Requests) else {
-        return Err(Box::new(Reply::upstream_lost(&Loss::Overflow, false)));
-    };
     let hashed = hash(job, record);
     let now = Instant::now();
     let again = retries.enabled() || !to.mirrors.is_empty();
@@ -209,9 +206,6 @@ impl Effort<'_, '_> {
                 self.wait(record).await?;
                 continue;
             }
-            if retry && self.retries.exhausted() {
-                record.stream.flags.set(Flag::UpstreamRetryLimitExceeded);
-            }
             _budget = budget;
             return match attempt {
                 Attempt::Answered(answer) => self.deliver(*answer, record, down, alarm).await,
@@ -255,11 +249,15 @@ impl Effort<'_, '_> {
     }
 
     /// Takes one retry, if there is one and the cluster has room for it.
-    fn may_retry(&mut self, record: &Record, budget: &mut Option<balance::Permit>) -> bool {
+    fn may_retry(&mut self, record: &mut Record, budget: &mut Option<balance::Permit>) -> bool {
         let cluster = &self.job.to.cluster;
         let shard = &record.worker.shard;
-        if !self.retries.enabled() || !self.replay.is_whole() {
+        if !self.retries.enabled() {
             shard.inc(cluster.stats.rq_retry_limit_exceeded);
+            record.stream.flags.set(Flag::UpstreamRetryLimitExceeded);
+            return false;
+        }
+        if !self.replay.is_whole() {
             return false;
         }
         if budget.is_none() {
@@ -267,6 +265,7 @@ impl Effort<'_, '_> {
         }
         if budget.is_none() {
             shard.inc(cluster.stats.rq_retry_overflow);
+            record.stream.flags.set(Flag::UpstreamOverflow);
             return false;
         }
         shard.inc(cluster.stats.rq_retry);
@@ -311,6 +310,8 @@ struct Answer {
     framing: wire::h1::Framing,
     request: crate::stream::Pump,
     send_failed: bool,
+    /// Its place among the cluster's requests.
+    _permit: balance::Permit,
 }
 
 /// Whether doing the request twice is the same as doing it once.
@@ -326,6 +327,8 @@ fn failure(loss: &Loss, sent: bool) -> Failure {
     match loss {
         Loss::Connect(_) | Loss::ConnectTimeout => Failure::Connect,
         Loss::Refused => Failure::Refused,
-        Loss::Closed | Loss::Reset | Loss::Protocol | Loss::Overflow => Failure::Reset { sent },
+        Loss::Closed | Loss::Reset | Loss::Protocol => Failure::Reset { sent },
+        Loss::Overflow => Failure::Overflow,
+        Loss::PerTryTimeout => Failure::PerTryTimeout,
     }
 }

@@ -43,6 +43,7 @@ mod verdict;
 mod view;
 mod worker;
 
+pub use balance::Usage;
 pub use istio::Node;
 pub use proxy::{Options, Proxy};
 pub use recent::Recent;

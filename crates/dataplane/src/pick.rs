@@ -1,5 +1,7 @@
 //! Step: pick. Which endpoint of the cluster, and a connection to it: a spare one, or a new one.
 
+mod open;
+
 use crate::io::{self, Io, Socket};
 use crate::pool::{Connection, Counted, Key, Security, To};
 use crate::reply::Loss;
@@ -9,10 +11,8 @@ use crate::worker::Worker;
 use balance::{EndpointId, Limit, LocalFailure, Outcome, Want};
 use ir::{Address, Str};
 use policy::format::Shown;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
-use tokio::net::{TcpSocket, UnixStream};
 use wire::proxy_protocol::{write_v1, write_v2};
 
 pub use policy::format::Ends;
@@ -29,9 +29,23 @@ pub struct Picked {
 }
 
 impl Picked {
+    /// Tells outlier detection of a loss; it is not the endpoint's fault that a limit was reached.
+    pub fn report_loss(&self, worker: &Worker, loss: &Loss) {
+        let failure = match loss {
+            Loss::Overflow => return,
+            Loss::Connect(_) | Loss::ConnectTimeout => LocalFailure::Connect,
+            Loss::PerTryTimeout => LocalFailure::Timeout,
+            Loss::Closed | Loss::Reset | Loss::Refused | Loss::Protocol => LocalFailure::Reset,
+        };
+        self.report(worker, Outcome::Local(failure));
+    }
+
     /// Tells outlier detection how it went.
     pub fn report(&self, worker: &Worker, outcome: Outcome) {
         let To::Endpoint(id) = self.key.to else { return };
+        if self.cluster.config.outliers.is_none() {
+            return;
+        }
         let change = self.cluster.picker.borrow_mut().report(id, outcome, &worker.env);
         if change == balance::Change::Ejected {
             worker.shard.inc(self.cluster.stats.ejections);
@@ -192,7 +206,7 @@ async fn another(
 ) -> Result<Connection, Loss> {
     let (cluster, shard) = (&picked.cluster, &worker.shard);
     let _pending = pending(worker, cluster)?;
-    let mut found = place(picked);
+    let mut found = place(picked, !cluster.pool.leads_to(&picked.key));
     if found.is_none() {
         shard.inc(cluster.stats.cx_overflow);
     }
@@ -205,23 +219,20 @@ async fn another(
         if spare && let Some(connection) = cluster.pool.take(&picked.key) {
             return Ok(connection);
         }
-        found = place(picked);
+        found = place(picked, !cluster.pool.leads_to(&picked.key));
     };
     made(worker, picked, offer, counted).await
 }
 
-/// A new connection, within the cluster's limits and connect timeout. `first`: it is the only one of its
-/// kind, and must be for its requests to go anywhere.
+/// A new connection that is not waited for, within the cluster's limits and connect timeout.
 pub async fn connect(
     worker: &Worker,
     picked: &Picked,
     offer: Offer<'_>,
-    first: bool,
 ) -> Result<Connection, Loss> {
     let cluster = &picked.cluster;
     let _pending = pending(worker, cluster)?;
-    let anyway = || first.then(|| cluster.breakers.enter_anyway(Limit::Connections));
-    let Some(permit) = cluster.breakers.enter(Limit::Connections).or_else(anyway) else {
+    let Some(permit) = cluster.breakers.enter(Limit::Connections) else {
         worker.shard.inc(cluster.stats.cx_overflow);
         return Err(Loss::Overflow);
     };
@@ -229,7 +240,7 @@ pub async fn connect(
 }
 
 /// A place among the requests that wait for a connection.
-fn pending(worker: &Worker, cluster: &ClusterState) -> Result<balance::Permit, Loss> {
+pub fn pending(worker: &Worker, cluster: &ClusterState) -> Result<balance::Permit, Loss> {
     let Some(pending) = cluster.breakers.enter(Limit::Pending) else {
         worker.shard.inc(cluster.stats.rq_pending_overflow);
         return Err(Loss::Overflow);
@@ -238,17 +249,18 @@ fn pending(worker: &Worker, cluster: &ClusterState) -> Result<balance::Permit, L
     Ok(pending)
 }
 
-/// A place among the cluster's connections. Where none leads to the endpoint it gets one in any case, since
-/// its requests could wait for nothing else.
-fn place(picked: &Picked) -> Option<Counted> {
+/// A place among the cluster's connections. An endpoint to which none leads that could take requests
+/// (`alone`) gets one in any case, since its requests could wait for nothing else.
+pub fn place(picked: &Picked, alone: bool) -> Option<Counted> {
     let cluster = &picked.cluster;
     let permit = cluster.breakers.enter(Limit::Connections);
     let anyway = || cluster.breakers.enter_anyway(Limit::Connections);
-    let permit = permit.or_else(|| (!cluster.pool.leads_to(&picked.key)).then(anyway))?;
+    let permit = permit.or_else(|| alone.then(anyway))?;
     Some(cluster.pool.counted(&picked.key, permit))
 }
 
-async fn made(
+/// The connection for a place, within the cluster's connect timeout.
+pub async fn made(
     worker: &Worker,
     picked: &Picked,
     offer: Offer<'_>,
@@ -256,7 +268,7 @@ async fn made(
 ) -> Result<Connection, Loss> {
     let (cluster, shard) = (&picked.cluster, &worker.shard);
     let connecting = async {
-        let (socket, ends) = open(worker, cluster, &picked.address)
+        let (socket, ends) = open::open(worker, cluster, &picked.address)
             .await
             .map_err(|e| format!("delayed connect error: {}", plain(&e)))?;
         announce(picked, &socket, &ends).await.map_err(|e| plain(&e))?;
@@ -271,13 +283,11 @@ async fn made(
         Ok(Ok(opened)) => opened,
         Ok(Err(why)) => {
             shard.inc(cluster.stats.cx_connect_fail);
-            picked.report(worker, Outcome::Local(LocalFailure::Connect));
             return Err(Loss::Connect(why));
         }
         Err(_) => {
             shard.inc(cluster.stats.cx_connect_fail);
             shard.inc(cluster.stats.cx_connect_timeout);
-            picked.report(worker, Outcome::Local(LocalFailure::Timeout));
             return Err(Loss::ConnectTimeout);
         }
     };
@@ -333,73 +343,4 @@ async fn secure(
 fn plain(e: &std::io::Error) -> String {
     let text = e.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
-}
-
-async fn open(
-    worker: &Worker,
-    cluster: &ClusterState,
-    address: &Address,
-) -> std::io::Result<(Socket, Ends)> {
-    match address {
-        Address::Ip(address) => open_tcp(worker, cluster, *address).await,
-        Address::Pipe(path) => {
-            let path = match path.strip_prefix('@') {
-                Some(name) => format!("\0{name}"),
-                None => path.to_string(),
-            };
-            let stream = UnixStream::connect(&path).await?;
-            Ok((Socket::Unix(stream), Ends { local: Shown::pipe(""), remote: Shown::pipe(&path) }))
-        }
-        Address::Name(name, port) => {
-            let mut last = std::io::ErrorKind::NotFound.into();
-            let cache = match &cluster.config.discovery {
-                ir::Discovery::ByHost(cache) => Some(cache),
-                _ => None,
-            };
-            let resolver = &worker.shared.resolver;
-            for address in worker.hosts.look_up(resolver, name, *port, cache).await? {
-                match open_tcp(worker, cluster, address).await {
-                    Err(e) => last = e,
-                    opened => return opened,
-                }
-            }
-            Err(last)
-        }
-    }
-}
-
-async fn open_tcp(
-    worker: &Worker,
-    cluster: &ClusterState,
-    address: SocketAddr,
-) -> std::io::Result<(Socket, Ends)> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(mark) = worker.shared.mark {
-        net::set_mark(&socket, mark)?;
-    }
-    let of_family = |s: &&IpAddr| s.is_ipv4() == address.is_ipv4();
-    if let Some(source) = cluster.config.bind_sources.iter().find(of_family) {
-        socket.bind(SocketAddr::new(*source, 0))?;
-    }
-    socket.set_nodelay(true)?;
-    keepalive(&socket, &cluster.config)?;
-    let stream = socket.connect(address).await?;
-    let local = stream.local_addr()?;
-    Ok((Socket::Tcp(stream), Ends { local: Shown::new(local), remote: Shown::new(address) }))
-}
-
-fn keepalive(socket: &TcpSocket, config: &ir::Cluster) -> std::io::Result<()> {
-    let Some(wanted) = config.tcp_keepalive else { return Ok(()) };
-    let mut options = socket2::TcpKeepalive::new();
-    let seconds = |n: u32| Duration::from_secs(u64::from(n));
-    if let Some(n) = wanted.time {
-        options = options.with_time(seconds(n));
-    }
-    if let Some(n) = wanted.interval {
-        options = options.with_interval(seconds(n));
-    }
-    if let Some(n) = wanted.probes {
-        options = options.with_retries(n);
-    }
-    socket2::SockRef::from(socket).set_tcp_keepalive(&options)
 }

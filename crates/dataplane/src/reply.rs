@@ -150,6 +150,7 @@ impl<'v> Reply<'v> {
     /// The upstream was lost before it answered.
     pub fn upstream_lost(loss: &Loss, retried: bool) -> Reply<'static> {
         let (reason, flag) = match loss {
+            Loss::PerTryTimeout => return Self::timeout("upstream_per_try_timeout"),
             Loss::Connect(_) => ("remote connection failure", Flag::UpstreamConnectionFailure),
             Loss::ConnectTimeout => ("connection timeout", Flag::UpstreamConnectionFailure),
             Loss::Closed => ("connection termination", Flag::UpstreamConnectionTermination),
@@ -190,4 +191,6 @@ pub enum Loss {
     Refused,
     Protocol,
     Overflow,
+    /// The time for one attempt is over.
+    PerTryTimeout,
 }

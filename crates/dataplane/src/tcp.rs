@@ -138,8 +138,9 @@ pub async fn dial(
             return None;
         };
         stream.attempts += 1;
-        match pick::connect(worker, &picked, Offer::Fallback(&[]), false).await {
+        match pick::connect(worker, &picked, Offer::Fallback(&[])).await {
             Ok(connection) => {
+                picked.report(worker, balance::Outcome::Established);
                 worker.shard.inc(cluster.stats.rq_total);
                 stream.flags = Default::default();
                 stream.upstream = Some(connection.ends.clone());
@@ -150,6 +151,7 @@ pub async fn dial(
                 return None;
             }
             Err(loss) => {
+                picked.report_loss(worker, &loss);
                 stream.flags.set(Flag::UpstreamConnectionFailure);
                 stream.upstream = Some(Rc::new(picked.unconnected()));
                 if let Loss::Connect(why) = loss {

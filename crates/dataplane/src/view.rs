@@ -43,9 +43,10 @@ pub struct ClusterState {
 
 impl ClusterState {
     fn new(from: &ClusterRt, env: &impl Env) -> Self {
+        let picker = Picker::new(&from.config, from.endpoints.clone(), env);
         Self {
             config: from.config.clone(),
-            picker: RefCell::new(Picker::new(&from.config, from.endpoints.clone(), env)),
+            picker: RefCell::new(picker.shown_on(from.usage.clone())),
             breakers: Breakers::new(&from.config.breakers, from.usage.clone()),
             pool: Pool::default(),
             carriers: Carriers::default(),

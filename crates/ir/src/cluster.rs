@@ -129,6 +129,8 @@ pub enum LoadBalancer {
     },
     LeastRequest {
         choices: Option<u32>,
+        /// How much requests under way count against a weight; `None` is 1.
+        bias: Option<f64>,
         slow_start: Option<SlowStart>,
     },
     Random,
@@ -202,6 +204,8 @@ pub struct OutlierDetection {
     pub success_rate_minimum_hosts: Option<u32>,
     pub success_rate_request_volume: Option<u32>,
     pub success_rate_stdev_factor: Option<u32>,
+    /// As `enforcing_success_rate`, of failures that are seen from here, where these are told apart.
+    pub enforcing_local_origin_success_rate: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -117,6 +117,12 @@ impl Process for Running {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn usage(&self, cluster: &str) -> Option<Arc<dataplane::Usage>> {
+        let runtime = self.proxy.runtime();
+        let place = runtime.cluster(cluster)?;
+        Some(runtime.clusters[place as usize].usage.clone())
+    }
+
     fn is_static(&self, kind: ir::Kind, name: &str) -> bool {
         let fixed = &self.bootstrap.config;
         match kind {

@@ -43,21 +43,33 @@ flags! {
     DropOverload "DO" "DropOverload",
 }
 
-/// A set of response flags; shown as the log shows it.
+/// The response flags of one request, in the order in which they came; shown as the log shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Flags(u32);
+pub struct Flags {
+    /// Places in [`NAMES`], as many as `len`; the others are zero.
+    places: [u8; MOST],
+    len: u8,
+}
+
+/// Flags of one request that are remembered; more than a few never come together.
+const MOST: usize = 7;
 
 impl Flags {
     pub fn set(&mut self, flag: Flag) {
-        self.0 |= 1 << flag as u32;
+        if !self.has(flag)
+            && let Some(place) = self.places.get_mut(usize::from(self.len))
+        {
+            *place = flag as u8;
+            self.len += 1;
+        }
     }
 
     pub fn has(self, flag: Flag) -> bool {
-        self.0 & (1 << flag as u32) != 0
+        self.places[..usize::from(self.len)].contains(&(flag as u8))
     }
 
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.len == 0
     }
 
     /// Whether one of these short names is set; no names stand for any flag.
@@ -77,7 +89,7 @@ impl Flags {
     }
 
     fn names(self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        NAMES.iter().enumerate().filter(move |(i, _)| self.0 & (1 << i) != 0).map(|(_, n)| *n)
+        self.places.into_iter().take(usize::from(self.len)).map(|place| NAMES[usize::from(place)])
     }
 }
 
@@ -101,12 +113,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_are_shown_in_order_or_as_a_dash() {
+    fn flags_are_shown_in_the_order_in_which_they_came() {
         let mut flags = Flags::default();
         assert_eq!(flags.to_string(), "-");
         flags.set(Flag::UpstreamRetryLimitExceeded);
         flags.set(Flag::UpstreamConnectionFailure);
-        assert_eq!(flags.to_string(), "UF,URX");
+        flags.set(Flag::UpstreamRetryLimitExceeded);
+        assert_eq!(flags.to_string(), "URX,UF");
+        assert!(flags.has(Flag::UpstreamConnectionFailure) && !flags.has(Flag::LocalReset));
         assert!(flags.any_of(&["URX".into()]) && !flags.any_of(&["UH".into()]));
     }
 }

@@ -1,7 +1,7 @@
-//! Answers that the proxy gives itself, in the terms of the client: one that speaks gRPC gets HTTP status
-//! 200 and a status of its own kind.
+//! Answers in the terms of gRPC: what the proxy says itself to a client that speaks it is HTTP status 200
+//! and a status of its own kind; what an endpoint says so is judged as an HTTP status.
 
-use wire::{Head, Request};
+use wire::{Head, Request, Response};
 
 /// Whether the client speaks gRPC.
 pub fn is_grpc(request: &Request) -> bool {
@@ -20,6 +20,31 @@ pub fn grpc_status(status: u16) -> u32 {
     }
 }
 
+/// The status by which an endpoint is judged: where it says one of gRPC in the head, what that stands for.
+pub fn judged_by(request: &Request, response: &Response) -> u16 {
+    let said = response.get(b"grpc-status").filter(|_| is_grpc(request));
+    let number = said.and_then(|s| std::str::from_utf8(s).ok()?.parse().ok());
+    number.map_or(response.status, http_status)
+}
+
+/// The HTTP status that a gRPC status stands for.
+fn http_status(grpc: u32) -> u16 {
+    match grpc {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +58,21 @@ mod tests {
             request.fields.set(b"content-type", kind.as_bytes());
             assert_eq!(is_grpc(&request), expected, "{kind}");
         }
+    }
+
+    #[test]
+    fn endpoints_are_judged_by_what_they_say_in_the_head() {
+        let mut grpc = Request::new(b"POST", b"a", b"/");
+        grpc.fields.set(b"content-type", b"application/grpc");
+        for (said, expected) in
+            [("0", 200), ("1", 499), ("5", 404), ("13", 500), ("14", 503), ("99", 500), ("x", 200)]
+        {
+            let mut response = Response::new(200);
+            response.fields.set(b"grpc-status", said.as_bytes());
+            assert_eq!(judged_by(&grpc, &response), expected, "{said}");
+            let plain = Request::new(b"POST", b"a", b"/");
+            assert_eq!(judged_by(&plain, &response), 200, "nobody asked for gRPC");
+        }
+        assert_eq!(judged_by(&grpc, &Response::new(502)), 502);
     }
 }

@@ -70,6 +70,8 @@ pub enum Failure {
     Refused,
     /// The time for one attempt is over.
     PerTryTimeout,
+    /// A limit of the cluster is reached: more of the same would not help.
+    Overflow,
 }
 
 impl RetryRules {
@@ -161,11 +163,6 @@ impl<'t> Retries<'t> {
         self.left > 0
     }
 
-    /// Whether the limit was more than none and is used up.
-    pub fn exhausted(&self) -> bool {
-        self.limit > 0 && self.left == 0
-    }
-
     /// How many retries were made, after taking one more.
     pub fn take(&mut self) -> u32 {
         self.left = self.left.saturating_sub(1);
@@ -180,6 +177,7 @@ impl<'t> Retries<'t> {
             Failure::Reset { sent } => any_reset || (!sent && self.on.any(RESET_BEFORE)),
             Failure::Refused => any_reset || self.on.any(REFUSED),
             Failure::PerTryTimeout => any_reset,
+            Failure::Overflow => false,
         }
     }
 
@@ -274,6 +272,7 @@ mod tests {
             (Failure::Reset { sent: false }, false),
             (Failure::Reset { sent: true }, false),
             (Failure::PerTryTimeout, false),
+            (Failure::Overflow, false),
         ];
         for (failure, expected) in table {
             assert_eq!(retries.covers_failure(failure), expected, "{failure:?}");
@@ -282,6 +281,14 @@ mod tests {
         let mut unavailable = Response::new(200);
         unavailable.fields.push(b"grpc-status", b"14");
         assert!(retries.covers_response(&unavailable));
+    }
+
+    #[test]
+    fn what_overflows_is_never_tried_again() {
+        let rules = rules("5xx,gateway-error,reset,reset-before-request,connect-failure");
+        let retries = rules.begin(&mut Request::default());
+        assert!(retries.covers_failure(Failure::Reset { sent: true }));
+        assert!(!retries.covers_failure(Failure::Overflow));
     }
 
     #[test]
@@ -307,7 +314,7 @@ mod tests {
         let rules = rules("5xx");
         let mut retries = rules.begin(&mut Request::default());
         assert_eq!((retries.enabled(), retries.take(), retries.take()), (true, 1, 2));
-        assert!(!retries.enabled() && retries.exhausted());
+        assert!(!retries.enabled());
         let env = FixedEnv::seeded(1);
         for n in 1..20 {
             let bound = Duration::from_millis((25 << (n - 1).min(10)).min(250));

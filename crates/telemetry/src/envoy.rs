@@ -42,6 +42,7 @@ metrics! {
         counter ssl_handshake = "ssl.handshake",
         counter ssl_connection_error = "ssl.connection_error",
         counter ejections = "outlier_detection.ejections_enforced_total",
+        gauge ejections_active = "outlier_detection.ejections_active",
     }
 }
 

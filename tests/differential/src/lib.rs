@@ -16,5 +16,6 @@ pub mod http;
 pub mod proxy;
 pub mod run;
 pub mod second;
+pub mod statistics;
 pub mod upstream;
 pub mod way;

@@ -48,6 +48,7 @@ impl Proxy {
             .arg("-c")
             .arg(&file)
             .args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"])
+            .args(["--file-flush-interval-msec", "100"])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::hash::xxh64;
 use base::FixedEnv;
-use ir::{Address, Discovery, Health, OutlierDetection, SlowStart};
+use ir::{Discovery, Health, OutlierDetection, SlowStart};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn random_ignores_weights_and_is_even() {
 #[test]
 fn least_request_avoids_the_busy() {
     let env = FixedEnv::seeded(3);
-    let lb = LoadBalancer::LeastRequest { choices: None, slow_start: None };
+    let lb = LoadBalancer::LeastRequest { choices: None, bias: None, slow_start: None };
     let endpoints = of(vec![group(0, (1..=3).map(endpoint).collect())]);
     let mut picker = Picker::new(&cluster(lb.clone()), endpoints, &env);
     let busy = picker.iter().next().expect("three").0;
@@ -90,6 +90,52 @@ fn least_request_avoids_the_busy() {
     picker.update(&cluster(lb), endpoints, &env);
     let seen = tally(&mut picker, &env, 1000);
     assert!(seen.get(&1).copied().unwrap_or(0) < 60, "weight 2 of 51 active: {seen:?}");
+    let careless = LoadBalancer::LeastRequest { choices: None, bias: Some(0.0), slow_start: None };
+    let endpoints = of(vec![group(0, vec![weighted(1, 2), weighted(2, 1)])]);
+    picker.update(&cluster(careless), endpoints, &env);
+    let seen = tally(&mut picker, &env, 900);
+    assert_eq!(seen, HashMap::from([(1, 600), (2, 300)]), "without bias only weights count");
+}
+
+/// Envoy goes back to plain choices once nobody starts slowly any more.
+#[test]
+fn a_slow_start_that_is_over_leaves_the_choice_to_chance() {
+    let env = FixedEnv::seeded(3);
+    let window = Duration::from_secs(60);
+    let slow = SlowStart { window, aggression: None, min_weight_percent: None };
+    let least = LoadBalancer::LeastRequest { choices: None, bias: None, slow_start: Some(slow) };
+    let endpoints = of(vec![group(0, (1..=3).map(endpoint).collect())]);
+    let mut picker = Picker::new(&cluster(least.clone()), endpoints.clone(), &env);
+    env.now.set(env.now.get().after(window));
+    picker.update(&cluster(least), endpoints, &env);
+    let busy = picker.iter().next().expect("three").0;
+    for _ in 0..50 {
+        picker.started(busy);
+    }
+    let seen = tally(&mut picker, &env, 9000);
+    assert!((850..1150).contains(&seen[&1]), "one in nine: {seen:?}");
+}
+
+#[test]
+fn panic_knows_no_localities() {
+    let env = FixedEnv::seeded(3);
+    let zone = |weight, endpoints| EndpointGroup { weight: Some(weight), ..group(0, endpoints) };
+    let mut cluster = cluster(round_robin());
+    cluster.lb_common.locality = LocalityMode::Weighted;
+    let endpoints = of(vec![zone(9, vec![sick(1), sick(2)]), zone(1, vec![sick(3)])]);
+    let mut picker = Picker::new(&cluster, endpoints, &env);
+    assert_eq!(tally(&mut picker, &env, 300), HashMap::from([(1, 100), (2, 100), (3, 100)]));
+}
+
+#[test]
+fn localities_without_weight_are_one() {
+    let env = FixedEnv::seeded(3);
+    let zone = |weight, endpoints| EndpointGroup { weight: Some(weight), ..group(0, endpoints) };
+    let mut cluster = cluster(round_robin());
+    cluster.lb_common.locality = LocalityMode::Weighted;
+    let endpoints = of(vec![zone(1, vec![sick(1)]), zone(0, vec![endpoint(2), endpoint(3)])]);
+    let mut picker = Picker::new(&cluster, endpoints, &env);
+    assert_eq!(tally(&mut picker, &env, 100), HashMap::from([(2, 50), (3, 50)]));
 }
 
 #[test]
@@ -186,15 +232,21 @@ fn failing_endpoints_are_left_out_and_come_back() {
         ..OutlierDetection::default()
     });
     let endpoints = of(vec![group(0, vec![endpoint(1), endpoint(2), endpoint(3)])]);
-    let mut picker = Picker::new(&cluster, endpoints.clone(), &env);
+    let usage = Arc::<Usage>::default();
+    let other = Picker::new(&cluster, endpoints.clone(), &env).shown_on(usage.clone());
+    let mut picker = Picker::new(&cluster, endpoints.clone(), &env).shown_on(usage.clone());
     let bad = picker.iter().next().expect("three").0;
     assert_eq!(picker.report(bad, Outcome::Status(503), &env), Change::Nothing);
+    assert!(usage.ejected().is_empty());
     assert_eq!(picker.report(bad, Outcome::Status(503), &env), Change::Ejected);
+    drop(other);
+    assert_eq!(usage.ejected(), [endpoint(1).address].into());
     assert_eq!(tally(&mut picker, &env, 100), HashMap::from([(2, 50), (3, 50)]));
     picker.update(&cluster, endpoints, &env);
     assert!(!tally(&mut picker, &env, 10).contains_key(&1), "an update does not pardon");
     env.now.set(env.now.get().after(Duration::from_secs(31)));
     assert_eq!(tally(&mut picker, &env, 99).get(&1), Some(&33));
+    assert!(usage.ejected().is_empty());
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub(super) fn apply_load_balancer(policy: &Policy<'_>, cluster: &mut Cluster) {
     cluster.lb = match policy.simple() {
         Some(SimpleLb::RoundRobin) => LoadBalancer::RoundRobin { slow_start },
         Some(SimpleLb::Random) => LoadBalancer::Random,
-        _ => LoadBalancer::LeastRequest { choices: None, slow_start },
+        _ => LoadBalancer::LeastRequest { choices: None, bias: None, slow_start },
     };
 }
 

@@ -116,11 +116,13 @@ fn outliers(written: &api::OutlierDetection) -> OutlierDetection {
         out.consecutive_gateway_failure = Some(n);
         out.enforcing_consecutive_gateway_failure = Some(if n > 0 { 100 } else { 0 });
     }
-    if written.split_external_local_origin_errors
-        && let Some(n) = written.consecutive_local_origin_failures
-    {
-        out.consecutive_local_origin_failure = Some(n);
-        out.enforcing_consecutive_local_origin_failure = Some(if n > 0 { 100 } else { 0 });
+    if written.split_external_local_origin_errors {
+        out.enforcing_local_origin_success_rate = Some(0);
+        // Zero leaves Envoy's default in force.
+        if let Some(n) = written.consecutive_local_origin_failures.filter(|n| *n > 0) {
+            out.consecutive_local_origin_failure = Some(n);
+            out.enforcing_consecutive_local_origin_failure = Some(100);
+        }
     }
     out
 }

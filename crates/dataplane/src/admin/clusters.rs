@@ -2,8 +2,10 @@
 
 use super::dump::address;
 use super::{Process, Query, Reply};
-use ir::{Cluster, Config, Discovery, Endpoint, EndpointGroup, Health};
+use balance::Limit;
+use ir::{Address, Cluster, Config, Discovery, Endpoint, EndpointGroup, Health};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub(super) fn answer(process: &dyn Process, query: &Query<'_>) -> Reply {
@@ -45,12 +47,23 @@ pub(super) fn show_members(process: &dyn Process) {
     let (registry, config) = (process.registry(), process.config());
     for cluster in &config.clusters {
         let endpoints = groups(&config, cluster).iter().flat_map(|g| &g.endpoints);
-        let healthy = endpoints.clone().filter(|e| health_flags(e.health) == "healthy");
+        let usage = process.usage(&cluster.name).unwrap_or_default();
+        let ejected = usage.ejected();
+        let well = |e: &&Endpoint| health_flags(e, &ejected) == "healthy";
+        let healthy = endpoints.clone().filter(well);
         let alternative = Some(&cluster.alt_stat_name).filter(|name| !name.is_empty());
         let name = alternative.unwrap_or(&cluster.name);
         let stats = telemetry::ClusterStats::new(registry, name);
         registry.overwrite(stats.membership_total, endpoints.count() as u64);
         registry.overwrite(stats.membership_healthy, healthy.count() as u64);
+        registry.overwrite(stats.ejections_active, ejected.len() as u64);
+        for (gauge, limit) in [
+            (stats.cx_active, Limit::Connections),
+            (stats.rq_active, Limit::Requests),
+            (stats.rq_pending_active, Limit::Pending),
+        ] {
+            registry.overwrite(gauge, usage.get(limit).into());
+        }
     }
 }
 
@@ -69,19 +82,26 @@ fn write_text(out: &mut String, process: &dyn Process, config: &Config, cluster:
     }
     let fixed = process.is_static(ir::Kind::Cluster, name);
     let _ = writeln!(out, "{name}::added_via_api::{}", !fixed);
+    let ejected = process.usage(name).unwrap_or_default().ejected();
     for group in groups(config, cluster) {
         for endpoint in &group.endpoints {
-            write_endpoint(out, name, group, endpoint);
+            write_endpoint(out, name, group, endpoint, &ejected);
         }
     }
 }
 
-fn write_endpoint(out: &mut String, name: &str, group: &EndpointGroup, endpoint: &Endpoint) {
+fn write_endpoint(
+    out: &mut String,
+    name: &str,
+    group: &EndpointGroup,
+    endpoint: &Endpoint,
+    ejected: &BTreeSet<Address>,
+) {
     let at = &endpoint.address;
     let locality = &group.locality;
     for (what, value) in [
         ("hostname", endpoint.hostname.to_string()),
-        ("health_flags", health_flags(endpoint.health).to_owned()),
+        ("health_flags", health_flags(endpoint, ejected)),
         ("weight", endpoint.weight.unwrap_or(1).to_string()),
         ("region", locality.region.to_string()),
         ("zone", locality.zone.to_string()),
@@ -93,19 +113,23 @@ fn write_endpoint(out: &mut String, name: &str, group: &EndpointGroup, endpoint:
     }
 }
 
-fn health_flags(health: Health) -> &'static str {
-    match health {
-        Health::Unknown | Health::Healthy => "healthy",
+fn health_flags(endpoint: &Endpoint, ejected: &BTreeSet<Address>) -> String {
+    let outlier = if ejected.contains(&endpoint.address) { "/failed_outlier_check" } else { "" };
+    let said = match endpoint.health {
+        Health::Unknown | Health::Healthy if outlier.is_empty() => "healthy",
+        Health::Unknown | Health::Healthy => "",
         Health::Degraded => "/degraded_eds_health",
         Health::Draining => "/eds_status_draining",
         Health::Unhealthy | Health::Timeout => "/failed_eds_health",
-    }
+    };
+    format!("{outlier}{said}")
 }
 
 fn as_json(process: &dyn Process, config: &Config, cluster: &Cluster) -> Value {
+    let ejected = process.usage(&cluster.name).unwrap_or_default().ejected();
     let mut hosts = Vec::new();
     for group in groups(config, cluster) {
-        hosts.extend(group.endpoints.iter().map(|e| host(group, e)));
+        hosts.extend(group.endpoints.iter().map(|e| host(group, e, &ejected)));
     }
     json!({
         "name": &*cluster.name,
@@ -115,7 +139,7 @@ fn as_json(process: &dyn Process, config: &Config, cluster: &Cluster) -> Value {
     })
 }
 
-fn host(group: &EndpointGroup, endpoint: &Endpoint) -> Value {
+fn host(group: &EndpointGroup, endpoint: &Endpoint, ejected: &BTreeSet<Address>) -> Value {
     let eds = match endpoint.health {
         Health::Unknown | Health::Healthy => "HEALTHY",
         Health::Degraded => "DEGRADED",
@@ -123,12 +147,16 @@ fn host(group: &EndpointGroup, endpoint: &Endpoint) -> Value {
         Health::Unhealthy => "UNHEALTHY",
         Health::Timeout => "TIMEOUT",
     };
+    let mut health = json!({ "eds_health_status": eds });
+    if ejected.contains(&endpoint.address) {
+        health["failed_outlier_check"] = json!(true);
+    }
     json!({
         "address": address(&endpoint.address),
         "hostname": &*endpoint.hostname,
         "weight": endpoint.weight.unwrap_or(1),
         "priority": group.priority,
-        "health_status": { "eds_health_status": eds },
+        "health_status": health,
         "locality": {
             "region": &*group.locality.region,
             "zone": &*group.locality.zone,

@@ -34,6 +34,9 @@ impl Process for Fake {
     fn config(&self) -> Arc<Config> {
         self.config.clone()
     }
+    fn usage(&self, _: &str) -> Option<Arc<Usage>> {
+        None
+    }
     fn is_static(&self, _: ir::Kind, name: &str) -> bool {
         name == "fixed"
     }

@@ -10,8 +10,8 @@ use crate::replay::Replayed;
 use crate::reply::{Loss, Reply};
 use crate::stream::{Pump, PumpError, SourceError};
 use crate::worker::Worker;
-use balance::{LocalFailure, Outcome, Want};
-use policy::Flag;
+use balance::{Limit, LocalFailure, Outcome, Want};
+use policy::local::judged_by;
 use policy::retry::Failure;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -49,6 +49,7 @@ struct Sent {
     used_before: bool,
     /// What the endpoint's kernel had taken before.
     taken: Option<u64>,
+    permit: balance::Permit,
 }
 
 /// What the wait for an answer ended with.
@@ -100,14 +101,16 @@ impl Effort<'_, '_> {
                 if let Loss::Connect(_) | Loss::ConnectTimeout = loss {
                     record.stream.upstream = Some(Rc::new(picked.unconnected()));
                 }
-                return self.lost(loss, record, &picked);
+                return Attempt::Lost(self.lost(loss, record, &picked));
             }
             None if self.is_stream_over() => {
                 let reply = Reply::stream_over(matches!(self.job.body, Body::Empty));
                 return Attempt::Refused(Box::new(reply));
             }
-            None => return self.timed_out(record, &picked, true),
+            // Nobody was asked yet, so that nobody is to blame.
+            None => return timed_out(&worker, &picked),
         };
+        picked.report(&worker, Outcome::Connected);
         record.stream.upstream = Some(channel.ends().clone());
         record.stream.transport_failure = Default::default();
         self.exchange(channel, picked, record, down, alarm).await
@@ -130,10 +133,9 @@ impl Effort<'_, '_> {
         self.before_deadline(pin!(unless_gone(getting, down, is_whole))).await
     }
 
-    /// Connecting may take no longer than the request and one attempt.
+    /// Connecting may take no longer than the request. The time of one attempt begins after it.
     async fn before_deadline<T>(&self, work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        let one = self.per_try.map(|d| Instant::now() + d);
-        match [self.earliest(), one].into_iter().flatten().min() {
+        match self.earliest() {
             None => Some(work.await),
             Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
         }
@@ -148,6 +150,10 @@ impl Effort<'_, '_> {
         alarm: &mut Alarm,
     ) -> Attempt {
         let worker = record.worker.clone();
+        let Some(permit) = picked.cluster.breakers.enter(Limit::Requests) else {
+            channel.give_back(&picked);
+            return Attempt::Lost(self.lost(Loss::Overflow, record, &picked));
+        };
         worker.shard.inc(picked.cluster.stats.rq_total);
         let used_before = channel.is_reused();
         // Only where it decides whether the request may be sent again.
@@ -156,10 +162,10 @@ impl Effort<'_, '_> {
         let (head, job) = (&record.heads.request, self.job);
         let upstream = match channel.send(&worker, head, &picked, job.body, job.upgrade) {
             Ok(upstream) => upstream,
-            Err(loss) => return self.lost(loss, record, &picked),
+            Err(loss) => return Attempt::Lost(self.lost(loss, record, &picked)),
         };
         let request = Pump::default();
-        let mut sent = Sent { upstream, request, send_failed: false, used_before, taken };
+        let mut sent = Sent { upstream, request, send_failed: false, used_before, taken, permit };
         let per_try = self.per_try.map(|d| Instant::now() + d);
         let deadline = [self.earliest(), per_try].into_iter().flatten().min();
         let mut informed = false;
@@ -245,25 +251,25 @@ impl Effort<'_, '_> {
         let (shard, stats) = (&worker.shard, &picked.cluster.stats);
         match event {
             Event::Head(framing) => {
-                picked.report(&worker, Outcome::Status(record.heads.response.status));
-                let Sent { upstream, request, send_failed, .. } = sent;
+                let status = judged_by(&record.heads.request, &record.heads.response);
+                picked.report(&worker, Outcome::Status(status));
+                let Sent { upstream, request, send_failed, permit, .. } = sent;
                 Attempt::Answered(Box::new(Answer {
                     upstream,
                     picked,
                     framing,
                     request,
                     send_failed,
+                    _permit: permit,
                 }))
             }
             Event::Lost(loss) => {
                 let stale = sent.used_before && !sent.upstream.answered() && loss == Loss::Closed;
                 let unseen =
                     stale && sent.taken.is_some() && sent.upstream.acknowledged() == sent.taken;
-                let Attempt::Lost(mut lost) = self.lost(loss, record, &picked) else {
-                    return Attempt::Gone;
-                };
-                lost.failure = failure(&lost.loss, sent.request.is_done());
-                Attempt::Lost(Lost { stale, unseen, ..lost })
+                let lost = self.lost(loss, record, &picked);
+                let failure = failure(&lost.loss, sent.request.is_done());
+                Attempt::Lost(Lost { stale, unseen, failure, ..lost })
             }
             Event::Gone => {
                 shard.inc(stats.rq_tx_reset);
@@ -281,8 +287,14 @@ impl Effort<'_, '_> {
                 shard.inc(stats.rq_tx_reset);
                 Attempt::Refused(Box::new(Reply::stream_over(sent.request.source_done())))
             }
-            Event::Timeout => self.timed_out(record, &picked, true),
-            Event::PerTry => self.timed_out(record, &picked, false),
+            Event::Timeout => {
+                picked.report(&worker, Outcome::Local(LocalFailure::Timeout));
+                timed_out(&worker, &picked)
+            }
+            Event::PerTry => {
+                shard.inc(stats.rq_per_try_timeout);
+                Attempt::Lost(self.lost(Loss::PerTryTimeout, record, &picked))
+            }
         }
     }
 
@@ -298,40 +310,24 @@ impl Effort<'_, '_> {
         true
     }
 
-    fn lost(&self, loss: Loss, record: &mut Record, picked: &Picked) -> Attempt {
+    fn lost(&self, loss: Loss, record: &mut Record, picked: &Picked) -> Lost {
         if let Loss::Connect(why) = &loss {
             record.stream.transport_failure = why.clone().into();
         }
         let (shard, stats) = (&record.worker.shard, &picked.cluster.stats);
         if loss == Loss::Closed || loss == Loss::Protocol {
             shard.inc(stats.rq_rx_reset);
-            picked.report(&record.worker, Outcome::Local(LocalFailure::Reset));
         }
+        picked.report_loss(&record.worker, &loss);
         let failure = failure(&loss, true);
-        Attempt::Lost(Lost { loss, failure, stale: false, unseen: false })
+        Lost { loss, failure, stale: false, unseen: false }
     }
+}
 
-    /// The time of the whole request is over, or that of one attempt.
-    fn timed_out(&self, record: &mut Record, picked: &Picked, whole: bool) -> Attempt {
-        let (shard, stats) = (&record.worker.shard, &picked.cluster.stats);
-        picked.report(&record.worker, Outcome::Local(LocalFailure::Timeout));
-        if whole {
-            shard.inc(stats.rq_timeout);
-            return Attempt::Refused(Box::new(Reply::timeout("response_timeout")));
-        }
-        shard.inc(stats.rq_per_try_timeout);
-        if self.retries.enabled() && self.retries.covers_failure(Failure::PerTryTimeout) {
-            let failure = Failure::PerTryTimeout;
-            return Attempt::Lost(Lost {
-                loss: Loss::Closed,
-                failure,
-                stale: false,
-                unseen: false,
-            });
-        }
-        record.stream.flags.set(Flag::UpstreamRequestTimeout);
-        Attempt::Refused(Box::new(Reply::timeout("upstream_per_try_timeout")))
-    }
+/// The time of the whole request is over.
+fn timed_out(worker: &Worker, picked: &Picked) -> Attempt {
+    worker.shard.inc(picked.cluster.stats.rq_timeout);
+    Attempt::Refused(Box::new(Reply::timeout("response_timeout")))
 }
 
 /// The work's result; `None` once the client has left, if that is watched.

@@ -7,7 +7,8 @@ use crate::reply::Loss;
 use crate::stream::{Fill, Pump, Sink, Source, SourceError};
 use crate::view::ClusterState;
 use crate::worker::Worker;
-use balance::{Limit, Want};
+use balance::{Limit, Outcome, Want};
+use policy::local::judged_by;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -25,14 +26,13 @@ async fn call(
     source: &mut impl Source,
     sink: &mut impl Sink,
 ) -> Result<Response, Loss> {
-    let _permit = cluster.breakers.enter(Limit::Requests).ok_or(Loss::Overflow)?;
     let purpose = Purpose { authority: request.authority(), ..Purpose::default() };
     let picked = pick::pick(worker, cluster, &Want::default(), purpose).ok_or(Loss::Overflow)?;
-    let channel = Channel::get(worker, request.version, &picked, true, false).await?;
-    worker.shard.inc(cluster.stats.rq_total);
-    let mut upstream = channel.send(worker, request, &picked, kind, false)?;
     let mut response = Response::default();
-    let framing = exchange(&mut upstream, source, &mut response).await?;
+    let begun = begin(worker, &picked, request, kind, source, &mut response).await;
+    let (upstream, framing, _permit) =
+        begun.inspect_err(|loss| picked.report_loss(worker, loss))?;
+    picked.report(worker, Outcome::Status(judged_by(request, &response)));
     cluster.codes.borrow_mut().count(response.status, &worker.shared.registry, &worker.shard);
     let whole = finish(worker, upstream, framing, &picked, sink).await;
     if whole { Ok(response) } else { Err(Loss::Closed) }
@@ -66,6 +66,27 @@ pub async fn call_within(
     };
     cluster.codes.borrow_mut().count(status, &worker.shared.registry, &worker.shard);
     Err(why)
+}
+
+/// Sends the request on a connection to the endpoint, up to the head of the answer.
+async fn begin(
+    worker: &Rc<Worker>,
+    picked: &Picked,
+    request: &Request,
+    kind: Body,
+    source: &mut impl Source,
+    response: &mut Response,
+) -> Result<(Upstream, Framing, balance::Permit), Loss> {
+    let channel = Channel::get(worker, request.version, picked, true, false).await?;
+    picked.report(worker, Outcome::Connected);
+    let Some(permit) = picked.cluster.breakers.enter(Limit::Requests) else {
+        channel.give_back(picked);
+        return Err(Loss::Overflow);
+    };
+    worker.shard.inc(picked.cluster.stats.rq_total);
+    let mut upstream = channel.send(worker, request, picked, kind, false)?;
+    let framing = exchange(&mut upstream, source, response).await?;
+    Ok((upstream, framing, permit))
 }
 
 /// Whether the answer came to its end.

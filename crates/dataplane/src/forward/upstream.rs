@@ -57,6 +57,13 @@ impl Channel {
         pick::connection(worker, picked, spare, offer).await.map(Channel::Http1)
     }
 
+    /// No request goes on it after all.
+    pub fn give_back(self, picked: &Picked) {
+        if let Channel::Http1(connection) = self {
+            picked.cluster.pool.put(&picked.key, connection, Instant::now());
+        }
+    }
+
     /// What the endpoint's kernel has taken so far, on a connection of this request's own.
     pub fn acknowledged(&self) -> Option<u64> {
         match self {

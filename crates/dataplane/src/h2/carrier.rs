@@ -4,7 +4,7 @@
 use super::settings;
 use super::transport::Transport;
 use crate::pick::{self, Ends, Offer, Picked};
-use crate::pool::{Connection, Key};
+use crate::pool::{Connection, Counted, Key};
 use crate::reply::Loss;
 use crate::worker::Worker;
 use ::h2::client::SendRequest;
@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// One connection.
@@ -28,6 +29,7 @@ pub struct Carrier {
     /// Requests after which a new connection is made; zero is without limit.
     most_requests: u32,
     idle_since: Cell<Instant>,
+    freed: Rc<Notify>,
 }
 
 /// A place for one request on a connection.
@@ -51,6 +53,8 @@ struct Slot {
     list: RefCell<Vec<Rc<Carrier>>>,
     /// Held by whoever opens a connection; the others wait, since it will do for them too.
     opening: tokio::sync::Mutex<()>,
+    /// Told when a request has left one of them.
+    freed: Rc<Notify>,
     /// The last attempt that failed, for those who waited for it.
     failed: RefCell<Option<(Instant, Loss)>>,
 }
@@ -69,23 +73,28 @@ impl Carriers {
     /// A place on a connection to the picked endpoint, which is opened if need be.
     pub async fn lease(&self, worker: &Rc<Worker>, picked: &Picked) -> Result<Lease, Loss> {
         let slot = self.slot(&picked.key);
+        if let Some(ready) = slot.ready().await {
+            return Ok(ready);
+        }
+        let waiting = Waiting::begin(worker, picked)?;
         let asked = Instant::now();
         loop {
-            if let Some(lease) = slot.lease() {
-                // Fails when the peer has sent GOAWAY meanwhile.
-                match lease.ready().await {
-                    Some(ready) => return Ok(ready),
-                    None => continue,
-                }
+            if let Some(ready) = slot.ready().await {
+                return Ok(ready);
             }
-            let _turn = slot.opening.lock().await;
+            let turn = slot.opening.lock().await;
             if slot.has_room() {
                 continue;
             }
             if let Some((_, loss)) = slot.failed.borrow().as_ref().filter(|(at, _)| *at >= asked) {
                 return Err(loss.clone());
             }
-            match Box::pin(open(worker, picked, slot.is_empty())).await {
+            let Some(counted) = pick::place(picked, slot.is_empty()) else {
+                drop(turn);
+                waiting.room(&slot).await;
+                continue;
+            };
+            match Box::pin(open(worker, picked, counted, &slot)).await {
                 Ok(carrier) => slot.add(carrier),
                 Err(loss) => {
                     *slot.failed.borrow_mut() = Some((Instant::now(), loss.clone()));
@@ -103,25 +112,34 @@ impl Carriers {
         spare: bool,
     ) -> Result<Either, Loss> {
         let slot = self.slot(&picked.key);
+        let mut waiting = None;
         loop {
-            if let Some(lease) = slot.lease() {
-                match lease.ready().await {
-                    Some(ready) => return Ok(Either::Second(ready)),
-                    None => continue,
-                }
+            if let Some(ready) = slot.ready().await {
+                return Ok(Either::Second(ready));
             }
             if spare && let Some(connection) = picked.cluster.pool.take(&picked.key) {
                 return Ok(Either::First(connection));
             }
+            let waiting = match &waiting {
+                Some(waiting) => waiting,
+                None => waiting.insert(Waiting::begin(worker, picked)?),
+            };
             // While nothing is known, one connection finds out for all that wait.
-            let _turn = match slot.declined.get() {
+            let turn = match slot.declined.get() {
                 true => None,
                 false => Some(slot.opening.lock().await),
             };
-            if slot.has_room() || (_turn.is_some() && slot.declined.get()) {
+            if slot.has_room() || (turn.is_some() && slot.declined.get()) {
                 continue;
             }
-            match Box::pin(either(worker, picked, slot.is_empty())).await? {
+            let leads = || picked.cluster.pool.leads_to(&picked.key);
+            let alone = if turn.is_some() { slot.is_empty() } else { !leads() };
+            let Some(counted) = pick::place(picked, alone) else {
+                drop(turn);
+                waiting.room(&slot).await;
+                continue;
+            };
+            match Box::pin(either(worker, picked, counted, &slot)).await? {
                 Opened::First(connection) => {
                     slot.declined.set(true);
                     return Ok(Either::First(connection));
@@ -155,7 +173,44 @@ impl Carriers {
     }
 }
 
+/// A request that finds no connection with room, counted among those that wait.
+struct Waiting<'a> {
+    _pending: balance::Permit,
+    worker: &'a Worker,
+    picked: &'a Picked,
+    told: Cell<bool>,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(worker: &'a Worker, picked: &'a Picked) -> Result<Self, Loss> {
+        let _pending = pick::pending(worker, &picked.cluster)?;
+        Ok(Self { _pending, worker, picked, told: Cell::new(false) })
+    }
+
+    /// There may be no further connection: waits until one has room, or until there may.
+    async fn room(&self, slot: &Slot) {
+        let cluster = &self.picked.cluster;
+        if !self.told.replace(true) {
+            self.worker.shard.inc(cluster.stats.cx_overflow);
+        }
+        tokio::select! {
+            () = slot.freed.notified() => {}
+            () = cluster.pool.change() => {}
+        }
+    }
+}
+
 impl Slot {
+    /// A place on a connection that has room and takes requests.
+    async fn ready(&self) -> Option<Lease> {
+        loop {
+            // Fails when the peer has sent GOAWAY meanwhile.
+            if let Some(ready) = self.lease()?.ready().await {
+                return Some(ready);
+            }
+        }
+    }
+
     fn lease(&self) -> Option<Lease> {
         self.list.borrow().iter().find(|c| c.has_room()).map(Carrier::lease)
     }
@@ -224,13 +279,19 @@ impl Drop for Lease {
         let carrier = &self.carrier;
         carrier.streams.set(carrier.streams.get() - 1);
         carrier.idle_since.set(Instant::now());
+        carrier.freed.notify_one();
     }
 }
 
 /// Opens a connection.
-async fn open(worker: &Rc<Worker>, picked: &Picked, first: bool) -> Result<Rc<Carrier>, Loss> {
-    let connection = pick::connect(worker, picked, Offer::Fallback(&[b"h2"]), first).await?;
-    begin(worker, picked, connection).await
+async fn open(
+    worker: &Rc<Worker>,
+    picked: &Picked,
+    counted: Counted,
+    slot: &Slot,
+) -> Result<Rc<Carrier>, Loss> {
+    let connection = pick::made(worker, picked, Offer::Fallback(&[b"h2"]), counted).await?;
+    begin(worker, picked, connection, slot).await
 }
 
 /// A new connection, of the protocol that its server chose.
@@ -240,11 +301,16 @@ enum Opened {
 }
 
 /// Opens a connection and lets the server choose.
-async fn either(worker: &Rc<Worker>, picked: &Picked, first: bool) -> Result<Opened, Loss> {
+async fn either(
+    worker: &Rc<Worker>,
+    picked: &Picked,
+    counted: Counted,
+    slot: &Slot,
+) -> Result<Opened, Loss> {
     let offer = Offer::Fallback(&[b"h2", b"http/1.1"]);
-    let connection = pick::connect(worker, picked, offer, first).await?;
+    let connection = pick::made(worker, picked, offer, counted).await?;
     match connection.io.alpn().is_some_and(|p| p == b"h2") {
-        true => Ok(Opened::Second(begin(worker, picked, connection).await?)),
+        true => Ok(Opened::Second(begin(worker, picked, connection, slot).await?)),
         false => Ok(Opened::First(connection)),
     }
 }
@@ -254,6 +320,7 @@ async fn begin(
     worker: &Rc<Worker>,
     picked: &Picked,
     connection: Connection,
+    slot: &Slot,
 ) -> Result<Rc<Carrier>, Loss> {
     let config = &picked.cluster.config;
     let Connection { io, ends, counted, .. } = connection;
@@ -280,5 +347,6 @@ async fn begin(
         most_streams: settings::streams_per_connection(&config.http2),
         most_requests: config.common.max_requests_per_connection,
         idle_since: Cell::new(Instant::now()),
+        freed: slot.freed.clone(),
     }))
 }

@@ -35,9 +35,10 @@ pub(super) fn write_balancer(msg: Msg, lb: &LoadBalancer) -> Msg {
             msg.set("lb_policy", policy(Policy::RoundRobin))
                 .set_opt("round_robin_lb_config", some(config))
         }
-        LoadBalancer::LeastRequest { choices, slow_start } => {
+        LoadBalancer::LeastRequest { choices, bias, slow_start } => {
             let config = Msg::new(&LEAST_REQUEST)
                 .set_opt("choice_count", *choices)
+                .set_opt("active_request_bias", bias.map(write_double))
                 .set_opt("slow_start_config", slow_start.map(write_slow_start));
             msg.set("lb_policy", policy(Policy::LeastRequest))
                 .set_opt("least_request_lb_config", some(config))
@@ -70,6 +71,10 @@ pub(super) fn read_balancer(at: &At) -> LoadBalancer {
             let config = at.msg("least_request_lb_config");
             LoadBalancer::LeastRequest {
                 choices: config.as_ref().and_then(|c| c.opt_u32("choice_count")),
+                bias: config
+                    .as_ref()
+                    .and_then(|c| c.msg("active_request_bias"))
+                    .map(|b| read_double(&b)),
                 slow_start: slow(&config),
             }
         }
@@ -89,20 +94,26 @@ pub(super) fn read_balancer(at: &At) -> LoadBalancer {
     }
 }
 
+/// Envoy demands a key, though it need not be set.
+fn write_double(value: f64) -> Msg {
+    Msg::new(&RUNTIME_DOUBLE).set("default_value", value).set("runtime_key", "unused")
+}
+
+fn read_double(at: &At) -> f64 {
+    at.opt_f64("default_value").unwrap_or(0.0)
+}
+
 fn write_slow_start(s: SlowStart) -> Msg {
-    // Envoy demands a key, though it need not be set.
-    let aggression =
-        |a: f64| Msg::new(&RUNTIME_DOUBLE).set("default_value", a).set("runtime_key", "unused");
     Msg::new(&SLOW_START)
         .set("slow_start_window", s.window)
-        .set_opt("aggression", s.aggression.map(aggression))
+        .set_opt("aggression", s.aggression.map(write_double))
         .set_opt("min_weight_percent", s.min_weight_percent.map(write_percent))
 }
 
 fn read_slow_start(at: &At) -> SlowStart {
     SlowStart {
         window: at.duration("slow_start_window").unwrap_or_default(),
-        aggression: at.msg("aggression").map(|a| a.opt_f64("default_value").unwrap_or(0.0)),
+        aggression: at.msg("aggression").map(|a| read_double(&a)),
         min_weight_percent: at.msg("min_weight_percent").map(|p| read_percent(&p)),
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn write_outliers(o: &OutlierDetection) -> Msg {
         .set_opt("success_rate_minimum_hosts", o.success_rate_minimum_hosts)
         .set_opt("success_rate_request_volume", o.success_rate_request_volume)
         .set_opt("success_rate_stdev_factor", o.success_rate_stdev_factor)
+        .set_opt("enforcing_local_origin_success_rate", o.enforcing_local_origin_success_rate)
 }
 
 pub(super) fn read_outliers(at: &At) -> OutlierDetection {
@@ -92,5 +93,6 @@ pub(super) fn read_outliers(at: &At) -> OutlierDetection {
         success_rate_minimum_hosts: at.opt_u32("success_rate_minimum_hosts"),
         success_rate_request_volume: at.opt_u32("success_rate_request_volume"),
         success_rate_stdev_factor: at.opt_u32("success_rate_stdev_factor"),
+        enforcing_local_origin_success_rate: at.opt_u32("enforcing_local_origin_success_rate"),
     }
 }

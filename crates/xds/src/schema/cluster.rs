@@ -114,7 +114,7 @@ pub static LEAST_REQUEST: Message = Message::plain(
     "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
     &[
         yes(1, "choice_count", UINT32_VALUE),
-        no(2, "active_request_bias"),
+        yes(2, "active_request_bias", msg(&RUNTIME_DOUBLE)),
         yes(3, "slow_start_config", msg(&SLOW_START)),
     ],
 );
@@ -196,7 +196,7 @@ pub static OUTLIER_DETECTION: Message = Message::plain(
         yes(12, "split_external_local_origin_errors", BOOL),
         yes(13, "consecutive_local_origin_failure", UINT32_VALUE),
         yes(14, "enforcing_consecutive_local_origin_failure", UINT32_VALUE),
-        no(15, "enforcing_local_origin_success_rate"),
+        yes(15, "enforcing_local_origin_success_rate", UINT32_VALUE),
         no(16, "failure_percentage_threshold"),
         no(17, "enforcing_failure_percentage"),
         no(18, "enforcing_failure_percentage_local_origin"),

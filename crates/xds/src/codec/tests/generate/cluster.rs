@@ -94,7 +94,11 @@ impl Gen {
         let size = || self.opt(|| u64::from(self.u32()) << 3);
         match self.below(6) {
             0 => LoadBalancer::RoundRobin { slow_start },
-            1 => LoadBalancer::LeastRequest { choices: self.opt(|| self.u32()), slow_start },
+            1 => LoadBalancer::LeastRequest {
+                choices: self.opt(|| self.u32()),
+                bias: self.opt(|| self.float()),
+                slow_start,
+            },
             2 => LoadBalancer::Random,
             3 => LoadBalancer::RingHash { min_size: size(), max_size: size() },
             4 => LoadBalancer::Maglev { table_size: size() },
@@ -135,6 +139,7 @@ impl Gen {
             success_rate_minimum_hosts: number(),
             success_rate_request_volume: number(),
             success_rate_stdev_factor: number(),
+            enforcing_local_origin_success_rate: number(),
         }
     }
 }
