@@ -2,6 +2,7 @@
 //! schemas made from one table of fields. Istio's networking kinds have one type under all their
 //! versions; of Kubernetes' objects only the fields that we use are here.
 
+mod authorization_policy;
 mod core;
 mod crd;
 mod decode;
@@ -33,6 +34,7 @@ pub use crate::core::pod::{
 };
 pub use crate::core::secret::Secret;
 pub use crate::core::service::{IntOrString, Service, ServicePort, ServiceSpec};
+pub use authorization_policy::*;
 pub use crd::crds;
 pub use decode::{Decoded, decode};
 pub use destination_rule::*;

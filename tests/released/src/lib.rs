@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub const VARIABLE: &str = "LATEEN_RELEASED";
 
 /// What lies there, of what tests read.
-pub const FOLDERS: [&str; 3] = ["a_samples", "analyzers", "validation"];
+pub const FOLDERS: [&str; 4] = ["a_samples", "analyzers", "authz-builder", "validation"];
 
 /// One of [`FOLDERS`], or `None` with a line that says why the test is skipped.
 pub fn folder(name: &str) -> Option<PathBuf> {
