@@ -18,6 +18,14 @@ pub struct Upstreams {
     pub dead: SocketAddr,
 }
 
+impl Upstreams {
+    /// One of each protocol; nobody listens where questions are answered.
+    pub fn two(first: SocketAddr, second: SocketAddr, dead: SocketAddr) -> Self {
+        let (authz, authorizer) = (dead, dead);
+        Self { a: first, b: first, c: first, second, authz, authorizer, dead }
+    }
+}
+
 pub fn bootstrap(cases: &[Case], up: &Upstreams, admin: SocketAddr, ports: &[u16]) -> Value {
     let listeners: Vec<Value> =
         cases.iter().zip(ports).map(|(case, port)| listener(case, *port)).collect();

@@ -24,13 +24,10 @@ use std::path::{Path, PathBuf};
 fn both(dir: &Path, case: Case, a: Option<SocketAddr>) -> Option<[Proxy; 2]> {
     let (envoy, ours) = peers::peers()?;
     let seen = Seen::default();
-    let plain = || upstream::start("a", seen.clone()).unwrap();
     let dead = SocketAddr::from(([127, 0, 0, 1], free_ports(1).unwrap()[0]));
-    let (b, c) = (plain(), plain());
     let second = second::start("second", seen.clone()).unwrap();
-    let (authz, authorizer) = (dead, dead);
-    let a = a.unwrap_or_else(plain);
-    let up = Upstreams { a, b, c, second, authz, authorizer, dead };
+    let first = a.unwrap_or_else(|| upstream::start("a", seen).unwrap());
+    let up = Upstreams::two(first, second, dead);
     Some(start(&Setup { envoy, ours, dir, plant: &|_| {} }, &[case], &up).unwrap())
 }
 

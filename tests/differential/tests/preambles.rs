@@ -120,7 +120,7 @@ fn preambles_are_read_as_by_envoy() {
     let seen = Seen::default();
     let a = upstream::start("a", seen.clone()).unwrap();
     let second = second::start("second", seen).unwrap();
-    let up = Upstreams { a, b: a, c: a, second, dead: loopback(free_ports(1).unwrap()[0]) };
+    let up = Upstreams::two(a, second, loopback(free_ports(1).unwrap()[0]));
     let envoy = launch("envoy", &envoy, &dir, &up);
     let ours = launch("ours", &ours, &dir, &up);
     let mut different = Vec::new();

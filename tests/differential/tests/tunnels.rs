@@ -69,8 +69,7 @@ impl Pair {
         let first = upstream::http1(&heard);
         let second = upstream::http2(&heard);
         let dead = SocketAddr::from(([127, 0, 0, 1], free_ports(1).unwrap()[0]));
-        let (authz, authorizer) = (dead, dead);
-        let up = Upstreams { a: first, b: first, c: first, second, authz, authorizer, dead };
+        let up = Upstreams::two(first, second, dead);
         let cases = [case("to_http1", "a"), case("to_http2", "second")];
         let setup = Setup { envoy, ours, dir: &dir, plant: &|_| {} };
         let proxies = start(&setup, &cases, &up).unwrap();
