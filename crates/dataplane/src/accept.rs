@@ -116,8 +116,9 @@ pub type Served = Pin<Box<dyn Future<Output = ()>>>;
 async fn establish(accepted: Accepted) -> Option<Served> {
     let detected = detect::detect(accepted).await?;
     let identified = identify::identify(detected).await?;
-    let admitted = admit::admit(identified).await?;
+    let mut admitted = admit::admit(identified).await?;
     match admitted.chain() {
+        ChainRt::Http(_) if admitted.denied().is_some() => None,
         ChainRt::Http(manager) => http::open(admitted, manager).await,
         ChainRt::Tcp(proxy) => Some(Box::pin(tcp::serve(admitted, proxy))),
         ChainRt::Close => None,

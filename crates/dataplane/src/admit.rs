@@ -3,14 +3,18 @@
 use crate::identify::Identified;
 use crate::runtime::{ChainRt, ListenerRt, Place};
 use ir::NetworkFilter;
+use policy::{Stream, metadata};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use wire::Request;
 
 /// A connection that is served.
 #[derive(Debug)]
 pub struct Admitted {
     connection: Identified,
     slot: Option<Slot>,
+    /// Why rules of access deny it: it is served no further than to say so in the log.
+    denied: Option<String>,
 }
 
 /// One of a limited number of connections, until it is dropped.
@@ -28,6 +32,11 @@ impl Admitted {
         self.connection.chain.clone()
     }
 
+    /// Why it is denied, if it is; then it is not served.
+    pub fn denied(&mut self) -> Option<String> {
+        self.denied.take()
+    }
+
     /// The connection, and what is to be kept while it is open.
     pub fn into_parts(self) -> (Identified, Option<Slot>) {
         (self.connection, self.slot)
@@ -38,12 +47,14 @@ impl Admitted {
 pub async fn admit(connection: Identified) -> Option<Admitted> {
     let listeners = &connection.view.runtime.listeners;
     let listener = listeners.get(&connection.origin.listener)?.clone();
-    let Some((max, delay)) = limit(&listener, connection.origin.place) else {
-        return Some(Admitted { connection, slot: None });
+    let denied = denied(&listener, &connection);
+    let limit = limit(&listener, connection.origin.place).filter(|_| denied.is_none());
+    let Some((max, delay)) = limit else {
+        return Some(Admitted { connection, slot: None, denied });
     };
     let open = listener.open.clone();
     if open.fetch_add(1, Ordering::Relaxed) < max {
-        return Some(Admitted { connection, slot: Some(Slot(open)) });
+        return Some(Admitted { connection, slot: Some(Slot(open)), denied });
     }
     drop(Slot(open));
     connection.worker.shard.inc(listener.stats.cx_overflow);
@@ -51,6 +62,27 @@ pub async fn admit(connection: Identified) -> Option<Admitted> {
         tokio::time::sleep(delay).await;
     }
     None
+}
+
+/// What the rules of access of its chain say of a connection. They judge once, before anything is passed on.
+fn denied(listener: &ListenerRt, connection: &Identified) -> Option<String> {
+    let guards = listener.guards(connection.origin.place);
+    if guards.is_empty() {
+        return None;
+    }
+    let client = &connection.client;
+    let mut stream = Stream {
+        downstream: Some(client.ends.clone()),
+        remote: Some(client.remote.clone()),
+        peer: client.peer.clone(),
+        ..Stream::default()
+    };
+    guards.iter().find_map(|guard| {
+        let shard = &connection.worker.shard;
+        let verdict = guard.judge::<Request>(None, None, &stream, shard);
+        metadata::add(&mut stream.metadata, &"envoy.filters.network.rbac".into(), verdict.said);
+        verdict.denied
+    })
 }
 
 fn limit(listener: &ListenerRt, place: Place) -> Option<(u64, Option<std::time::Duration>)> {

@@ -1,5 +1,6 @@
 //! The filters of a connection manager, compiled: those that have a part in requests, in their order.
 
+use crate::guard::Guard;
 use crate::runtime::ManagerRt;
 use base::Finding;
 use ir::{HttpFilter, HttpFilterConfig, HttpManager, Str};
@@ -7,6 +8,7 @@ use policy::authz::AuthzRule;
 use policy::fault::FaultRule;
 use policy::rate_limit::{LimitRule, ServiceRule};
 use std::sync::Arc;
+use telemetry::Registry;
 
 /// One filter. It may change a request, and answer in place of whatever its route says.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub enum Filter {
     Limit(Arc<LimitRule>),
     Ask(Box<ServiceRule>),
     Authz(Box<AuthzRule>),
+    Guard(Box<Guard>),
 }
 
 /// `old` lends what its filters have counted.
@@ -33,6 +36,7 @@ pub fn steps(
     config: &HttpManager,
     old: Option<&ManagerRt>,
     path: &str,
+    registry: &Registry,
     findings: &mut Vec<Finding>,
 ) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -48,6 +52,10 @@ pub fn steps(
             }
             HttpFilterConfig::RateLimit(limit) => {
                 Filter::Ask(Box::new(ServiceRule::new(limit, &at, findings)))
+            }
+            HttpFilterConfig::Rbac(rbac) => {
+                let prefix = &config.stat_prefix;
+                Filter::Guard(Box::new(Guard::http(rbac, prefix, &at, registry, findings)))
             }
             HttpFilterConfig::ExtAuthz(authz) => {
                 Filter::Authz(Box::new(AuthzRule::new(authz, &at, findings)))

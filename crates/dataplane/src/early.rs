@@ -41,7 +41,9 @@ pub async fn first_to_speak(detected: &mut Detected) -> First {
         return First::Client;
     }
     // What would serve the connection if it stays opaque.
+    // Where rules say who may connect, nothing is asked before they have been.
     let chain = identify::place(&detected.listener, detected)
+        .filter(|place| detected.listener.guards(*place).is_empty())
         .and_then(|place| detected.listener.chain(place).cloned());
     if let Some(ChainRt::Tcp(proxy)) = chain {
         let (worker, view) = (&detected.accepted.worker, &detected.accepted.view);

@@ -3,6 +3,7 @@
 
 mod authz;
 mod limit;
+mod rbac;
 
 use crate::chain::Filter;
 use crate::exchange::of_route;
@@ -112,6 +113,9 @@ async fn run<'v, D: Downstream>(
             Filter::Ask(rule) => {
                 let added = limit::ask(&scope, rule, record).await.map_err(of_route)?;
                 passed.told.headers.extend(added);
+            }
+            Filter::Guard(guard) => {
+                rbac::judge(guard, scope.rbac(&step.name), record).map_err(of_route)?;
             }
             Filter::Authz(rule) => {
                 let cluster = routed.cluster.clone();

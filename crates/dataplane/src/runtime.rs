@@ -2,6 +2,7 @@
 //! unchanged since the last one is shared with it.
 
 use crate::chain::{self, Step};
+use crate::guard::Guard;
 use crate::security::{self, ClusterTls, Made, Secrets};
 use balance::Usage;
 use base::Finding;
@@ -54,6 +55,8 @@ pub struct ListenerRt {
     pub default_chain: Option<ChainRt>,
     /// By place in `chains`, then of the default chain; `None` is plaintext.
     tls: Vec<Option<ChainTls>>,
+    /// By the same places: who may connect.
+    guards: Vec<Vec<Guard>>,
     pub stats: ListenerStats,
     /// For connections that no chain wants.
     pub logs: Vec<(LogRule, u32)>,
@@ -207,11 +210,25 @@ impl Runtime {
         let last = config.chains.len();
         let default_chain = config.default_chain.as_ref().map(|c| chain((last, c)));
         let tls = self.chains_tls(config, old);
+        let guards = self.guards(config, registry);
         let address = config.address.to_string().replace(':', "_");
         let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
         let open = old.map_or_else(Arc::default, |o| o.open.clone());
         let logs = self.logs(&config.access_log, &format!("listener[{}]", config.name));
-        ListenerRt { config: config.clone(), chains, default_chain, tls, stats, logs, open }
+        ListenerRt { config: config.clone(), chains, default_chain, tls, guards, stats, logs, open }
+    }
+
+    fn guards(&mut self, config: &Listener, registry: &Registry) -> Vec<Vec<Guard>> {
+        let chains = config.chains.iter().chain(&config.default_chain);
+        let of_chain = |chain: &FilterChain| {
+            let path = format!("listener[{}].filter_chains[{}].rbac", config.name, chain.name);
+            let rules = chain.network.iter().filter_map(|filter| match filter {
+                ir::NetworkFilter::Rbac(rbac) => Some(rbac),
+                _ => None,
+            });
+            rules.map(|rbac| Guard::network(rbac, &path, registry, &mut self.findings)).collect()
+        };
+        chains.map(of_chain).collect()
     }
 
     fn chains_tls(&mut self, config: &Listener, old: Option<&ListenerRt>) -> Vec<Option<ChainTls>> {
@@ -245,7 +262,7 @@ impl Runtime {
         };
         ManagerRt {
             routes,
-            steps: chain::steps(config, old, path, &mut self.findings),
+            steps: chain::steps(config, old, path, registry, &mut self.findings),
             peers: config.filters.iter().find_map(|f| match &f.config {
                 ir::HttpFilterConfig::PeerMetadata(p) if !f.disabled => Some(p.clone()),
                 _ => None,
@@ -354,11 +371,19 @@ impl ListenerRt {
 
     /// The context of a chain; `None` is plaintext.
     pub fn tls(&self, place: Place) -> Option<&ChainTls> {
-        let i = match place {
+        self.tls.get(self.number(place))?.as_ref()
+    }
+
+    /// The access rules for connections of a chain.
+    pub fn guards(&self, place: Place) -> &[Guard] {
+        self.guards.get(self.number(place)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn number(&self, place: Place) -> usize {
+        match place {
             Place::At(i) => i,
             Place::Default => self.chains.len(),
-        };
-        self.tls.get(i)?.as_ref()
+        }
     }
 
     /// What was made for the same TLS settings of a chain of this name, most likely at `place`.

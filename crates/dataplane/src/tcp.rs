@@ -27,7 +27,8 @@ use tokio::time::Instant;
 /// A connection on which nothing moves is closed after this, where the configuration does not say.
 const IDLE: Duration = Duration::from_secs(3600);
 
-pub async fn serve(admitted: Admitted, proxy: Arc<TcpRt>) {
+pub async fn serve(mut admitted: Admitted, proxy: Arc<TcpRt>) {
+    let denied = admitted.denied();
     let (mut connection, _slot) = admitted.into_parts();
     let worker = connection.worker.clone();
     worker.shard.inc(proxy.stats.cx_total);
@@ -41,6 +42,11 @@ pub async fn serve(admitted: Admitted, proxy: Arc<TcpRt>) {
     stream.downstream = Some(connection.client.ends.clone());
     stream.remote = Some(connection.client.remote.clone());
     stream.peer = connection.client.peer.clone();
+    if let Some(why) = denied {
+        stream.termination = why.into();
+        connection.io.reset_on_close();
+        return record(&connection, &proxy, &mut stream);
+    }
     let original = connection.origin.original;
     let upstream = match ready {
         Some(upstream) => Some(upstream),

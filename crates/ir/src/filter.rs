@@ -2,7 +2,7 @@
 
 use crate::{
     AccessLog, AuthzSettings, Cors, DnsCache, ExtAuthz, Fraction, GlobalRateLimit, HeaderMatch,
-    LocalRateLimit, Str, WeightedCluster,
+    LocalRateLimit, Rbac, Str, WeightedCluster,
 };
 use base::OriginId;
 use std::time::Duration;
@@ -29,6 +29,7 @@ pub enum HttpFilterConfig {
     GrpcWeb,
     LocalRateLimit(Box<LocalRateLimit>),
     RateLimit(Box<GlobalRateLimit>),
+    Rbac(Box<Rbac>),
     ExtAuthz(Box<ExtAuthz>),
     /// Route-level: what is said of [`HttpFilterConfig::ExtAuthz`] here.
     AuthzSettings(Box<AuthzSettings>),
@@ -106,6 +107,7 @@ pub enum NetworkFilter {
         max: u64,
         delay: Option<Duration>,
     },
+    Rbac(Box<Rbac>),
     Inert {
         type_url: Str,
         value: bytes::Bytes,

@@ -21,4 +21,5 @@ pub enum ValueMatch {
     Present(bool),
     /// One of a list's values matches.
     OneOf(Box<ValueMatch>),
+    Any(Vec<ValueMatch>),
 }

@@ -37,7 +37,7 @@ pub struct Stream {
     pub status: u16,
     pub flags: Flags,
     pub details: Cow<'static, str>,
-    pub termination: &'static str,
+    pub termination: Cow<'static, str>,
     pub transport_failure: Cow<'static, str>,
     pub bytes_received: u64,
     pub bytes_sent: u64,

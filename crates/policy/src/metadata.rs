@@ -21,6 +21,7 @@ enum ValueMatcher {
     Text(Matcher),
     Present(bool),
     OneOf(Box<ValueMatcher>),
+    Any(Vec<ValueMatcher>),
 }
 
 impl MetadataMatcher {
@@ -65,11 +66,15 @@ impl ValueMatcher {
             ValueMatch::OneOf(inner) => {
                 ValueMatcher::OneOf(Box::new(Self::new(inner, path, findings)))
             }
+            ValueMatch::Any(list) => ValueMatcher::Any(
+                list.iter().map(|inner| Self::new(inner, path, findings)).collect(),
+            ),
         }
     }
 
     fn matches(&self, value: Option<&Value>) -> bool {
         match (self, value) {
+            (ValueMatcher::Any(list), value) => list.iter().any(|inner| inner.matches(value)),
             (ValueMatcher::Present(wanted), there) => *wanted && there.is_some(),
             (ValueMatcher::Null, Some(Value::Null)) => true,
             (ValueMatcher::Bool(wanted), Some(Value::Bool(b))) => wanted == b,

@@ -6,6 +6,7 @@ use crate::authz::AuthzOwn;
 use crate::cors::CorsRule;
 use crate::fault::FaultRule;
 use crate::rate_limit::{LimitRule, Subject};
+use crate::rbac::RbacRule;
 use crate::table::{FilterRule, ForwardRule, Part, Route, VirtualHost};
 use ir::Str;
 use std::net::IpAddr;
@@ -75,6 +76,11 @@ impl<'t> Scope<'t> {
     }
 
     /// What is said of the authorization of this request.
+    /// The access rules of this request, where it has its own.
+    pub fn rbac(&self, filter: &str) -> Option<&'t RbacRule> {
+        if let Some(FilterRule::Rbac(rule)) = self.own(filter) { Some(rule) } else { None }
+    }
+
     pub fn authz(&self, filter: &str) -> Option<&'t AuthzOwn> {
         if let Some(FilterRule::Authz(own)) = self.own(filter) { Some(own) } else { None }
     }

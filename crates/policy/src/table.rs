@@ -6,6 +6,7 @@ use crate::fault::FaultRule;
 use crate::headers::HeaderRules;
 use crate::matching::{HeaderMatcher, QueryMatcher, whole};
 use crate::rate_limit::{DescriptorRule, LimitRule};
+use crate::rbac::RbacRule;
 use crate::retry::RetryRules;
 use crate::rewrite::{RedirectRule, Rewrites};
 use crate::timeout::TimeRules;
@@ -72,6 +73,7 @@ pub enum FilterRule {
     Cors(CorsRule),
     Limit(Arc<LimitRule>),
     Authz(Box<AuthzOwn>),
+    Rbac(Box<RbacRule>),
     Disabled,
 }
 
@@ -295,6 +297,10 @@ impl Build {
                 HttpFilterConfig::AuthzSettings(settings) => {
                     let own = AuthzOwn::new(settings, &at, &mut self.findings);
                     FilterRule::Authz(Box::new(own))
+                }
+                HttpFilterConfig::Rbac(rbac) => {
+                    let rule = RbacRule::new(rbac, &at, &mut self.findings);
+                    FilterRule::Rbac(Box::new(rule))
                 }
                 HttpFilterConfig::Disabled => FilterRule::Disabled,
                 _ => continue,

@@ -125,6 +125,16 @@ metrics! {
 }
 
 metrics! {
+    /// `http.PREFIX.rbac.*` and `PREFIX.rbac.*` of connections.
+    RbacStats {
+        counter allowed = "allowed",
+        counter denied = "denied",
+        counter shadow_allowed = "shadow_allowed",
+        counter shadow_denied = "shadow_denied",
+    }
+}
+
+metrics! {
     /// `server.*`, set when somebody looks.
     Server {
         gauge live = "live",
@@ -209,6 +219,27 @@ impl LimitStats {
             ..Scope::default()
         };
         registry.set(scope.label("envoy_local_http_ratelimit_prefix", prefix))
+    }
+}
+
+impl RbacStats {
+    /// Of requests; `manager` is the prefix of the connection manager, `rules` that of the rules.
+    pub fn http(registry: &Registry, manager: &str, rules: &str) -> Self {
+        let family = match rules {
+            "istio_dry_run_allow_" => "envoy_http_rbac_istio_dry_run_allow_",
+            "istio_dry_run_deny_" => "envoy_http_rbac_istio_dry_run_deny_",
+            "istio_ext_authz_" => "envoy_http_rbac_istio_ext_authz_",
+            _ => "envoy_http_rbac_",
+        };
+        let prefix = format!("http.{manager}.rbac.{rules}");
+        let scope = Scope { prefix, family, ..Scope::default() };
+        registry.set(scope.label("envoy_http_conn_manager_prefix", manager))
+    }
+
+    /// Of connections.
+    pub fn network(registry: &Registry, prefix: &str, rules: &str) -> Self {
+        let prefix = format!("{prefix}rbac.{rules}");
+        registry.set(Scope { prefix, family: "envoy_rbac_", ..Scope::default() })
     }
 }
 

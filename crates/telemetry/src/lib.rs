@@ -15,7 +15,8 @@ mod text;
 
 pub use cells::{Counter, Gauge, Histogram, Shard};
 pub use envoy::{
-    AuthzStats, ClusterStats, CodeStats, HttpStats, LimitStats, ListenerStats, Server, TcpStats,
+    AuthzStats, ClusterStats, CodeStats, HttpStats, LimitStats, ListenerStats, RbacStats, Server,
+    TcpStats,
 };
 pub use istio::{
     MessageCells, Peer, Reporter, RequestCells, RequestLabels, Security, SetCache, TcpCells,

@@ -18,6 +18,7 @@ mod network;
 mod options;
 mod outlier;
 mod rate_limit;
+mod rbac;
 mod retry;
 mod route;
 mod route_action;

@@ -11,6 +11,7 @@ mod istio;
 mod listener;
 mod log;
 mod rate_limit;
+mod rbac;
 mod route;
 mod tls;
 
@@ -23,6 +24,7 @@ pub use self::istio::*;
 pub use self::listener::*;
 pub use self::log::*;
 pub use self::rate_limit::*;
+pub use self::rbac::*;
 pub use self::route::*;
 pub use self::tls::*;
 
@@ -172,6 +174,7 @@ pub fn all() -> impl Iterator<Item = &'static Message> {
         listener::ALL,
         log::ALL,
         rate_limit::ALL,
+        rbac::ALL,
         route::ALL,
         tls::ALL,
     ]

@@ -1,5 +1,6 @@
 //! Configurations with the requests that try them, made from a seed.
 
+mod access;
 mod authz;
 mod balancing;
 mod filters;
@@ -89,6 +90,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(rates::cases());
     cases.extend(filters::cases());
     cases.extend(authz::cases());
+    cases.extend(access::cases(&Dice::of(seed, 0)));
     cases.extend(second::cases(&dice));
     cases
 }

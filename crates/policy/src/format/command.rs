@@ -208,7 +208,7 @@ impl Command {
                 out.len() > start
             }
             Command::Details => text(Some(&s.details), out),
-            Command::Termination => text(Some(s.termination), out),
+            Command::Termination => text(Some(&s.termination), out),
             Command::TransportFailure => {
                 let start = out.len();
                 out.extend_from_slice(s.transport_failure.as_bytes());

@@ -131,7 +131,7 @@ impl Who {
 
 /// What a URI template stands for: `*` is a piece of a segment or all of it, `**` whatever follows.
 fn regex_of(template: &str) -> String {
-    const LITERAL: &str = r"a-zA-Z0-9\-._~%!$&'()+,;:@=";
+    const LITERAL: &str = r"a-zA-Z0-9\-._~%!$&'()*+,;:@=";
     let mut regex = String::new();
     let mut rest = template;
     while let Some(c) = rest.chars().next() {

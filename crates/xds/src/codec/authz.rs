@@ -248,6 +248,10 @@ fn write_value(value: &ValueMatch) -> Msg {
         ValueMatch::OneOf(inner) => {
             msg.set("list_match", Msg::new(&LIST_MATCHER).set("one_of", write_value(inner)))
         }
+        ValueMatch::Any(list) => {
+            let any = Msg::new(&OR_MATCHER).set("value_matchers", Val::list(list, write_value));
+            msg.set("or_match", any)
+        }
     }
 }
 
@@ -263,6 +267,10 @@ fn read_value(at: &At) -> Option<ValueMatch> {
     }
     if let Some(list) = at.msg("list_match") {
         return Some(ValueMatch::OneOf(Box::new(read_value(&list.msg("one_of")?)?)));
+    }
+    if let Some(any) = at.msg("or_match") {
+        let values = any.each("value_matchers", read_value);
+        return Some(ValueMatch::Any(values.into_iter().flatten().collect()));
     }
     at.has("null_match").then_some(ValueMatch::Null)
 }

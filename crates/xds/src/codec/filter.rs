@@ -6,7 +6,7 @@ use super::common::{
     read_fraction, read_header_match, read_runtime_fraction, read_string_match, write_fraction,
     write_header_match, write_runtime_fraction, write_string_match,
 };
-use super::{INERT, authz, rate_limit, type_url, unsupported};
+use super::{INERT, authz, rate_limit, rbac, type_url, unsupported};
 use crate::message::{Msg, Path, Val, write_wire};
 use crate::schema::*;
 use base::OriginId;
@@ -103,6 +103,8 @@ fn write_config(config: &HttpFilterConfig, stage: Stage) -> Val {
         HttpFilterConfig::GrpcWeb => Msg::new(&GRPC_WEB).any(),
         HttpFilterConfig::LocalRateLimit(l) => rate_limit::write_local(l).any(),
         HttpFilterConfig::RateLimit(l) => rate_limit::write_global(l).any(),
+        HttpFilterConfig::Rbac(r) if stage == Stage::Route => rbac::write_per_route(r).any(),
+        HttpFilterConfig::Rbac(r) => rbac::write_http(r).any(),
         HttpFilterConfig::ExtAuthz(a) => authz::write(a).any(),
         HttpFilterConfig::AuthzSettings(s) => authz::write_settings(s).any(),
         HttpFilterConfig::ByHost(cache) => {
@@ -137,6 +139,10 @@ fn read_config(typed: Typed, stage: Stage, path: &Path) -> Option<HttpFilterConf
         t if t == GRPC_WEB.name => HttpFilterConfig::GrpcWeb,
         t if t == GLOBAL_RATE_LIMIT.name => {
             HttpFilterConfig::RateLimit(Box::new(rate_limit::read_global(&at)))
+        }
+        t if t == HTTP_RBAC.name => HttpFilterConfig::Rbac(Box::new(rbac::read_http(&at))),
+        t if t == HTTP_RBAC_PER_ROUTE.name => {
+            HttpFilterConfig::Rbac(Box::new(rbac::read_per_route(&at)))
         }
         t if t == EXT_AUTHZ.name => HttpFilterConfig::ExtAuthz(Box::new(authz::read(&at))),
         t if t == AUTHZ_PER_ROUTE.name && stage == Stage::Route => authz::read_per_route(&at),

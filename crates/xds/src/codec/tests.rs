@@ -23,7 +23,7 @@ use crate::message::{Msg, read_json};
 use crate::support::Support;
 use generate::Gen;
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 1_500;
 
 #[test]
 fn what_is_written_is_read_back_equal() {

@@ -143,7 +143,7 @@ pub static VALUE_MATCHER: Message = Message::plain(
         yes(4, "bool_match", BOOL).choice(1),
         yes(5, "present_match", BOOL).choice(1),
         yes(6, "list_match", msg(&LIST_MATCHER)).choice(1),
-        no(7, "or_match").choice(1),
+        yes(7, "or_match", msg(&OR_MATCHER)).choice(1),
     ],
 );
 
@@ -153,6 +153,11 @@ pub static NULL_MATCH: Message =
 pub static LIST_MATCHER: Message = Message::plain(
     "envoy.type.matcher.v3.ListMatcher",
     &[yes(1, "one_of", msg(&VALUE_MATCHER)).choice(1)],
+);
+
+pub static OR_MATCHER: Message = Message::plain(
+    "envoy.type.matcher.v3.OrMatcher",
+    &[yes(1, "value_matchers", msg(&VALUE_MATCHER)).many()],
 );
 
 /// Everything above, for look-up by name.
@@ -172,4 +177,5 @@ pub(super) static ALL: &[&Message] = &[
     &VALUE_MATCHER,
     &NULL_MATCH,
     &LIST_MATCHER,
+    &OR_MATCHER,
 ];

@@ -5,6 +5,7 @@ mod authz;
 mod cluster;
 mod listener;
 mod rate_limit;
+mod rbac;
 mod route;
 
 use base::{Env, FixedEnv};

@@ -72,6 +72,19 @@ static JUDGES: &[(&str, Judge)] = &[
         through::<x::filters::network::connection_limit::v3::ConnectionLimit>,
     ),
     (
+        "envoy.extensions.filters.network.rbac.v3.RBAC",
+        through::<x::filters::network::rbac::v3::Rbac>,
+    ),
+    ("envoy.extensions.filters.http.rbac.v3.RBAC", through::<x::filters::http::rbac::v3::Rbac>),
+    (
+        "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
+        through::<x::filters::http::rbac::v3::RbacPerRoute>,
+    ),
+    (
+        "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig",
+        through::<x::path::r#match::uri_template::v3::UriTemplateMatchConfig>,
+    ),
+    (
         "envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy",
         through::<x::filters::network::mongo_proxy::v3::MongoProxy>,
     ),

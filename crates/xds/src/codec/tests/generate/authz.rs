@@ -83,7 +83,8 @@ impl Gen {
     }
 
     fn value_match(&self, depth: u32) -> ValueMatch {
-        match self.below(if depth > 0 { 5 } else { 4 }) {
+        match self.below(if depth > 0 { 7 } else { 4 }) {
+            4 => ValueMatch::Any(self.some_of(|| self.value_match(depth - 1))),
             0 => ValueMatch::Null,
             1 => ValueMatch::Bool(self.yes()),
             2 => ValueMatch::Text(self.string_match()),

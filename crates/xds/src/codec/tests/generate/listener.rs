@@ -76,7 +76,8 @@ impl Gen {
     }
 
     fn network_filter(&self) -> NetworkFilter {
-        match self.below(4) {
+        match self.below(5) {
+            3 => NetworkFilter::Rbac(Box::new(self.network_rbac())),
             0 => NetworkFilter::IstioStats(self.istio_stats()),
             1 => NetworkFilter::MetadataExchange { protocol: self.word() },
             2 => NetworkFilter::ConnectionLimit {

@@ -220,7 +220,8 @@ impl Gen {
     }
 
     pub(super) fn filter_config(&self) -> HttpFilterConfig {
-        match self.below(11) {
+        match self.below(13) {
+            11 => HttpFilterConfig::Rbac(Box::new(self.http_rbac())),
             10 => HttpFilterConfig::ExtAuthz(Box::new(self.ext_authz())),
             7 => HttpFilterConfig::RateLimit(Box::new(self.global_rate_limit())),
             8 => HttpFilterConfig::ByHost(DnsCache {
