@@ -129,5 +129,9 @@ fn value(of: &ValueMatch) -> Value {
         ValueMatch::Text(m) => json!({ "stringMatch": text(m) }),
         ValueMatch::Present(there) => json!({ "presentMatch": there }),
         ValueMatch::OneOf(inner) => json!({"listMatch": {"oneOf": value(inner)}}),
+        ValueMatch::Any(list) => {
+            let values: Vec<Value> = list.iter().map(value).collect();
+            json!({"orMatch": {"valueMatchers": values}})
+        }
     }
 }
