@@ -12,6 +12,7 @@ pub enum Kind {
     WorkloadGroup,
     ProxyConfig,
     EnvoyFilter,
+    PeerAuthentication,
     Service,
     EndpointSlice,
     Pod,
@@ -24,9 +25,10 @@ pub enum Kind {
 }
 
 const NETWORKING: &str = "networking.istio.io";
+const SECURITY: &str = "security.istio.io";
 
 impl Kind {
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 19] = [
         Kind::Namespace,
         Kind::Node,
         Kind::ConfigMap,
@@ -45,6 +47,7 @@ impl Kind {
         Kind::Sidecar,
         Kind::VirtualService,
         Kind::EnvoyFilter,
+        Kind::PeerAuthentication,
     ];
 
     /// By `apiVersion` and `kind`; every version of a group is the same kind.
@@ -64,6 +67,7 @@ impl Kind {
             Kind::WorkloadGroup => "WorkloadGroup",
             Kind::ProxyConfig => "ProxyConfig",
             Kind::EnvoyFilter => "EnvoyFilter",
+            Kind::PeerAuthentication => "PeerAuthentication",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
@@ -87,6 +91,7 @@ impl Kind {
             | Kind::WorkloadGroup
             | Kind::ProxyConfig
             | Kind::EnvoyFilter => NETWORKING,
+            Kind::PeerAuthentication => SECURITY,
             Kind::EndpointSlice => "discovery.k8s.io",
             Kind::IngressClass | Kind::Ingress => "networking.k8s.io",
             _ => "",
@@ -114,6 +119,7 @@ impl Kind {
             Kind::WorkloadGroup => "workloadgroups",
             Kind::ProxyConfig => "proxyconfigs",
             Kind::EnvoyFilter => "envoyfilters",
+            Kind::PeerAuthentication => "peerauthentications",
             Kind::Service => "services",
             Kind::EndpointSlice => "endpointslices",
             Kind::Pod => "pods",

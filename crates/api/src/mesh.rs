@@ -2,7 +2,7 @@
 
 use crate::{
     ConnectionPoolSettings, Duration, HttpRetry, LocalityLbSetting, OutboundMode,
-    OutboundTrafficPolicy, OutlierDetection, TcpKeepalive,
+    OutboundTrafficPolicy, OutlierDetection, TcpKeepalive, TlsProtocol,
 };
 use base::Finding;
 use serde::Deserialize;
@@ -39,6 +39,8 @@ pub struct MeshConfig {
     pub default_traffic_policy: MeshTrafficPolicy,
     pub locality_lb_setting: LocalityLbSetting,
     pub tcp_keepalive: Option<TcpKeepalive>,
+    #[serde(rename = "meshMTLS")]
+    pub mesh_mtls: MeshMtls,
     pub ingress_class: String,
     pub ingress_service: String,
     pub ingress_selector: String,
@@ -74,6 +76,7 @@ impl Default for MeshConfig {
             default_traffic_policy: MeshTrafficPolicy::default(),
             locality_lb_setting: LocalityLbSetting::default(),
             tcp_keepalive: None,
+            mesh_mtls: MeshMtls::default(),
             ingress_class: "istio".to_owned(),
             ingress_service: "istio-ingressgateway".to_owned(),
             ingress_selector: "ingressgateway".to_owned(),
@@ -128,6 +131,14 @@ pub enum Normalization {
     Base,
     MergeSlashes,
     DecodeAndMergeSlashes,
+}
+
+/// What is spoken between workloads.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MeshMtls {
+    pub min_protocol_version: TlsProtocol,
+    pub cipher_suites: Vec<String>,
 }
 
 /// What holds for destinations whose DestinationRule does not say.

@@ -10,6 +10,7 @@ pub(crate) use discovery::dns_cache;
 pub(crate) use kept::{KeptClusters, is_same};
 pub(crate) use policy::{Policy, hash_policies};
 pub(crate) use pool::connections;
+pub(crate) use tls::TAKES_MTLS;
 
 use crate::build::Build;
 use crate::endpoints::{Assignment, Selection, Senses};
@@ -168,14 +169,21 @@ fn of_port(
             b.say(&rule.policy_object, Finding::error("spec.trafficPolicy.tunnel", say));
             return None;
         }
-        let has_secrets = b.proxy.kind == ProxyKind::Router || rule.selector.is_some();
-        let hop = tls::Hop { service, protocol: port.protocol, has_secrets };
-        if let Err(finding) = tls::apply(&policy, &hop, &mut cluster) {
-            b.say(&rule.policy_object, *finding);
-            return None;
-        }
     } else {
         cluster.origin = b.origin(&service.object, "spec.ports");
+    }
+    let selected = rule.is_some_and(|r| r.selector.is_some());
+    let hop = tls::Hop {
+        world: b.world,
+        service,
+        port: port.number,
+        protocol: port.protocol,
+        subset: subset_name,
+        has_secrets: b.proxy.kind == ProxyKind::Router || selected,
+    };
+    if let Err(finding) = tls::apply(&policy, &hop, &mut cluster) {
+        b.say(rule.map_or(&service.object, |r| &r.policy_object), *finding);
+        return None;
     }
     Some((cluster, selection))
 }

@@ -249,6 +249,7 @@ impl Read {
                 rules: world.destination_rules.version,
                 mesh: world.mesh.version,
                 endpoints: headless.max(traits.by_dns),
+                identities: world.endpoints.identities,
             },
             virtual_services: world.virtual_services.version,
             gateways: world.gateways.version,

@@ -1,6 +1,7 @@
 //! Endpoint assignments: the ready endpoints of a port and subset, grouped by locality.
 
 use crate::Proxy;
+use crate::cluster::TAKES_MTLS;
 use crate::locality::{Nearness, Viewpoint};
 use base::Labels;
 use ir::{Address, Endpoint, EndpointGroup, Endpoints, Health, Metadata, Str, Value};
@@ -112,11 +113,18 @@ fn endpoint(instance: &Instance) -> Endpoint {
     }
 }
 
-/// `istio.workload`: `<workload>;<namespace>;<canonical name>;<canonical revision>;<cluster>`.
+/// `istio.workload`: `<workload>;<namespace>;<canonical name>;<canonical revision>;<cluster>`, and
+/// whether the mesh's TLS is spoken with it.
 fn metadata(instance: &Instance) -> Metadata {
     let w = &instance.workload;
+    let mut all = Metadata::new();
+    if instance.takes_mtls {
+        let (key, value) = TAKES_MTLS;
+        let fields = BTreeMap::from([(key.into(), Value::String(value.into()))]);
+        all.insert("envoy.transport_socket_match".into(), Value::Struct(fields));
+    }
     if w.workload_name.is_empty() {
-        return Metadata::new();
+        return all;
     }
     let text = format!(
         "{};{};{};{};{CLUSTER}",
@@ -126,7 +134,8 @@ fn metadata(instance: &Instance) -> Metadata {
         w.canonical_revision()
     );
     let fields = BTreeMap::from([("workload".into(), Value::String(text.into()))]);
-    Metadata::from([("istio".into(), Value::Struct(fields))])
+    all.insert("istio".into(), Value::Struct(fields));
+    all
 }
 
 /// One endpoint that DNS finds.

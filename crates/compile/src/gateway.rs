@@ -151,7 +151,7 @@ fn by_sni(bound: &Bound) -> ChainMatch {
 }
 
 fn https_chain(b: &mut Build<'_>, group: &PortGroup, bound: &Bound) -> Option<FilterChain> {
-    let context = match tls::context(bound, true) {
+    let context = match tls::context(b.world, bound, true) {
         Ok(context) => context,
         Err(finding) => {
             b.say(&bound.gateway.object, *finding);
@@ -165,7 +165,7 @@ fn https_chain(b: &mut Build<'_>, group: &PortGroup, bound: &Bound) -> Option<Fi
 }
 
 fn terminated_tcp(b: &mut Build<'_>, scope: &Scope, bound: &Bound) -> Vec<FilterChain> {
-    match tls::context(bound, false) {
+    match tls::context(b.world, bound, false) {
         Ok(context) => {
             let mut chains = tcp(b, scope, bound, Some(by_sni(bound)));
             chains.iter_mut().for_each(|c| c.tls = Some(context.clone()));

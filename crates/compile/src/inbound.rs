@@ -1,7 +1,9 @@
-//! The inbound side of a sidecar: filter chains on the capturing listener 15006, one for each port
-//! that a service or a Sidecar declares, and a catch-all that passes the rest to the application.
+//! The inbound side of a sidecar: filter chains on the capturing listener 15006, for each port that a
+//! service or a Sidecar declares and each way to it, and a catch-all that passes the rest to the
+//! application.
 
 mod plan;
+mod ways;
 
 pub(crate) use plan::Plan;
 
@@ -14,8 +16,8 @@ use crate::half::Part;
 use crate::http::{Side, manager};
 use crate::outbound::{empty_listener, tcp_chain_of};
 use crate::route::{inbound_retry, plain_route};
-use crate::{gateway, log, names};
-use api::{ConnectionPoolSettings, IngressListener, Protocol, Sidecar};
+use crate::{gateway, log, mesh_tls, names};
+use api::{ConnectionPoolSettings, IngressListener, Protocol, ServerTlsSettings, Sidecar};
 use base::OriginId;
 use ir::{
     Action, Address, ChainMatch, Cluster, Direction, Discovery, Endpoint, EndpointGroup,
@@ -23,11 +25,10 @@ use ir::{
     RouteSource, Str, TcpDestination, Terminal, UpstreamProtocol, Value, VirtualHost,
 };
 use plan::{InboundPort, Upstream};
-use registry::Item;
+use registry::{Admission, Decided, Item};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-
-const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
+use ways::{Carries, Way, ways};
 
 pub(crate) fn compile(b: &mut Build<'_>, plan: &Plan) -> Part {
     let sidecar = b.world.sidecars.of_proxy(&b.proxy.namespace, &b.proxy.labels);
@@ -37,7 +38,7 @@ pub(crate) fn compile(b: &mut Build<'_>, plan: &Plan) -> Part {
     clusters.push(inbound_passthrough(b));
     let mut listeners = vec![listener(b, plan, &settings)];
     for port in &plan.ports {
-        listeners.extend(port.bound.map(|ip| own_listener(b, port, ip, &settings)));
+        listeners.extend(port.bound.map(|ip| own_listener(b, plan, port, ip, &settings)));
     }
     Part { listeners: listeners.into_iter().map(Arc::new).collect(), clusters, ..Part::default() }
 }
@@ -65,9 +66,9 @@ fn listener(b: &mut Build<'_>, plan: &Plan, settings: &Settings<'_>) -> Listener
     let port = mesh.proxy_inbound_listen_port;
     let second = b.proxy.second_wildcard();
     let mut chains = vec![black_hole(b, port)];
-    chains.extend(catch_all(b));
+    chains.extend(catch_all(b, plan));
     for port in plan.ports.iter().filter(|p| p.bound.is_none()) {
-        chains.extend(of_port(b, port, settings));
+        chains.extend(of_port(b, plan, port, settings));
     }
     let chains = without_overlaps(b, chains);
     Listener {
@@ -78,7 +79,7 @@ fn listener(b: &mut Build<'_>, plan: &Plan, settings: &Settings<'_>) -> Listener
         bind_to_port: true,
         filters: ListenerFilters {
             original_dst: true,
-            tls_inspector: None,
+            tls_inspector: tls_inspector(plan, &chains),
             http_inspector: Some(Inspector { disabled_ports: declared(plan) }),
             proxy_protocol: None,
             timeout: Some(mesh.protocol_detection_timeout.0),
@@ -91,10 +92,26 @@ fn listener(b: &mut Build<'_>, plan: &Plan, settings: &Settings<'_>) -> Listener
     }
 }
 
+/// Ports that only plaintext is admitted to are left alone, since what the application speaks there is
+/// its own.
+fn tls_inspector(plan: &Plan, chains: &[FilterChain]) -> Option<Inspector> {
+    let told_apart = |c: &FilterChain| !c.matches.transport_protocol.is_empty();
+    let here = |port: u16| {
+        chains.iter().any(|c| c.matches.destination_port == Some(port) && told_apart(c))
+    };
+    let plaintext = |p: &&InboundPort| p.bound.is_none() && !here(p.port);
+    let left_alone = plan.ports.iter().filter(plaintext).map(|p| alone(p.port)).collect();
+    chains.iter().any(told_apart).then_some(Inspector { disabled_ports: left_alone })
+}
+
+fn alone(port: u16) -> (u16, u16) {
+    (port, port.saturating_add(1))
+}
+
 /// Where the protocol is known nothing is looked at.
 fn declared(plan: &Plan) -> Vec<(u16, u16)> {
     let known = plan.ports.iter().filter(|p| p.protocol != Protocol::Undeclared);
-    known.map(|p| (p.port, p.port.saturating_add(1))).collect()
+    known.map(|p| alone(p.port)).collect()
 }
 
 /// A connection that was made to this very port would be forwarded to it for ever.
@@ -106,88 +123,128 @@ fn black_hole(b: &Build<'_>, port: u16) -> FilterChain {
     chain
 }
 
-/// Ports that nobody declared.
-fn catch_all(b: &Build<'_>) -> [FilterChain; 2] {
+/// Ports that nobody declared, those first that a policy names.
+fn catch_all(b: &mut Build<'_>, plan: &Plan) -> Vec<FilterChain> {
+    let mut chains = Vec::new();
+    let declared = |port: u16| plan.ports.iter().any(|p| p.port == port && p.bound.is_none());
+    for (port, decided) in plan.admits.ports().filter(|(port, _)| !declared(*port)) {
+        chains.extend(passed_through(b, Some(port), decided));
+    }
+    chains.extend(passed_through(b, None, plan.admits.elsewhere()));
+    chains
+}
+
+fn passed_through(b: &mut Build<'_>, port: Option<u16>, decided: &Decided) -> Vec<FilterChain> {
     let cluster: Str = names::INBOUND_PASSTHROUGH.into();
-    let host = VirtualHost {
-        name: "inbound|http|0".into(),
-        domains: vec!["*".into()],
-        routes: vec![plain_route("default", cluster.clone(), ":0/*".into())],
-        ..VirtualHost::default()
+    let of_way = |b: &Build<'_>, way: &Way| {
+        if !way.http {
+            let to = TcpDestination::Cluster(cluster.clone());
+            return tcp_chain_of(b, "virtualInbound", Side::Inbound, cluster.clone(), to);
+        }
+        let host = VirtualHost {
+            name: "inbound|http|0".into(),
+            domains: vec!["*".into()],
+            routes: vec![plain_route("default", cluster.clone(), ":0/*".into())],
+            ..VirtualHost::default()
+        };
+        let manager = http_manager(b, cluster.clone(), host, cluster.clone());
+        http_chain("virtualInbound-catchall-http", manager)
     };
-    let manager = http_manager(b, cluster.clone(), host, cluster.clone());
-    let matches =
-        ChainMatch { application_protocols: HTTP.map(Str::from).to_vec(), ..ChainMatch::default() };
-    let http = http_chain("virtualInbound-catchall-http", matches, manager);
-    let to = TcpDestination::Cluster(cluster.clone());
-    [http, tcp_chain_of(b, "virtualInbound", Side::Inbound, cluster, to)]
+    each_way(b, (port, Carries::Either), decided, of_way)
 }
 
-fn of_port(b: &mut Build<'_>, port: &InboundPort, settings: &Settings<'_>) -> Vec<FilterChain> {
-    let plain = plain_chains(b, port);
-    ending_tls(b, port, settings, plain)
+/// The chains of one port, or of all that have none of their own.
+fn each_way(
+    b: &mut Build<'_>,
+    (port, carries): (Option<u16>, Carries),
+    decided: &Decided,
+    of_way: impl Fn(&Build<'_>, &Way) -> FilterChain,
+) -> Vec<FilterChain> {
+    let by = decided.by.as_ref();
+    let origin = by.map_or(OriginId::NONE, |(object, path)| b.origin(object, path.as_str()));
+    let chain = |way: &Way| FilterChain {
+        matches: way.matches(port),
+        tls: way.mutual.then(|| mesh_tls::server(b.world, way.http)),
+        origin,
+        ..of_way(b, way)
+    };
+    ways(decided.mode, carries).iter().map(chain).collect()
 }
 
-fn plain_chains(b: &Build<'_>, port: &InboundPort) -> Vec<FilterChain> {
+fn of_port(
+    b: &mut Build<'_>,
+    plan: &Plan,
+    port: &InboundPort,
+    settings: &Settings<'_>,
+) -> Vec<FilterChain> {
     let name = names::listener(b.proxy.wildcard(), port.port);
-    let to_port = || ChainMatch { destination_port: Some(port.port), ..ChainMatch::default() };
-    let tcp = || {
-        let to = TcpDestination::Cluster(port.cluster());
-        let mut chain = tcp_chain_of(b, &name, Side::Inbound, port.cluster(), to);
-        chain.matches = to_port();
-        chain
+    let of_way = |b: &Build<'_>, way: &Way| match way.http {
+        true => http_chain(&name, http_of_port(b, port)),
+        false => {
+            let to = TcpDestination::Cluster(port.cluster());
+            tcp_chain_of(b, &name, Side::Inbound, port.cluster(), to)
+        }
     };
-    if port.protocol.is_http() {
-        return vec![http_chain(&name, to_port(), http_of_port(b, port))];
+    let decided = plan.admits.at(port.port);
+    let captured = (Some(port.port), Carries::of(port.protocol));
+    let chains = each_way(b, captured, decided, of_way);
+    let written = settings.ingress(port).and_then(|i| i.tls.as_ref());
+    match written.filter(|_| decided.mode != Admission::Mutual) {
+        Some(written) => ending_tls(b, port, written, chains),
+        None => chains,
     }
-    if port.protocol != Protocol::Undeclared {
-        return vec![tcp()];
-    }
-    let mut matches = to_port();
-    matches.application_protocols = HTTP.map(Str::from).to_vec();
-    vec![http_chain(&name, matches, http_of_port(b, port)), tcp()]
 }
 
-/// TLS that clients outside the mesh begin ends here. Where it cannot, nobody gets in: the client must
+/// TLS that clients outside the mesh begin ends here. Where it cannot, they do not get in: they must
 /// not be served in plaintext.
 fn ending_tls(
     b: &mut Build<'_>,
     port: &InboundPort,
-    settings: &Settings<'_>,
-    mut chains: Vec<FilterChain>,
+    written: &ServerTlsSettings,
+    chains: Vec<FilterChain>,
 ) -> Vec<FilterChain> {
-    let Some(written) = settings.ingress(port).and_then(|i| i.tls.as_ref()) else { return chains };
     let path = format!("spec.ingress[{}].tls", port.ingress.unwrap_or_default());
-    let http = port.protocol.is_http();
-    match gateway::tls_context(written, path, http) {
-        Ok(context) => chains.iter_mut().for_each(|c| c.tls = Some(context.clone())),
+    let (mut all, others): (Vec<_>, Vec<_>) = chains.into_iter().partition(|c| c.tls.is_some());
+    match gateway::tls_context(b.world, written, path, port.protocol.is_http()) {
+        Ok(context) => {
+            // Theirs is any TLS but the mesh's; plaintext has no chain left.
+            let plain = others.into_iter().filter(|c| &*c.matches.transport_protocol != "tls");
+            all.extend(plain.map(|mut chain| {
+                chain.matches.transport_protocol = "tls".into();
+                chain.tls = Some(context.clone());
+                chain
+            }));
+        }
         Err(finding) => {
             b.say(&port.object, *finding);
-            chains.clear();
             let to = TcpDestination::Cluster(names::BLACK_HOLE.into());
             let name = names::BLACK_HOLE;
             let mut refused = tcp_chain_of(b, name, Side::Inbound, name.into(), to);
             refused.matches.destination_port = Some(port.port);
-            chains.push(refused);
+            all.push(refused);
         }
     }
-    chains
+    all
 }
 
 /// A socket of its own for a port whose connections are not captured.
 fn own_listener(
     b: &mut Build<'_>,
+    plan: &Plan,
     port: &InboundPort,
     ip: IpAddr,
     settings: &Settings<'_>,
 ) -> Listener {
-    let chains = of_port(b, port, settings);
+    let chains = of_port(b, plan, port, settings);
     let mesh = &b.world.mesh.config;
-    let detects = port.protocol == Protocol::Undeclared;
+    let told_apart = chains.iter().any(|c| !c.matches.transport_protocol.is_empty());
+    let undeclared = port.protocol == Protocol::Undeclared;
+    let detects = undeclared || told_apart;
     Listener {
         bind_to_port: true,
         filters: ListenerFilters {
-            http_inspector: detects.then(Inspector::default),
+            tls_inspector: told_apart.then(Inspector::default),
+            http_inspector: undeclared.then(Inspector::default),
             timeout: detects.then_some(mesh.protocol_detection_timeout.0),
             continue_on_timeout: detects,
             ..ListenerFilters::default()
@@ -227,10 +284,10 @@ fn http_manager(b: &Build<'_>, name: Str, host: VirtualHost, stat_prefix: Str) -
     manager(&b.world.mesh.config, b.proxy, Side::Inbound, stat_prefix, source)
 }
 
-fn http_chain(name: &str, matches: ChainMatch, manager: HttpManager) -> FilterChain {
+fn http_chain(name: &str, manager: HttpManager) -> FilterChain {
     FilterChain {
         name: name.into(),
-        matches,
+        matches: ChainMatch::default(),
         tls: None,
         network: Vec::new(),
         terminal: Terminal::Http(Box::new(manager)),

@@ -38,6 +38,8 @@ pub(crate) struct Base {
     pub mesh: u64,
     /// Where endpoints decide which listeners there are, or stand in clusters.
     pub endpoints: u64,
+    /// Of the service accounts that answer for services.
+    pub identities: u64,
 }
 
 impl Base {

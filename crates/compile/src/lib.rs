@@ -20,6 +20,7 @@ mod kept;
 mod locality;
 mod log;
 mod memo;
+mod mesh_tls;
 mod name_table;
 mod names;
 mod outbound;

@@ -355,7 +355,7 @@ fn ingress_listeners_say_what_is_served_and_how() {
         {port: {number: 9081, name: tcp, protocol: TCP}, defaultEndpoint: 'unix:///run/app', captureMode: NONE, bind: 10.1.0.99},
         {port: {number: 9082, name: tcp-any, protocol: TCP}, defaultEndpoint: 0.0.0.0:8082},
         {port: {number: 9443, name: https, protocol: HTTPS}, defaultEndpoint: 127.0.0.1:8080, tls: {mode: SIMPLE, serverCertificate: /c.pem, privateKey: /k.pem}},
-        {port: {number: 9444, name: https-mutual, protocol: HTTPS}, defaultEndpoint: 127.0.0.1:8080, tls: {mode: ISTIO_MUTUAL}}],
+        {port: {number: 9444, name: https-mutual, protocol: HTTPS}, defaultEndpoint: 127.0.0.1:8080, tls: {mode: SIMPLE}}],
       inboundConnectionPool: {tcp: {maxConnections: 5}, http: {http1MaxPendingRequests: 3}}}";
     apply(&mut store, &istio("Sidecar", "default", spec));
     let c = compiled(&mut store, Dns::Captured);
@@ -377,16 +377,26 @@ fn ingress_listeners_say_what_is_served_and_how() {
     let chain =
         |port: u16| inbound.chains.iter().find(|c| c.matches.destination_port == Some(port));
     assert!(chain(9081).is_none(), "it has a socket of its own");
+    // Of clients that are not of the mesh.
+    let others = |port: u16| {
+        let of_port = inbound.chains.iter().filter(|c| c.matches.destination_port == Some(port));
+        of_port
+            .into_iter()
+            .find(|c| !c.matches.application_protocols.iter().any(|p| p.starts_with("istio")))
+    };
     assert_eq!(bound(&c).last(), Some(&"10.1.0.99_9081"));
-    assert_eq!(leads_to(listener(&c, "10.1.0.99_9081")), ["inbound|9081||"]);
-    assert!(chain(9080).is_some_and(|c| c.tls.is_none()));
-    let tls = chain(9443).and_then(|c| c.tls.as_ref()).expect("TLS ends here");
-    assert_eq!(tls.common.certificates.len(), 1);
+    assert_eq!(leads_to(listener(&c, "10.1.0.99_9081")), ["inbound|9081||"; 3]);
+    assert!(others(9080).is_some_and(|c| c.tls.is_none()));
+    let chain = others(9443).expect("TLS ends here");
+    assert_eq!(&*chain.matches.transport_protocol, "tls", "nothing is served in plaintext");
+    let tls = chain.tls.as_ref().expect("TLS ends here");
+    let ir::CertificateSource::Sds(certificate) = &tls.common.certificates[0] else { panic!() };
+    assert_eq!(&*certificate.name, "file-cert:/c.pem~/k.pem");
     // What cannot be ended is refused rather than served in plaintext, and its author is told.
-    let Some(Terminal::Tcp(refused)) = chain(9444).map(|c| &c.terminal) else { panic!() };
+    let Some(Terminal::Tcp(refused)) = others(9444).map(|c| &c.terminal) else { panic!() };
     assert_eq!(refused.to, TcpDestination::Cluster("BlackHoleCluster".into()));
     let said: Vec<_> = c.findings.iter().map(|f| f.path.as_str()).collect();
-    assert_eq!(said, ["spec.ingress[4].tls.mode"]);
+    assert_eq!(said, ["spec.ingress[4].tls"]);
 }
 
 /// Where connections are not captured a port has a socket of its own; an address that cannot be read

@@ -468,7 +468,7 @@ fn what_a_sidecar_serves() {
         .iter()
         .filter_map(|c| c.matches.destination_port)
         .collect();
-    assert_eq!(ports, [15006, 8081, 8082, 8082, 9080]);
+    assert_eq!(ports, [15006, 8081, 8081, 8082, 8082, 8082, 8082, 8082, 9080, 9080]);
     let inbound = listener(&c, "virtualInbound");
     let inspector = inbound.filters.http_inspector.as_ref().expect("undeclared ports");
     assert_eq!(inspector.disabled_ports, [(8081, 8082), (9080, 9081)]);
@@ -493,11 +493,11 @@ fn what_a_sidecar_serves() {
 fn tls_that_cannot_be_is_refused_not_sent_in_plaintext() {
     let mut store = store();
     apply(&mut store, &service("a", "default", "10.96.0.1", HTTP));
-    let spec = "{host: a, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}";
+    let spec = "{host: a, trafficPolicy: {tls: {mode: MUTUAL}}}";
     apply(&mut store, &istio("DestinationRule", "a", "default", spec));
     let c = compiled(&mut store);
     assert!(clusters(&c).is_empty());
-    assert_eq!(c.findings[0].path, "spec.trafficPolicy.tls.mode");
+    assert_eq!(c.findings[0].path, "spec.trafficPolicy.tls");
     apply(
         &mut store,
         &istio(

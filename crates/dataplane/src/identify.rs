@@ -12,7 +12,7 @@ use crate::worker::Worker;
 use base::Env;
 use ir::{Direction, Str};
 use policy::chain::{Seen, Spoken, choose};
-use policy::format::{Ends, Shown};
+use policy::format::{Ends, Identities, Peer, Shown};
 use policy::{Flag, Info, Stream};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -87,8 +87,8 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
     Some(Identified {
         client: Client {
             ends: Rc::new(Ends {
-                local: Shown::new(destination),
-                remote: Shown::new(accepted.remote),
+                identities: peeled.peer.as_ref().and_then(identities).map(Rc::new),
+                ..Ends::new(Shown::new(destination), Shown::new(accepted.remote))
             }),
             remote: Rc::new(Shown::new(source)),
             peer: peeled.peer.map(Rc::new),
@@ -111,6 +111,12 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
     })
 }
 
+/// Who the client and we have proved to be.
+fn identities(peer: &Peer) -> Option<Identities> {
+    let (local, remote) = (peer.local_uri_san.as_deref()?, peer.uri_san.as_deref()?);
+    Some(Identities { local: local.into(), remote: remote.into() })
+}
+
 /// How long a handshake may take where the chain does not say.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
@@ -123,10 +129,10 @@ fn refuse(listener: &ListenerRt, detected: &Detected) {
         start: worker.env.wall(),
         duration: Some(Duration::ZERO),
         details: "filter_chain_not_found".into(),
-        downstream: Some(Rc::new(Ends {
-            local: Shown::new(detected.destination),
-            remote: Shown::new(accepted.remote),
-        })),
+        downstream: Some(Rc::new(Ends::new(
+            Shown::new(detected.destination),
+            Shown::new(accepted.remote),
+        ))),
         ..Stream::default()
     };
     stream.flags.set(Flag::NoRouteFound);

@@ -6,6 +6,7 @@ use crate::runtime::{ManagerRt, TcpRt};
 use crate::view::ClusterState;
 use crate::worker::Worker;
 use ir::{Str, Value};
+use policy::format::Identities;
 use policy::peer::{self, Workload};
 use policy::{Flags, Stream};
 use std::cell::RefCell;
@@ -77,6 +78,7 @@ struct TcpKey {
     source: u32,
     destination: u32,
     security: Security,
+    identities: Option<Rc<Identities>>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -218,6 +220,12 @@ pub fn answered(manager: &ManagerRt, record: &mut Record) {
     }
 }
 
+/// Unless the cluster's metadata says that its servers are not of the mesh.
+pub fn takes_alpn(cluster: &ir::Cluster) -> bool {
+    let said = cluster.metadata.get("istio").and_then(|m| m.get("alpn_override"));
+    said.and_then(Value::as_str) != Some("false")
+}
+
 /// The workload that an endpoint's metadata names.
 pub fn workload_of(endpoint: &ir::Endpoint) -> Option<Str> {
     match endpoint.metadata.get("istio")?.get("workload")? {
@@ -253,6 +261,7 @@ pub fn count(manager: &ManagerRt, record: &Record) {
         let host = if by_host { &*host } else { "" };
         let flags = record.stream.flags.to_string();
         let meant = meant(&record.stream).unwrap_or_else(|| "".into());
+        let ends = ends.with_principals(filter.destination, &record.stream);
         let common = ends.labels(
             filter.destination,
             record.cluster.as_deref(),
@@ -292,6 +301,7 @@ pub fn connection(
     let cells = memory.connections.borrow_mut().get(key, || {
         let flags = stream.flags.to_string();
         let meant = meant(stream).unwrap_or_else(|| "".into());
+        let ends = ends.with_principals(filter.destination, stream);
         ends.labels(filter.destination, cluster, "", &flags, &meant, stream).cells(registry)
     });
     Some(cells)
@@ -321,6 +331,25 @@ impl Ends {
             source: self.source.id,
             destination: self.destination.id,
             security: security(inbound, stream),
+            identities: identities(inbound, stream).cloned(),
+        }
+    }
+
+    /// With what certificates have proved.
+    fn with_principals(&self, inbound: bool, stream: &Stream) -> Self {
+        let identities = identities(inbound, stream);
+        let named = |known: &Rc<Known>, principal: Option<&Str>| match principal {
+            None => known.clone(),
+            Some(name) => {
+                let peer = Peer { principal: name.clone(), ..known.peer.clone() };
+                Rc::new(Known { id: known.id, peer })
+            }
+        };
+        let (local, remote) = (identities.map(|i| &i.local), identities.map(|i| &i.remote));
+        let (source, destination) = if inbound { (remote, local) } else { (local, remote) };
+        Self {
+            source: named(&self.source, source),
+            destination: named(&self.destination, destination),
         }
     }
 
@@ -359,6 +388,12 @@ fn meant(stream: &Stream) -> Option<Str> {
 
 fn reporter(inbound: bool) -> Reporter {
     if inbound { Reporter::Destination } else { Reporter::Source }
+}
+
+/// Of the connection that joins the two proxies.
+fn identities(inbound: bool, stream: &Stream) -> Option<&Rc<Identities>> {
+    let ends = if inbound { &stream.downstream } else { &stream.upstream };
+    ends.as_ref()?.identities.as_ref()
 }
 
 /// Only the destination knows whether the client proved who it is.

@@ -2,7 +2,7 @@
 
 mod open;
 
-use crate::io::{self, Io, Socket};
+use crate::io::{self, Io, Session, Socket};
 use crate::pool::{Connection, Counted, Key, Security, To};
 use crate::reply::Loss;
 use crate::security::Place;
@@ -10,7 +10,7 @@ use crate::view::ClusterState;
 use crate::worker::Worker;
 use balance::{EndpointId, Limit, LocalFailure, Outcome, Want};
 use ir::{Address, Str};
-use policy::format::Shown;
+use policy::format::{Identities, Shown};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use wire::proxy_protocol::{write_v1, write_v2};
@@ -59,7 +59,12 @@ impl Picked {
             Address::Pipe(path) => Shown::pipe(path),
             Address::Name(name, port) => Shown::pipe(&format!("{name}:{port}")),
         };
-        Ends { local: Shown::pipe(""), remote }
+        Ends::new(Shown::pipe(""), remote)
+    }
+
+    /// Whether the server is told by ALPN what the request speaks.
+    pub fn tells_protocol(&self) -> bool {
+        self.key.security.as_ref().is_some_and(|s| s.tells_protocol)
     }
 
     pub fn id(&self) -> Option<EndpointId> {
@@ -87,6 +92,9 @@ pub struct Purpose<'a> {
     pub authority: &'a [u8],
     /// Source and destination of the client's connection.
     pub client: Option<(SocketAddr, SocketAddr)>,
+    /// The server is told by ALPN what the request speaks (the filter `istio.alpn`), unless the cluster
+    /// wants none of it.
+    pub tells_protocol: bool,
 }
 
 /// Protocols to offer by ALPN.
@@ -180,7 +188,8 @@ fn security(
         }
         _ => Some(tls.sni.clone()).filter(|name| !name.is_empty()),
     };
-    Some(Security { socket, name })
+    let tells_protocol = purpose.tells_protocol && cluster.takes_alpn;
+    Some(Security { socket, name, tells_protocol })
 }
 
 /// A connection to the endpoint. `spare` allows one that was used before.
@@ -272,11 +281,11 @@ pub async fn made(
             .await
             .map_err(|e| format!("delayed connect error: {}", plain(&e)))?;
         announce(picked, &socket, &ends).await.map_err(|e| plain(&e))?;
-        let io = match &picked.key.security {
-            None => Io::Plain(socket),
-            Some(security) => secure(worker, cluster, security, socket, offer).await?,
+        let Some(security) = &picked.key.security else {
+            return Ok::<_, String>((Io::Plain(socket), ends));
         };
-        Ok::<_, String>((io, ends))
+        let (io, identities) = secure(worker, cluster, security, socket, offer).await?;
+        Ok((io, Ends { identities: identities.map(Rc::new), ..ends }))
     };
     let opened = tokio::time::timeout(cluster.connect_timeout(), connecting).await;
     let (io, ends) = match opened {
@@ -321,7 +330,7 @@ async fn secure(
     security: &Security,
     socket: Socket,
     offer: Offer<'_>,
-) -> Result<Io, String> {
+) -> Result<(Io, Option<Identities>), String> {
     let made = cluster.tls.borrow().at(security.socket).cloned();
     let made = made.ok_or("the configuration has no TLS for this endpoint")?;
     let context = made.context.as_ref().map_err(Clone::clone)?;
@@ -329,7 +338,8 @@ async fn secure(
     match io::connect(socket, context, security.name.as_deref(), offer).await {
         Ok(session) => {
             shard.inc(stats.ssl_handshake);
-            Ok(Io::Secure(Box::new(session)))
+            let identities = identities(context, &session);
+            Ok((Io::Secure(Box::new(session)), identities))
         }
         Err(e) => {
             shard.inc(stats.ssl_connection_error);
@@ -337,6 +347,16 @@ async fn secure(
             Err(e.to_string())
         }
     }
+}
+
+/// Where both have one.
+fn identities(context: &tls::ClientContext, session: &Session) -> Option<Identities> {
+    let local = context.identity()?;
+    let remote = session.with(|tls| {
+        let leaf = tls.peer_certificates()?.first()?;
+        tls::Names::of(leaf)?.uris.into_iter().next()
+    });
+    Some(Identities { local: local.into(), remote: remote?.into() })
 }
 
 /// The system's words without its number.

@@ -70,6 +70,8 @@ pub struct Security {
     pub socket: security::Place,
     /// The server that is asked for.
     pub name: Option<Str>,
+    /// What the request speaks is offered by ALPN, in Istio's words.
+    pub tells_protocol: bool,
 }
 
 /// Idle connections kept for one key.

@@ -86,6 +86,8 @@ pub struct ManagerRt {
     /// What each request goes through before the verdict on it, in order.
     pub steps: Vec<Step>,
     pub peers: Option<ir::PeerMetadata>,
+    /// Upstreams are told by ALPN what requests speak.
+    pub tells_protocol: bool,
     pub stats_filter: Option<ir::IstioStats>,
     pub stats: HttpStats,
 }
@@ -267,6 +269,10 @@ impl Runtime {
                 ir::HttpFilterConfig::PeerMetadata(p) if !f.disabled => Some(p.clone()),
                 _ => None,
             }),
+            tells_protocol: config
+                .filters
+                .iter()
+                .any(|f| f.config == ir::HttpFilterConfig::IstioAlpn && !f.disabled),
             stats_filter: config.filters.iter().find_map(|f| match &f.config {
                 ir::HttpFilterConfig::IstioStats(s) if !f.disabled => Some(s.clone()),
                 _ => None,

@@ -108,7 +108,7 @@ pub fn server(
         if parts.credentials.is_empty() {
             return Err("there is no certificate to serve with".to_owned());
         }
-        let alpn = &config.common.alpn;
+        let alpn = &spoken(&config.common.alpn);
         ServerContext::new(&parameters, parts.credentials, clients, alpn, config.require_sni)
             .map_err(|e| e.to_string())
     })
@@ -130,9 +130,15 @@ fn client(
         }
         parts.rules.dialled_name = config.auto_san_validation;
         let credential = parts.credentials.pop();
-        ClientContext::new(&parameters, credential, parts.rules, &config.common.alpn)
+        ClientContext::new(&parameters, credential, parts.rules, &spoken(&config.common.alpn))
             .map_err(|e| e.to_string())
     })
+}
+
+/// Who agrees on `istio-peer-exchange` expects to be told of the peer before the first byte, which we do
+/// not do for bytes.
+fn spoken(alpn: &[ir::Str]) -> Vec<ir::Str> {
+    alpn.iter().filter(|p| &***p != "istio-peer-exchange").cloned().collect()
 }
 
 /// What a context is put together from.

@@ -37,6 +37,8 @@ pub struct ClusterState {
     pub stats: telemetry::ClusterStats,
     pub codes: RefCell<CodeStats>,
     pub service: Option<Service>,
+    /// Its servers understand Istio's names in ALPN.
+    pub takes_alpn: bool,
     /// Names of its endpoints are being looked up.
     pub resolving: Cell<bool>,
 }
@@ -53,6 +55,7 @@ impl ClusterState {
             tls: RefCell::new(from.tls.clone()),
             stats: from.stats,
             service: Service::of(&from.config),
+            takes_alpn: crate::istio::takes_alpn(&from.config),
             codes: RefCell::new(CodeStats::cluster(&from.config.name)),
             resolving: Cell::new(false),
         }

@@ -144,6 +144,18 @@ impl Asked {
         }
     }
 
+    /// What they show where the client's proxy has put it into mutual TLS; `None` for TLS, which it
+    /// passes on as it is.
+    pub(crate) fn by_a_proxy(&self) -> Option<Protocol> {
+        let alpn: &[&str] = match self.scheme {
+            Scheme::Http => &["istio-http/1.1", "istio", "http/1.1"],
+            Scheme::Tcp => &["istio"],
+            Scheme::Https | Scheme::Tls => return None,
+        };
+        let alpn = alpn.iter().map(|p| (*p).to_owned()).collect();
+        Some(Protocol::Tls(ClientHello { server_name: None, alpn }))
+    }
+
     /// The head as it is sent.
     pub(crate) fn head(&self) -> Request {
         let authority = self.own("host").map_or_else(|| self.authority(), str::to_owned);

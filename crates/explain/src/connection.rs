@@ -2,8 +2,8 @@
 
 use crate::destination::Reached;
 use crate::place::{Explainer, Side};
-use crate::{Asked, Explanation, Skipped, Verdict};
-use ir::{Address, Direction, FilterChain, Listener};
+use crate::{Asked, Explanation, Fact, Skipped, Verdict};
+use ir::{Address, CertificateSource, Direction, FilterChain, Listener, SecretRef};
 use policy::chain::{self, Seen, Spoken};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub(crate) struct Arrived<'a> {
     pub destination: SocketAddr,
     /// The proxy ends the client's TLS.
     pub decrypted: bool,
+    /// That is the mesh's own, begun by the client's proxy.
+    pub mutual: bool,
 }
 
 /// `None`: it is closed, and the verdict says why.
@@ -27,20 +29,17 @@ pub(crate) fn arrive<'a>(
 ) -> Option<Arrived<'a>> {
     let listener = listener(explainer, reached.address)?;
     told.listener = explainer.node(&*listener.name, listener.origin);
-    let shown = asked.protocol();
-    let detected = detected(listener, &shown, reached.address.port());
-    let spoken = Spoken::of(detected.as_ref());
     let source = SocketAddr::new(explainer.source(), 40_000);
-    let seen = Seen {
-        destination: reached.address,
-        source,
-        direct_source: source.ip(),
-        server_name: spoken.server_name,
-        transport: spoken.transport,
-        protocols: &spoken.protocols,
+    let at = At { listener, source, destination: reached.address };
+    // A server is mostly called by proxies, which begin mutual TLS where it is taken.
+    let of_mesh = match explainer.side {
+        Side::Server(_) => asked.by_a_proxy().filter(|hello| at.ends_mutual_tls(hello)),
+        Side::Client(_) | Side::Gateway(_) => None,
     };
-    let chosen = chain::choose(&listener.chains, &seen).map(|i| &listener.chains[i]);
-    told.chains = passed_over(explainer, listener, chosen, &seen);
+    let mutual = of_mesh.is_some();
+    let shown = of_mesh.unwrap_or_else(|| asked.protocol());
+    let chosen = at.chain(&shown);
+    told.chains = at.seen(&shown, |seen| passed_over(explainer, listener, chosen, seen));
     let Some(chain) = chosen.or(listener.default_chain.as_ref()) else {
         let why = "no filter chain takes the connection: it is reset (filter_chain_not_found)";
         told.verdict = Verdict::Closed { why: why.into() };
@@ -55,13 +54,52 @@ pub(crate) fn arrive<'a>(
     }
     let decrypted = chain.tls.is_some();
     let http = matches!(chain.terminal, ir::Terminal::Http(_));
+    if mutual {
+        let origin = explainer.origin(chain.origin);
+        let value = "mutual TLS of the mesh ends here".to_owned();
+        told.facts.push(Fact { name: "tls", value, origin });
+    }
     if http && !decrypted && shown != Protocol::Http11 {
         let what = if is_tls { "TLS" } else { "no HTTP" };
         let why = format!("the filter chain expects plain HTTP, and the client speaks {what}");
         told.verdict = Verdict::Closed { why };
         return None;
     }
-    Some(Arrived { chain, source, destination: reached.address, decrypted })
+    Some(Arrived { chain, source, destination: reached.address, decrypted, mutual })
+}
+
+/// A connection that comes to a listener.
+struct At<'a> {
+    listener: &'a Listener,
+    source: SocketAddr,
+    destination: SocketAddr,
+}
+
+impl<'a> At<'a> {
+    fn seen<T>(&self, shown: &Protocol, look: impl FnOnce(&Seen<'_>) -> T) -> T {
+        let detected = detected(self.listener, shown, self.destination.port());
+        let spoken = Spoken::of(detected.as_ref());
+        look(&Seen {
+            destination: self.destination,
+            source: self.source,
+            direct_source: self.source.ip(),
+            server_name: spoken.server_name,
+            transport: spoken.transport,
+            protocols: &spoken.protocols,
+        })
+    }
+
+    fn chain(&self, shown: &Protocol) -> Option<&'a FilterChain> {
+        let chains = &self.listener.chains;
+        self.seen(shown, |seen| chain::choose(chains, seen)).map(|i| &chains[i])
+    }
+
+    /// By the workload's own certificate.
+    fn ends_mutual_tls(&self, hello: &Protocol) -> bool {
+        let own = CertificateSource::Sds(SecretRef::of_agent("default"));
+        let tls = self.chain(hello).and_then(|c| c.tls.as_ref());
+        tls.is_some_and(|tls| tls.common.certificates.contains(&own))
+    }
 }
 
 /// A captured connection gets the listener of its destination, else the one that captured it.

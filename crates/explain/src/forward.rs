@@ -211,6 +211,11 @@ impl Explainer<'_> {
             let name = if tls.sni.is_empty() { "without a name" } else { &*tls.sni };
             all.push(fact("tls", format!("to {name}")));
         }
+        let matched = cluster.tls_matches.iter().find_map(|m| m.tls.as_ref());
+        if let Some(tls) = matched {
+            let say = format!("mutual TLS with endpoints that take it, to {}", tls.sni);
+            all.push(fact("tls", say));
+        }
         if cluster.outliers.is_some() {
             all.push(fact("outliers", "endpoints that fail are left out for a time".into()));
         }

@@ -110,7 +110,8 @@ fn read(
     let via = Via {
         remote: arrived.source.ip(),
         local: explainer.side.workload().ip.unwrap_or(SOMEBODY),
-        tls: arrived.decrypted,
+        // Of mutual TLS the application's own client knows nothing.
+        tls: arrived.decrypted && !arrived.mutual,
         peer: None,
     };
     receive::prepare(head, manager, &via, Some(arrived.destination.port()), env).map(|_| ())

@@ -9,6 +9,7 @@ use crate::Flags;
 use base::{Finding, Instant, WallTime};
 use command::Command;
 pub use command::number;
+use ir::Str;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -77,6 +78,21 @@ impl Shown {
 pub struct Ends {
     pub local: Shown,
     pub remote: Shown,
+    /// What both ends have proved to be, where the mesh's TLS is spoken.
+    pub identities: Option<Rc<Identities>>,
+}
+
+/// URI names of certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Identities {
+    pub local: Str,
+    pub remote: Str,
+}
+
+impl Ends {
+    pub fn new(local: Shown, remote: Shown) -> Self {
+        Self { local, remote, identities: None }
+    }
 }
 
 /// What TLS said of a downstream peer.

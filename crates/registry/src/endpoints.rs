@@ -1,9 +1,9 @@
 //! The endpoints of each service: from EndpointSlices joined with pods, and from ServiceEntries.
 
-use crate::{Service, ServiceKey, Workload, Workloads};
+use crate::{Admission, PeerAuthentications, Service, ServiceKey, Workload, Workloads};
 use api::EndpointSlice;
 use base::Shards;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,6 +12,16 @@ use std::sync::Arc;
 pub struct ServiceEndpoints {
     pub version: u64,
     pub instances: Vec<Instance>,
+    pub identities: Arc<Identities>,
+}
+
+/// What clients must know of a service's endpoints to tell them from impostors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identities {
+    /// Namespaces and service accounts, sorted, each once.
+    pub accounts: Vec<(String, String)>,
+    /// There are endpoints, and the mesh's mutual TLS is spoken with every one of them.
+    pub all_take_mtls: bool,
 }
 
 /// One address and port that serves one port of a service.
@@ -26,6 +36,36 @@ pub struct Instance {
     pub ready: bool,
     pub weight: u32,
     pub workload: Arc<Workload>,
+    /// The mesh's mutual TLS is spoken with it: it has a proxy, and no policy says otherwise.
+    pub takes_mtls: bool,
+}
+
+impl Instance {
+    pub(crate) fn secure(&mut self, peers: &PeerAuthentications) {
+        let w = &self.workload;
+        self.takes_mtls = w.takes_mtls()
+            && peers.of_workload(&w.namespace, &w.labels).at(self.port).mode
+                != Admission::Plaintext;
+    }
+}
+
+impl ServiceEndpoints {
+    /// `last`: the identities before, which stay the same `Arc` while they say the same.
+    pub(crate) fn new(
+        version: u64,
+        instances: Vec<Instance>,
+        last: Option<&Arc<Identities>>,
+    ) -> ServiceEndpoints {
+        let accounts = instances.iter().map(|i| (&i.workload.namespace, i.workload.account()));
+        let accounts: BTreeSet<(&String, &str)> =
+            accounts.filter(|(_, account)| !account.is_empty()).collect();
+        let new = Identities {
+            accounts: accounts.into_iter().map(|(n, a)| (n.clone(), a.to_owned())).collect(),
+            all_take_mtls: !instances.is_empty() && instances.iter().all(|i| i.takes_mtls),
+        };
+        let same = last.filter(|last| ***last == new).cloned();
+        ServiceEndpoints { version, instances, identities: same.unwrap_or_else(|| Arc::new(new)) }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +79,8 @@ pub enum InstanceAddress {
 #[derive(Clone, Debug, Default)]
 pub struct EndpointIndex {
     pub version: u64,
+    /// When the identities of some service last changed.
+    pub identities: u64,
     pub(crate) by_service: Shards<ServiceKey, Arc<ServiceEndpoints>>,
 }
 
@@ -96,6 +138,7 @@ pub(crate) fn of_slices<'a>(
                     ready,
                     weight: 1,
                     workload: workload.clone(),
+                    takes_mtls: false,
                 });
             }
         }

@@ -132,6 +132,7 @@ impl Machine<'_> {
                 ready: !self.entry.unhealthy,
                 weight: self.entry.weight.max(1),
                 workload: workload.clone(),
+                takes_mtls: false,
             }
         };
         service.ports.iter().map(of_port).collect()
@@ -185,6 +186,7 @@ fn of_pod(pod: &Arc<Workload>, port: &ServicePort) -> Option<Instance> {
         ready: true,
         weight: 1,
         workload: pod.clone(),
+        takes_mtls: false,
     })
 }
 

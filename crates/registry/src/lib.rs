@@ -8,6 +8,7 @@ mod endpoints;
 mod entry;
 mod ingress;
 mod item;
+mod peers;
 mod rules;
 mod service;
 mod sidecars;
@@ -17,8 +18,9 @@ mod visibility;
 mod workload;
 
 pub use automatic::Allocation;
-pub use endpoints::{EndpointIndex, Instance, InstanceAddress, ServiceEndpoints};
+pub use endpoints::{EndpointIndex, Identities, Instance, InstanceAddress, ServiceEndpoints};
 pub use item::{Collection, Item};
+pub use peers::{Admission, Admits, Decided, PeerAuthentications};
 pub use rules::{DestinationRules, Rule};
 pub use service::{Closeness, Resolution, Service, ServiceKey, ServicePort, Services, TargetPort};
 pub use sidecars::Sidecars;

@@ -1,8 +1,8 @@
 //! The world at one revision, immutable and shared.
 
 use crate::{
-    Collection, DestinationRules, EndpointIndex, ExportTo, Item, Service, Services, Sidecars,
-    Workloads,
+    Collection, DestinationRules, EndpointIndex, ExportTo, Item, PeerAuthentications, Service,
+    Services, Sidecars, Workloads,
 };
 use api::{EnvoyFilter, Gateway, MeshConfig, VirtualService};
 use std::collections::BTreeSet;
@@ -25,6 +25,7 @@ pub struct Snapshot {
     /// Those that are served, by namespace and name.
     pub ingresses: Arc<BTreeSet<(String, String)>>,
     pub envoy_filters: Arc<Collection<EnvoyFilter>>,
+    pub peer_authentications: Arc<PeerAuthentications>,
 }
 
 /// The mesh configuration, and the visibility that objects have by default.

@@ -12,7 +12,8 @@ use crate::snapshot::Mesh;
 use crate::{Collection, ExportTo, Item, Service, Snapshot, Workload};
 use api::{
     ConfigMap, DestinationRule, EndpointSlice, EnvoyFilter, Gateway, Ingress, IngressClass, Kind,
-    MeshConfig, Node, Object, Pod, ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
+    MeshConfig, Node, Object, PeerAuthentication, Pod, ServiceEntry, Sidecar, VirtualService,
+    WorkloadEntry, decode,
 };
 use base::{Finding, Host, Labels, ObjectRef};
 use build::Stale;
@@ -47,6 +48,7 @@ pub struct Store {
     gateways: Table<Item<Gateway>>,
     sidecars: Table<Item<Sidecar>>,
     envoy_filters: Table<Item<EnvoyFilter>>,
+    peer_authentications: Table<Item<PeerAuthentication>>,
     service_entries: Table<Item<ServiceEntry>>,
     machines: Table<Object<WorkloadEntry>>,
     services: Table<Service>,
@@ -76,6 +78,7 @@ impl Store {
             gateways: Table::default(),
             sidecars: Table::default(),
             envoy_filters: Table::default(),
+            peer_authentications: Table::default(),
             service_entries: Table::default(),
             machines: Table::default(),
             services: Table::default(),
@@ -120,6 +123,10 @@ impl Store {
                 let (item, findings) = read_item(kind, self.revision + 1, object)?;
                 Ok(put(&mut self.revision, &mut self.envoy_filters, item, findings))
             }
+            Kind::PeerAuthentication => {
+                let (item, findings) = read_item(kind, self.revision + 1, object)?;
+                Ok(put(&mut self.revision, &mut self.peer_authentications, item, findings))
+            }
             Kind::WorkloadEntry => self.apply_machine(object),
             Kind::Ingress => self.apply_ingress(object),
             Kind::IngressClass => self.apply_ingress_class(object),
@@ -163,6 +170,10 @@ impl Store {
             Kind::EnvoyFilter => {
                 (drop_from(&mut self.envoy_filters, next, namespace, name), Change::Configuration)
             }
+            Kind::PeerAuthentication => (
+                drop_from(&mut self.peer_authentications, next, namespace, name),
+                Change::Configuration,
+            ),
             Kind::Ingress => {
                 (drop_from(&mut self.ingresses, next, namespace, name), Change::Configuration)
             }

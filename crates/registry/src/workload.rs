@@ -85,6 +85,14 @@ impl Workload {
         self.labels.get(TAKES_MTLS.0).is_some_and(|m| m == TAKES_MTLS.1)
     }
 
+    /// The service account that it runs as. A pod that names none has its namespace's `default`.
+    pub fn account(&self) -> &str {
+        match self.service_account.as_str() {
+            "" if !self.node.is_empty() => "default",
+            named => named,
+        }
+    }
+
     /// Label `service.istio.io/canonical-name`, else what stands in for it.
     pub fn canonical_name(&self) -> &str {
         let keys = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];

@@ -3,6 +3,7 @@
 //! version, so never across identities, roots or rules.
 
 use crate::check::PeerCheck;
+use crate::sessions::Sessions;
 use crate::{Credential, Names, Parameters, PeerRules, TlsError};
 use rustls::client::{ClientConnection, ResolvesClientCert, Resumption};
 use rustls::server::{Accepted, ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -29,10 +30,9 @@ pub struct ClientContext {
     /// Where no server name is to be said.
     nameless: Arc<ClientConfig>,
     alpn: Vec<Vec<u8>>,
+    /// The URI name of our certificate.
+    identity: Option<String>,
 }
-
-/// Sessions of one context that may be resumed.
-const SESSIONS: usize = 64;
 
 impl ServerContext {
     /// `clients`: whether a certificate is asked for, how it is checked, and whether it is needed.
@@ -94,15 +94,21 @@ impl ClientContext {
             .map_err(TlsError::Config)?
             .dangerous()
             .with_custom_certificate_verifier(PeerCheck::of_servers(server));
+        let identity = credential.as_ref().and_then(|c| names(c).uris.into_iter().next());
         let mut config = match credential {
             Some(credential) => builder.with_client_cert_resolver(Arc::new(Only(credential))),
             None => builder.with_no_client_auth(),
         };
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.resumption = Resumption::store(Arc::new(Sessions::default()));
         let named = Arc::new(config.clone());
         config.enable_sni = false;
         let alpn = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Ok(Self { config: named, nameless: Arc::new(config), alpn })
+        Ok(Self { config: named, nameless: Arc::new(config), alpn, identity })
+    }
+
+    /// The URI name of our own certificate.
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
     }
 
     /// Begins a connection. `name` is what the server is asked for; `fallback` are protocols to offer

@@ -11,6 +11,7 @@ mod names;
 mod parameters;
 mod possession;
 mod request;
+mod sessions;
 mod source;
 mod verify;
 mod words;

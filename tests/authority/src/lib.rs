@@ -9,6 +9,7 @@ use rcgen::{
     SignatureAlgorithm,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 pub struct Authority {
     /// The root's certificate, PEM.
@@ -42,6 +43,13 @@ impl Authority {
         Self { root, issuer: Issuer::new(params, key) }
     }
 
+    /// One that is there already.
+    pub fn of_pem(root: &str, key: &str) -> Self {
+        let key = KeyPair::from_pem(key).expect("a key");
+        let issuer = Issuer::from_ca_cert_pem(root, key).expect("a root");
+        Self { root: root.to_owned(), issuer }
+    }
+
     /// Names with `://` are URIs, the others DNS names or addresses; the first is the subject's.
     pub fn leaf(&self, names: &[&str]) -> Leaf {
         self.leaf_of(&[(DnType::CommonName, names[0])], names)
@@ -49,11 +57,17 @@ impl Authority {
 
     /// With a subject of its own.
     pub fn leaf_of(&self, subject: &[(DnType, &str)], names: &[&str]) -> Leaf {
-        self.sign(&rcgen::PKCS_ECDSA_P256_SHA256, subject, names)
+        self.sign(&rcgen::PKCS_ECDSA_P256_SHA256, subject, names, None)
+    }
+
+    /// Whose life ends then.
+    pub fn leaf_until(&self, names: &[&str], end: SystemTime) -> Leaf {
+        let subject = [(DnType::CommonName, names[0])];
+        self.sign(&rcgen::PKCS_ECDSA_P256_SHA256, &subject, names, Some(end))
     }
 
     pub fn rsa_leaf(&self, names: &[&str]) -> Leaf {
-        self.sign(&rcgen::PKCS_RSA_SHA256, &[(DnType::CommonName, names[0])], names)
+        self.sign(&rcgen::PKCS_RSA_SHA256, &[(DnType::CommonName, names[0])], names, None)
     }
 
     fn sign(
@@ -61,6 +75,7 @@ impl Authority {
         algorithm: &'static SignatureAlgorithm,
         subject: &[(DnType, &str)],
         names: &[&str],
+        end: Option<SystemTime>,
     ) -> Leaf {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let plain = names.iter().filter(|n| !n.contains("://")).map(|n| (*n).to_owned());
@@ -74,6 +89,9 @@ impl Authority {
         }
         params.serial_number = Some(SerialNumber::from(serial));
         params.use_authority_key_identifier_extension = true;
+        if let Some(end) = end {
+            params.not_after = end.into();
+        }
         let key = KeyPair::generate_for(algorithm).expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Leaf {

@@ -1,11 +1,13 @@
 //! A client that speaks TLS with whatever name and protocols a test wants, as no tool offers them.
 
+use crate::authority::Leaf;
+use base::TrustDomain;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tls::{Expect, TlsError, Trust, TrustSource};
+use tls::{Credential, CredentialSource, Expect, TlsError, Trust, TrustSource};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -17,6 +19,8 @@ pub struct Secure<'a> {
     pub alpn: &'a [&'a str],
     /// Whom to trust, PEM.
     pub root: &'a str,
+    /// Who the client is. Then the server must be of the mesh, whatever it is called.
+    pub own: Option<&'a Leaf>,
 }
 
 impl Secure<'_> {
@@ -40,6 +44,11 @@ impl Secure<'_> {
     fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let trust = TrustSource::new(Trust::from_pem(self.root)?);
         let alpn: Vec<&[u8]> = self.alpn.iter().map(|p| p.as_bytes()).collect();
-        tls::client_config(trust, Expect::DialledName, None, &alpn)
+        let Some(own) = self.own else {
+            return tls::client_config(trust, Expect::DialledName, None, &alpn);
+        };
+        let own = CredentialSource::new(Credential::from_pem(&own.chain, &own.key)?);
+        let mesh = TrustDomain("cluster.local".into());
+        tls::client_config(trust, Expect::AnyOf(mesh), Some(own), &alpn)
     }
 }

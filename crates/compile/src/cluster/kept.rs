@@ -9,7 +9,7 @@ use crate::scope::{Scope, rule_of};
 use crate::whole::Shared;
 use base::Host;
 use ir::Cluster;
-use registry::{Resolution, Rule, Service};
+use registry::{Identities, Resolution, Rule, Service};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -29,6 +29,7 @@ struct OfService {
     rule: Option<Arc<Rule>>,
     /// The version of the endpoints that stand in them.
     endpoints: u64,
+    identities: Option<Arc<Identities>>,
     clusters: Clusters,
     said: Said,
 }
@@ -90,6 +91,7 @@ impl OfService {
             service: service.clone(),
             rule: rule_of(b.world, b.proxy, service).cloned(),
             endpoints: endpoints_in(b, service),
+            identities: identities(b, service).cloned(),
             clusters,
             said: b.said(),
         }
@@ -100,12 +102,18 @@ impl OfService {
         is_same(&self.service, service)
             && self.rule.as_ref().map(Arc::as_ptr) == rule.map(Arc::as_ptr)
             && self.endpoints == endpoints_in(b, service)
+            && self.identities.as_ref().map(Arc::as_ptr) == identities(b, service).map(Arc::as_ptr)
     }
 }
 
 /// Some services are made anew with each snapshot, and may be the same nonetheless.
 pub(crate) fn is_same(a: &Arc<Service>, b: &Arc<Service>) -> bool {
     Arc::ptr_eq(a, b) || (a.version == b.version && a == b)
+}
+
+/// Who may answer for it stands in its clusters.
+fn identities<'a>(b: &Build<'a>, service: &Service) -> Option<&'a Arc<Identities>> {
+    b.world.endpoints.get(&service.key()).map(|e| &e.identities)
 }
 
 /// Endpoints that DNS finds stand in the cluster.

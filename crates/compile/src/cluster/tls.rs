@@ -1,18 +1,24 @@
-//! TLS that a DestinationRule asks a client to begin.
+//! TLS that a client begins: what a DestinationRule asks for, else the mesh's own wherever the other
+//! end takes it.
 
 use super::Policy;
+use crate::{mesh_tls, names};
 use api::{ClientTlsMode, ClientTlsSettings, Protocol};
 use base::Finding;
 use ir::{
-    CertificateSource, Cluster, DataSource, SanKind, SanMatch, SecretRef, Str, StringMatch,
-    TlsCommon, UpstreamProtocol, UpstreamTls, Validation,
+    CertificateSource, Cluster, DataSource, Discovery, SecretRef, Str, TlsCommon, TlsMatch,
+    UpstreamProtocol, UpstreamTls, Validation, Value,
 };
-use registry::Service;
+use registry::{Service, Snapshot};
+use std::collections::BTreeMap;
 
 /// For whom a cluster is made, and what it reaches.
 pub(super) struct Hop<'a> {
+    pub world: &'a Snapshot,
     pub service: &'a Service,
+    pub port: u16,
     pub protocol: Protocol,
+    pub subset: &'a str,
     /// The proxy may use Secrets: a gateway, or a sidecar that the rule names by its labels.
     pub has_secrets: bool,
 }
@@ -24,18 +30,70 @@ pub(super) fn apply(
     hop: &Hop<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), Box<Finding>> {
-    let Some(tls) = policy.tls else { return Ok(()) };
+    let Some(tls) = policy.tls else {
+        automatic(hop, cluster);
+        return Ok(());
+    };
     match tls.mode {
-        ClientTlsMode::Disable => Ok(()),
-        ClientTlsMode::IstioMutual => Err(Box::new(Finding::error(
-            "spec.trafficPolicy.tls.mode",
-            "ISTIO_MUTUAL is not possible in this version; the traffic is refused rather than \
-             sent in plaintext. Remove the tls setting to send it in plaintext",
-        ))),
+        ClientTlsMode::Disable => {}
+        ClientTlsMode::IstioMutual => cluster.tls = Some(of_mesh(Some(tls), hop, cluster.protocol)),
         ClientTlsMode::Simple | ClientTlsMode::Mutual => {
             cluster.tls = Some(context(tls, hop, cluster.protocol)?);
-            Ok(())
+            keep_alpn(cluster);
         }
+    }
+    Ok(())
+}
+
+/// The mesh's mutual TLS with every endpoint that takes it, as its metadata says. Where clients choose
+/// the endpoint by its address nothing is known of it, so all must take it.
+fn automatic(hop: &Hop<'_>, cluster: &mut Cluster) {
+    if hop.service.external || !hop.world.mesh.config.enable_auto_mtls {
+        return;
+    }
+    let tls = || of_mesh(None, hop, cluster.protocol);
+    if matches!(cluster.discovery, Discovery::OriginalDst | Discovery::ByHost(_)) {
+        let known = hop.world.endpoints.get(&hop.service.key());
+        if known.is_some_and(|e| e.identities.all_take_mtls) {
+            cluster.tls = Some(tls());
+        }
+        return;
+    }
+    let one = |name: &str, criteria, tls| TlsMatch { name: name.into(), criteria, tls };
+    let (key, value) = TAKES_MTLS;
+    let takes = BTreeMap::from([(Str::from(key), Value::String(value.into()))]);
+    cluster.tls_matches = vec![
+        one("tlsMode-istio", takes, Some(tls())),
+        one("tlsMode-disabled", BTreeMap::new(), None),
+    ];
+}
+
+/// What the metadata of such endpoints says, under `envoy.transport_socket_match`.
+pub(crate) const TAKES_MTLS: (&str, &str) = ("tlsMode", "istio");
+
+/// By the workload's own certificate; a rule may say the names.
+fn of_mesh(
+    tls: Option<&ClientTlsSettings>,
+    hop: &Hop<'_>,
+    protocol: UpstreamProtocol,
+) -> UpstreamTls {
+    let written = tls.map(|t| t.subject_alt_names.as_slice()).filter(|n| !n.is_empty());
+    let names = match written {
+        Some(names) => names.iter().map(|n| mesh_tls::exactly(n)).collect(),
+        None => mesh_tls::names_of(hop.world, hop.service),
+    };
+    let server_name = match tls.map(|t| t.sni.as_str()).filter(|sni| !sni.is_empty()) {
+        Some(written) => written.into(),
+        None => names::server_name(hop.port, hop.subset, hop.service.host.as_str()),
+    };
+    let second = protocol == UpstreamProtocol::Http2;
+    mesh_tls::client(&hop.world.mesh.config, names, server_name, second)
+}
+
+/// Servers outside the mesh are offered what the TLS context names, whatever the request speaks.
+fn keep_alpn(cluster: &mut Cluster) {
+    if let Some(Value::Struct(fields)) = cluster.metadata.get_mut("istio") {
+        fields.insert("alpn_override".into(), Value::String("false".into()));
     }
 }
 
@@ -102,7 +160,7 @@ fn validation(tls: &ClientTlsSettings, service: &Service, credential: Option<&st
     let of_entry = of_entry.filter(|_| tls.subject_alt_names.is_empty());
     let sans = of_rule.chain(of_entry);
     let mut validation = Validation {
-        sans: sans.map(|s| SanMatch { kind: SanKind::Any, value: StringMatch::exact(s) }).collect(),
+        sans: sans.map(mesh_tls::exactly).collect(),
         crl: (!tls.ca_crl.is_empty()).then(|| DataSource::File(tls.ca_crl.as_str().into())),
         ..Validation::default()
     };

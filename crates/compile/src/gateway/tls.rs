@@ -1,18 +1,24 @@
 //! The TLS context of a server that ends TLS: its certificate comes by SDS.
 
 use super::servers::Bound;
+use crate::mesh_tls;
 use api::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 use base::Finding;
 use ir::{
     CertificateSource, DataSource, DownstreamTls, SanKind, SanMatch, SecretRef, StringMatch,
     TlsCommon, TlsVersion, Validation,
 };
+use registry::Snapshot;
 
 /// An error means that the server must not listen: without its certificate it has nothing to offer.
-pub(super) fn context(bound: &Bound, http: bool) -> Result<DownstreamTls, Box<Finding>> {
+pub(super) fn context(
+    world: &Snapshot,
+    bound: &Bound,
+    http: bool,
+) -> Result<DownstreamTls, Box<Finding>> {
     let path = format!("{}.tls", bound.path);
     match &bound.server.tls {
-        Some(tls) => context_of(tls, path, http),
+        Some(tls) => context_of(world, tls, path, http),
         None => {
             let say = "a server that ends TLS needs tls settings with a certificate";
             Err(Box::new(Finding::error(path, say)))
@@ -22,13 +28,13 @@ pub(super) fn context(bound: &Bound, http: bool) -> Result<DownstreamTls, Box<Fi
 
 /// Of the settings that stand at `path` of an object.
 pub(crate) fn context_of(
+    world: &Snapshot,
     tls: &ServerTlsSettings,
     path: String,
     http: bool,
 ) -> Result<DownstreamTls, Box<Finding>> {
     if tls.mode == ServerTlsMode::IstioMutual {
-        let say = "ISTIO_MUTUAL is not possible in this version; use SIMPLE or MUTUAL";
-        return Err(Box::new(Finding::error(format!("{path}.mode"), say)));
+        return Ok(of_mesh(world, tls, http));
     }
     let mutual = matches!(tls.mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual);
     let certificates = certificates(tls);
@@ -53,6 +59,17 @@ pub(crate) fn context_of(
         require_client_certificate: tls.mode == ServerTlsMode::Mutual,
         require_sni: false,
     })
+}
+
+/// By the gateway's own identity, for clients that have one of the mesh.
+fn of_mesh(world: &Snapshot, tls: &ServerTlsSettings, http: bool) -> DownstreamTls {
+    let mut context = mesh_tls::server(world, http);
+    if let Some(validation) = context.common.validation.as_mut()
+        && !tls.subject_alt_names.is_empty()
+    {
+        validation.sans = tls.subject_alt_names.iter().map(|n| mesh_tls::exactly(n)).collect();
+    }
+    context
 }
 
 /// Names of the secrets.

@@ -4,7 +4,7 @@ use crate::{Proxy, names};
 use api::{CaptureMode, IngressListener, Protocol};
 use base::ObjectRef;
 use ir::{Address, Str};
-use registry::{Service, ServiceKey, ServicePort, Snapshot, TargetPort};
+use registry::{Admits, Service, ServiceKey, ServicePort, Snapshot, TargetPort};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,6 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Plan {
     pub ports: Vec<InboundPort>,
+    /// What PeerAuthentications say of its connections.
+    pub admits: Admits,
     /// The Sidecar that is obeyed, in its version.
     sidecar: Option<(ObjectRef, u64)>,
     families: (bool, bool),
@@ -62,6 +64,7 @@ impl Plan {
         };
         Plan {
             ports,
+            admits: world.peer_authentications.of_workload(&proxy.namespace, &proxy.labels),
             sidecar: sidecar.map(|s| (s.object.clone(), s.version)),
             families: proxy.families(),
             stock_envoy: proxy.stock_envoy,

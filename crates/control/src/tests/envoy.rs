@@ -128,6 +128,12 @@ async fn envoy_follows(api: &str) {
     };
     let plane = Plane::start().await;
     let (v1, v2, port) = (backend("v1", A).await, backend("v2", B).await, free_port());
+    // It has no agent that would bring certificates.
+    plane
+        .apply(json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"mesh": "enableAutoMtls: false"}}))
+        .await;
     plane.apply(service("reviews", 9080)).await;
     plane.apply(pod("a", "reviews", "v1", A)).await;
     plane.apply(slice("reviews", "a", A, v1)).await;

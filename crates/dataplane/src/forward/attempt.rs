@@ -81,7 +81,8 @@ impl Effort<'_, '_> {
         let worker = record.worker.clone();
         let authority = record.heads.request.authority();
         let (original, client) = (self.job.original, self.job.client);
-        let purpose = Purpose { original, authority, client };
+        let tells_protocol = self.job.manager.tells_protocol;
+        let purpose = Purpose { original, authority, client, tells_protocol };
         let Some(picked) = pick::pick(&worker, &self.job.to.cluster, &want, purpose) else {
             worker.shard.inc(self.job.to.cluster.stats.cx_none_healthy);
             return Attempt::Nowhere;

@@ -26,7 +26,8 @@ async fn call(
     source: &mut impl Source,
     sink: &mut impl Sink,
 ) -> Result<Response, Loss> {
-    let purpose = Purpose { authority: request.authority(), ..Purpose::default() };
+    let authority = request.authority();
+    let purpose = Purpose { authority, tells_protocol: true, ..Purpose::default() };
     let picked = pick::pick(worker, cluster, &Want::default(), purpose).ok_or(Loss::Overflow)?;
     let mut response = Response::default();
     let begun = begin(worker, &picked, request, kind, source, &mut response).await;

@@ -53,7 +53,13 @@ impl Channel {
             return picked.cluster.carriers.lease(worker, picked).await.map(Channel::Http2);
         }
         let protocol: &[&[u8]] = &[b"http/1.1"];
-        let offer = if upgrade { Offer::Only(protocol) } else { Offer::Fallback(protocol) };
+        let offer = match upgrade {
+            _ if picked.tells_protocol() => {
+                Offer::Only(&[b"istio-http/1.1", b"istio", b"http/1.1"])
+            }
+            true => Offer::Only(protocol),
+            false => Offer::Fallback(protocol),
+        };
         pick::connection(worker, picked, spare, offer).await.map(Channel::Http1)
     }
 

@@ -290,7 +290,11 @@ async fn open(
     counted: Counted,
     slot: &Slot,
 ) -> Result<Rc<Carrier>, Loss> {
-    let connection = pick::made(worker, picked, Offer::Fallback(&[b"h2"]), counted).await?;
+    let offer = match picked.tells_protocol() {
+        true => Offer::Only(&[b"istio-h2", b"istio", b"h2"]),
+        false => Offer::Fallback(&[b"h2"]),
+    };
+    let connection = pick::made(worker, picked, offer, counted).await?;
     begin(worker, picked, connection, slot).await
 }
 

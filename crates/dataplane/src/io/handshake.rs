@@ -4,10 +4,11 @@ use super::Socket;
 use super::session::{Direct, Session};
 use crate::buffer::Buffer;
 use crate::pick::Offer;
-use rustls::Connection;
 use rustls::server::{Accepted, Acceptor};
+use rustls::{CertificateError, Connection, HandshakeKind};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tls::{ClientContext, ServerContext, TlsError};
 
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,9 @@ async fn finish(
     loop {
         send(&socket, &mut tls).await?;
         if !tls.is_handshaking() && first.is_empty() {
+            if is_outlived(&tls) {
+                return Err(HandshakeError::Tls(CertificateError::Expired.into()));
+            }
             return Ok(Session::new(socket, tls)?);
         }
         match tls.read_tls(&mut Input { first: &mut first, socket: &socket }) {
@@ -95,6 +99,17 @@ async fn finish(
             return Err(HandshakeError::Tls(e));
         }
     }
+}
+
+/// A session that is resumed is not checked again, and its peer's certificate may have ended since.
+fn is_outlived(tls: &Connection) -> bool {
+    if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
+        return false;
+    }
+    let leaf = tls.peer_certificates().and_then(<[_]>::first);
+    let facts = leaf.and_then(|leaf| tls::facts(leaf).ok());
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    facts.is_some_and(|f| u128::from(f.not_after.0) < since.as_nanos())
 }
 
 async fn send(socket: &Socket, tls: &mut Connection) -> io::Result<()> {

@@ -24,7 +24,7 @@ pub(super) async fn open(
                 None => path.to_string(),
             };
             let stream = UnixStream::connect(&path).await?;
-            Ok((Socket::Unix(stream), Ends { local: Shown::pipe(""), remote: Shown::pipe(&path) }))
+            Ok((Socket::Unix(stream), Ends::new(Shown::pipe(""), Shown::pipe(&path))))
         }
         Address::Name(name, port) => {
             let mut last = std::io::ErrorKind::NotFound.into();
@@ -61,7 +61,7 @@ async fn open_tcp(
     keepalive(&socket, &cluster.config)?;
     let stream = socket.connect(address).await?;
     let local = stream.local_addr()?;
-    Ok((Socket::Tcp(stream), Ends { local: Shown::new(local), remote: Shown::new(address) }))
+    Ok((Socket::Tcp(stream), Ends::new(Shown::new(local), Shown::new(address))))
 }
 
 fn keepalive(socket: &TcpSocket, config: &ir::Cluster) -> std::io::Result<()> {

@@ -8,6 +8,7 @@ use rustls::HandshakeKind;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An HTTP listener with one chain for TLS, before an upstream that echoes.
 fn config_with(tls: DownstreamTls, upstream: SocketAddr) -> Config {
@@ -209,4 +210,27 @@ fn sessions_are_resumed_while_nothing_changes() {
     });
     proxy.publish(&config);
     assert_eq!(kind(), HandshakeKind::Full);
+}
+
+/// A session may be resumed for hours; a client's certificate ends when it says.
+#[test]
+fn a_resumed_session_does_not_outlive_the_clients_certificate() {
+    let ca = Authority::new("ca");
+    let mut server = serving(&ca.leaf(&["a.example"]));
+    server.require_client_certificate = true;
+    server.common.validation = Some(ca.roots());
+    let (_proxy, at) = run(&config_with(server, echo().0));
+    let own = ca.leaf_until(&["x"], std::time::SystemTime::now() + Duration::from_secs(3));
+    let client = Client::new(&ca, Some(&own), &[]);
+    let resumed = || {
+        let mut stream = client.connect(at, "a.example").ok()?;
+        ask(&mut stream, "a.example", "/", true).ok()?;
+        Some(stream.conn.handshake_kind() == Some(HandshakeKind::Resumed))
+    };
+    assert_eq!((resumed(), resumed()), (Some(false), Some(true)));
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while let Some(resumed) = resumed() {
+        assert!(resumed, "nothing but a resumed session is tried");
+        assert!(std::time::Instant::now() < deadline, "it is served for ever");
+    }
 }

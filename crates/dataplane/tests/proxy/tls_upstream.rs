@@ -273,3 +273,43 @@ fn bytes_of_tcp_survive_two_encryptions_and_each_end_ends_alone() {
         assert!(client.rest() == sent, "{size}");
     }
 }
+
+/// A server that takes HTTP only from who says so: what the request speaks is said by ALPN, unless the
+/// cluster wants its own words kept.
+#[test]
+fn servers_of_the_mesh_are_told_what_the_request_speaks() {
+    let ca = Authority::new("ca");
+    let mut behind = simple(echo().0);
+    let listener = Arc::make_mut(&mut behind.listeners[0]);
+    listener.filters.tls_inspector = Some(ir::Inspector::default());
+    let chain = &mut listener.chains[0];
+    chain.tls = Some(serving(&ca.leaf(&["a.example"])));
+    chain.matches.application_protocols = vec!["istio-http/1.1".into(), "istio-h2".into()];
+    let (_second, at) = run(&behind);
+    let status = |filter: bool, said: Option<&str>, protocol| {
+        let mut tls = trusting(&ca);
+        tls.common.alpn = ["istio-peer-exchange", "istio"].map(ir::Str::from).to_vec();
+        let mut config = client(at, tls);
+        let cluster = Arc::make_mut(&mut config.clusters[0]);
+        cluster.protocol = protocol;
+        if let Some(said) = said {
+            let fields = [("alpn_override".into(), Value::String(said.into()))].into();
+            cluster.metadata.insert("istio".into(), Value::Struct(fields));
+        }
+        let listener = Arc::make_mut(&mut config.listeners[0]);
+        let ir::Terminal::Http(manager) = &mut listener.chains[0].terminal else { panic!() };
+        manager.filters.push(ir::HttpFilter {
+            name: "istio.alpn".into(),
+            config: ir::HttpFilterConfig::IstioAlpn,
+            disabled: !filter,
+            origin: ir::OriginId::NONE,
+        });
+        let (_proxy, front) = run(&config);
+        Peer::connect(front).get("/").status()
+    };
+    for protocol in [ir::UpstreamProtocol::Http1, ir::UpstreamProtocol::Http2] {
+        assert_eq!(status(true, None, protocol), 200, "{protocol:?}");
+        assert_eq!(status(true, Some("false"), protocol), 503, "{protocol:?}");
+        assert_eq!(status(false, None, protocol), 503, "{protocol:?}");
+    }
+}

@@ -213,3 +213,29 @@ fn a_sidecar_does_not_look_into_tls_and_tcp() {
     let told = ask(&world, client(), "GET", "https://web:80/", &[]);
     says(&told, &["not         chain HTTP", "forwarded as bytes", "PassthroughCluster"]);
 }
+
+const STRICT: &str = "
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: default}
+spec: {mtls: {mode: STRICT}}
+";
+
+/// Servers are mostly called by other proxies, so mutual TLS is what is explained, with who asks for it.
+#[test]
+fn mutual_tls_is_told_on_both_sides() {
+    let permissive = support::world(WORLD);
+    let told = ask(&permissive, server(), "GET", "http://web/", &[]);
+    says(&told, &["tls           mutual TLS of the mesh ends here"]);
+    let strict = support::world(&format!("{WORLD}{STRICT}"));
+    for url in ["http://web/", "tcp://web:3306"] {
+        let told = ask(&strict, server(), "GET", url, &[]);
+        let by = "PeerAuthentication default/strict spec.mtls.mode";
+        says(&told, &[&format!("tls           mutual TLS of the mesh ends here   {by}")]);
+    }
+    let client = Side::Client(workload("default", &[]));
+    let told = ask(&strict, client, "GET", "http://web/", &[]);
+    let to = "outbound_.80_._.web.default.svc.cluster.local";
+    says(&told, &[&format!("mutual TLS with endpoints that take it, to {to}")]);
+}

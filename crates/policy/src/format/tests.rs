@@ -5,7 +5,7 @@ use wire::{Request, Response};
 fn stream() -> Stream {
     let ends = |local: &str, remote: &str| {
         let shown = |a: &str| Shown::new(a.parse().unwrap());
-        Some(Rc::new(Ends { local: shown(local), remote: shown(remote) }))
+        Some(Rc::new(Ends::new(shown(local), shown(remote))))
     };
     Stream {
         start: WallTime(1_795_269_000_824_000_000),

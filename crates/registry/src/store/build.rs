@@ -6,8 +6,8 @@ use crate::entry::{self, Machine};
 use crate::ingress;
 use crate::item::Table;
 use crate::{
-    Collection, DestinationRules, EndpointIndex, Item, Service, Services, Sidecars, Snapshot,
-    Workload, Workloads,
+    Collection, DestinationRules, EndpointIndex, Item, PeerAuthentications, Service, Services,
+    Sidecars, Snapshot, Workload, Workloads,
 };
 use api::EndpointSlice;
 use base::Host;
@@ -79,12 +79,14 @@ impl Store {
         let last = last.as_deref();
         let services = self.build_services(last);
         let workloads = self.build_workloads(last);
+        let peers = self.build_peers(last);
         self.translate_ingresses();
         let snapshot = Arc::new(Snapshot {
             version: self.revision,
             domain: self.domain.clone(),
             mesh: self.mesh.clone(),
-            endpoints: self.build_endpoints(last, &services, &workloads),
+            endpoints: self.build_endpoints(last, &services, &workloads, &peers),
+            peer_authentications: peers,
             services,
             workloads,
             virtual_services: collect_with(
@@ -168,18 +170,33 @@ impl Store {
         }
     }
 
+    fn build_peers(&self, last: Option<&Snapshot>) -> Arc<PeerAuthentications> {
+        let version = self.peer_authentications.version;
+        match last.map(|l| &l.peer_authentications).filter(|p| p.version == version) {
+            Some(same) => same.clone(),
+            None => {
+                let all = Collection::of(&self.peer_authentications);
+                Arc::new(PeerAuthentications::index(&self.root, &all))
+            }
+        }
+    }
+
     fn build_endpoints(
         &mut self,
         last: Option<&Snapshot>,
         services: &Arc<Services>,
         workloads: &Workloads,
+        peers: &PeerAuthentications,
     ) -> Arc<EndpointIndex> {
-        let stale = std::mem::take(&mut self.stale);
+        let mut stale = std::mem::take(&mut self.stale);
+        // A policy may be about any workload.
+        stale.machines |= last.is_some_and(|l| l.peer_authentications.version != peers.version);
         let versions = [
             self.slices.version(),
             self.machines.version,
             self.workloads.version,
             services.version,
+            peers.version,
         ];
         let version = versions.into_iter().max().unwrap_or(0);
         if let Some(same) = last.map(|l| &l.endpoints).filter(|e| e.version == version) {
@@ -188,14 +205,23 @@ impl Store {
         let entries = self.service_entries.map.values();
         let selecting: HashSet<&Host> =
             entries.filter(|i| i.spec.workload_selector.is_some()).flat_map(|i| &i.hosts).collect();
-        let fresh = |service: &Service, old: Option<&Arc<ServiceEndpoints>>| {
-            let instances = self.instances(service, workloads);
-            let same = old.filter(|old| old.instances == instances).cloned();
-            same.unwrap_or_else(|| Arc::new(ServiceEndpoints { version, instances }))
+        let mut identities = last.map_or(0, |l| l.endpoints.identities);
+        let mut fresh = |service: &Service, old: Option<&Arc<ServiceEndpoints>>| {
+            let mut instances = self.instances(service, workloads);
+            instances.iter_mut().for_each(|i| i.secure(peers));
+            if let Some(same) = old.filter(|old| old.instances == instances) {
+                return same.clone();
+            }
+            let known = old.map(|old| &old.identities);
+            let new = ServiceEndpoints::new(version, instances, known);
+            if known.is_none_or(|known| !Arc::ptr_eq(known, &new.identities)) {
+                identities = version;
+            }
+            Arc::new(new)
         };
         let Some(last) = last else {
-            let all = services.iter().map(|s| (s.key(), fresh(s, None)));
-            return Arc::new(EndpointIndex { version, by_service: all.collect() });
+            let by_service = services.iter().map(|s| (s.key(), fresh(s, None))).collect();
+            return Arc::new(EndpointIndex { version, identities, by_service });
         };
         let mut by_service = last.endpoints.by_service.clone();
         let same_services = Arc::ptr_eq(&last.services, services);
@@ -219,7 +245,7 @@ impl Store {
                 by_service.remove(&gone);
             }
         }
-        Arc::new(EndpointIndex { version, by_service })
+        Arc::new(EndpointIndex { version, identities, by_service })
     }
 
     /// All endpoints of a service.

@@ -148,6 +148,8 @@ impl Place<'_> {
         if let Some(tls) = &mut cluster.tls {
             self.secrets(&mut tls.common);
         }
+        // The upstreams have no proxies, so this is for nobody; its certificates would come from an agent.
+        cluster.tls_matches.clear();
         cluster
     }
 

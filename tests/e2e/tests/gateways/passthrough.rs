@@ -1,6 +1,7 @@
 //! What a gateway does not read: TLS that is ended behind it, chosen by server name, and plain TCP.
 
 use super::edge::{Edge, SOON};
+use e2e::authority::of_mesh;
 use e2e::eventually;
 use e2e::secure::Secure;
 
@@ -219,6 +220,7 @@ pub fn tls_is_ended_before_what_is_not_http(edge: &Edge<'_>) {
         server_name: "echo.example.com",
         alpn: &[],
         root: &edge.authority.root,
+        own: None,
     };
     eventually("an echo over TLS", SOON, || match client.say("world\n", "\n") {
         Ok(text) if text == "two world\n" => Ok(()),
@@ -239,27 +241,48 @@ spec:
   - port: { number: 15443, name: tls, protocol: TLS }
     tls: { mode: AUTO_PASSTHROUGH }
     hosts: ["*.local"]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: across }
+spec:
+  selector: { app: across }
+  ports: [{ name: http, port: 8000, targetPort: 8080 }]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: across }
+spec:
+  selector: { matchLabels: { app: across } }
+  template:
+    metadata: { labels: { app: across, sidecar.istio.io/inject: "true" } }
+    spec: { containers: [{ name: httpbin, image: docker.io/mccutchen/go-httpbin }] }
 "#;
 
-/// As sidecars of another network would ask; the server behind its sidecar ends the TLS here itself.
+/// As sidecars of another network would ask.
 pub fn the_mesh_names_its_destinations_itself(edge: &Edge<'_>) {
     edge.mesh.apply_text(ACROSS);
+    edge.mesh.wait_for_deployments("default");
+    let mesh = of_mesh(edge.mesh);
+    let friend = "spiffe://cluster.local/ns/elsewhere/sa/friend";
+    let own = mesh.leaf(&[friend]);
     let (ip, port) = edge.way("tls");
     let at = format!("{ip}:{port}");
     let client = Secure {
         at: &at,
-        server_name: "outbound_.443_._.my-nginx.default.svc.cluster.local",
-        alpn: &["istio", "http/1.1"],
-        root: &edge.authority.root,
+        server_name: "outbound_.8000_._.across.default.svc.cluster.local",
+        alpn: &["istio-http/1.1", "istio", "http/1.1"],
+        root: &mesh.root,
+        own: Some(&own),
     };
-    let request = "GET / HTTP/1.1\r\nHost: my-nginx\r\nConnection: close\r\n\r\n";
-    eventually("the destination that is named", SOON, || match client.say(request, "</html>\n") {
-        Ok(text) if text.contains("Welcome to nginx!") => Ok(()),
+    let request = "GET /headers HTTP/1.1\r\nHost: across\r\nConnection: close\r\n\r\n";
+    eventually("the destination that is named", SOON, || match client.say(request, "}\n") {
+        Ok(text) if text.contains(&format!("URI={friend}")) => Ok(()),
         other => Err(format!("{other:?}")),
     });
     for (name, alpn) in [
         // What the mesh does not speak, a service without a sidecar, a host that is not named so.
-        ("outbound_.443_._.my-nginx.default.svc.cluster.local", "http/1.1"),
+        ("outbound_.8000_._.across.default.svc.cluster.local", "http/1.1"),
         ("outbound_.9000_._.tcp-echo.default.svc.cluster.local", "istio"),
         ("nginx.example.com", "istio"),
     ] {
@@ -267,6 +290,7 @@ pub fn the_mesh_names_its_destinations_itself(edge: &Edge<'_>) {
         assert!(stranger.say(request, "\n").is_err(), "{name} {alpn}");
     }
     edge.delete(&["gateway", "cross-network"]);
+    edge.delete(&["service,deployment", "across"]);
 }
 
 const CONFLICT: &str = r#"
