@@ -6,11 +6,13 @@ use crate::buffer::Buffer;
 use crate::detect::Detected;
 use crate::identify;
 use crate::io::Io;
-use crate::runtime::{ChainRt, TcpRt};
+use crate::runtime::{ChainRt, Place, TcpRt};
 use crate::tcp::{self, Upstream};
 use policy::Stream;
+use policy::format::{Ends, Shown};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -41,9 +43,8 @@ pub async fn first_to_speak(detected: &mut Detected) -> First {
         return First::Client;
     }
     // What would serve the connection if it stays opaque.
-    // Where rules say who may connect, nothing is asked before they have been.
     let chain = identify::place(&detected.listener, detected)
-        .filter(|place| detected.listener.guards(*place).is_empty())
+        .filter(|place| may_be_served(detected, *place))
         .and_then(|place| detected.listener.chain(place).cloned());
     if let Some(ChainRt::Tcp(proxy)) = chain {
         let (worker, view) = (&detected.accepted.worker, &detected.accepted.view);
@@ -66,6 +67,25 @@ pub async fn first_to_speak(detected: &mut Detected) -> First {
         server.as_mut().poll(cx).map(|()| First::Server)
     })
     .await
+}
+
+/// Where rules say who may connect, nobody is asked on behalf of those who may not. Who would have to show a
+/// certificate first speaks first anyway.
+fn may_be_served(detected: &Detected, place: Place) -> bool {
+    let guards = detected.listener.guards(place);
+    if guards.is_empty() {
+        return true;
+    }
+    let ends = Ends {
+        local: Shown::new(detected.destination),
+        remote: Shown::new(detected.accepted.remote),
+    };
+    let stream = Stream {
+        downstream: Some(Rc::new(ends)),
+        remote: Some(Rc::new(Shown::new(detected.source))),
+        ..Stream::default()
+    };
+    detected.listener.tls(place).is_none() && guards.iter().all(|guard| guard.allows(&stream))
 }
 
 /// Waits for bytes or the end.

@@ -6,7 +6,7 @@ use policy::Stream;
 use policy::rbac::{Access, Judgement, RbacRule};
 use std::collections::BTreeMap;
 use telemetry::{RbacStats, Registry, Shard};
-use wire::RequestHead;
+use wire::{Request, RequestHead};
 
 #[derive(Debug)]
 pub struct Guard {
@@ -51,6 +51,12 @@ impl Guard {
             stats: RbacStats::network(registry, &rbac.stat_prefix, ""),
             shadow_stats: RbacStats::network(registry, &rbac.stat_prefix, &rbac.shadow_prefix),
         }
+    }
+
+    /// Whether a connection would be allowed; nothing is counted.
+    pub fn allows(&self, connection: &Stream) -> bool {
+        let access = access::<Request>(None, connection);
+        self.rule.rules.as_ref().is_none_or(|rules| rules.judge(&access).allowed)
     }
 
     /// `head` of a request; without one it is a connection. `own`: the rules of its route.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
 
+mod access;
 mod certificates;
 mod http1;
 mod limits;
