@@ -76,10 +76,8 @@ fn may_be_served(detected: &Detected, place: Place) -> bool {
     if guards.is_empty() {
         return true;
     }
-    let ends = Ends {
-        local: Shown::new(detected.destination),
-        remote: Shown::new(detected.accepted.remote),
-    };
+    let (local, remote) = (detected.destination, detected.accepted.remote);
+    let ends = Ends::new(Shown::new(local), Shown::new(remote));
     let stream = Stream {
         downstream: Some(Rc::new(ends)),
         remote: Some(Rc::new(Shown::new(detected.source))),
