@@ -3,6 +3,7 @@
 mod access;
 mod authz;
 mod balancing;
+mod crossing;
 mod filters;
 mod managers;
 mod matching;
@@ -92,6 +93,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(authz::cases());
     cases.extend(access::cases(&Dice::of(seed, 0)));
     cases.extend(second::cases(&dice));
+    cases.extend(crossing::cases());
     cases
 }
 

@@ -25,7 +25,12 @@ pub enum Body {
     None,
     Length(Vec<u8>),
     Chunked(Vec<u8>),
+    /// With a trailer behind it.
+    Trailed(Vec<u8>),
 }
+
+/// The trailer of [`Body::Trailed`].
+pub(crate) const TRAILER: (&str, &str) = ("x-request-trailer", "1");
 
 impl std::fmt::Display for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -98,7 +103,11 @@ impl Request {
             }
             Body::Chunked(body) => {
                 head += "transfer-encoding: chunked\r\n";
-                chunked(body)
+                chunked(body, "")
+            }
+            Body::Trailed(body) => {
+                head += "transfer-encoding: chunked\r\n";
+                chunked(body, &format!("{}: {}\r\n", TRAILER.0, TRAILER.1))
             }
         };
         head += "\r\n";
@@ -106,14 +115,14 @@ impl Request {
     }
 }
 
-fn chunked(body: &[u8]) -> Vec<u8> {
+fn chunked(body: &[u8], trailer: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for piece in body.chunks(1000) {
         out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
         out.extend_from_slice(piece);
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"0\r\n\r\n");
+    out.extend_from_slice(format!("0\r\n{trailer}\r\n").as_bytes());
     out
 }
 

@@ -1,6 +1,6 @@
 //! HTTP/2 for this suite: a client, and upstreams that describe the request as those of HTTP/1 do.
 
-use crate::client::{Body, Request, Response};
+use crate::client::{Body, Request, Response, TRAILER};
 use crate::http::Headers;
 use crate::upstream::{Seen, Wish, describe};
 use crate::way::Way;
@@ -9,6 +9,7 @@ use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,12 +61,18 @@ where
     let mut send: SendRequest<Bytes> = send.ready().await.map_err(|e| said(&e))?;
     let body = match &request.body {
         Body::None => Vec::new(),
-        Body::Length(body) | Body::Chunked(body) => body.clone(),
+        Body::Length(body) | Body::Chunked(body) | Body::Trailed(body) => body.clone(),
     };
     let head = head(request, id, body.len())?;
     let (response, out) = send.send_request(head, body.is_empty()).map_err(|e| said(&e))?;
     if !body.is_empty() {
-        tokio::spawn(send_all(out, body.into(), None));
+        tokio::spawn(send_all(out, body.into(), trailers(&request.body)));
+    }
+    let mut response = response;
+    let mut interim = Vec::new();
+    while let Some(head) = poll_fn(|cx| response.poll_informational(cx)).await {
+        let (head, ()) = head.map_err(|e| said(&e))?.into_parts();
+        interim.push(format!("{} {:?}", head.status.as_u16(), headers(&head.headers)));
     }
     let (parts, body) = response.await.map_err(|e| said(&e))?.into_parts();
     let (body, trailers) = read(body).await.map_err(|e| said(&e))?;
@@ -74,8 +81,15 @@ where
         headers: headers(&parts.headers),
         trailers: trailers.map(|t| headers(&t)).unwrap_or_default(),
         body,
+        interim,
         ..Response::default()
     })
+}
+
+fn trailers(body: &Body) -> Option<HeaderMap> {
+    let Body::Trailed(_) = body else { return None };
+    let (name, value) = TRAILER;
+    Some([(HeaderName::from_static(name), HeaderValue::from_static(value))].into_iter().collect())
 }
 
 /// Resets are compared by their reason.
@@ -122,7 +136,7 @@ pub(crate) async fn send_all(
 ) -> Option<()> {
     while !body.is_empty() {
         out.reserve_capacity(body.len());
-        let n = std::future::poll_fn(|cx| out.poll_capacity(cx)).await?.ok()?;
+        let n = poll_fn(|cx| out.poll_capacity(cx)).await?.ok()?;
         let piece = body.split_to(n.min(body.len()));
         // The end goes with the last data, so that nobody can answer before it.
         let last = body.is_empty() && trailers.is_none();
@@ -182,6 +196,11 @@ async fn answer(
         let reason = if wish.reset { Reason::REFUSED_STREAM } else { Reason::INTERNAL_ERROR };
         respond.send_reset(reason);
         return None;
+    }
+    if wish.early_hints {
+        let hints =
+            http::Response::builder().status(103).header("link", "</a.css>").body(()).ok()?;
+        respond.send_informational(hints).ok()?;
     }
     let trailers = trailers.map(|t| headers(&t)).unwrap_or_default();
     let text = match wish.body {

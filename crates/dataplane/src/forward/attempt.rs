@@ -173,7 +173,7 @@ impl Effort<'_, '_> {
         let event = loop {
             let event = self.wait_for_head(&mut sent, record, down, alarm, deadline).await;
             match event {
-                Event::Head(_) if self.passes_by(record, down) => {
+                Event::Head(_) if self.passes_by(record, down, informed) => {
                     if std::mem::replace(&mut informed, true) {
                         continue;
                     }
@@ -300,12 +300,13 @@ impl Effort<'_, '_> {
     }
 
     /// Informational answers are passed on where that is configured, and otherwise dropped.
-    fn passes_by<D: Downstream>(&self, record: &Record, down: &mut D) -> bool {
+    /// Of several, only the first: `informed` says that it came.
+    fn passes_by<D: Downstream>(&self, record: &Record, down: &mut D, informed: bool) -> bool {
         let response = &record.heads.response;
         if !response.is_informational() || (response.status == 101 && self.job.upgrade) {
             return false;
         }
-        if self.job.manager.config.proxy_100_continue && response.status == 100 {
+        if self.job.manager.config.proxy_100_continue && !informed {
             down.inform(response);
         }
         true
