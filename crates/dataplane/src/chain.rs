@@ -7,6 +7,7 @@ use ir::{HttpFilter, HttpFilterConfig, HttpManager, Str};
 use policy::authz::AuthzRule;
 use policy::fault::FaultRule;
 use policy::rate_limit::{LimitRule, ServiceRule};
+use policy::to_metadata::ToMetadata;
 use std::sync::Arc;
 use telemetry::Registry;
 
@@ -29,6 +30,9 @@ pub enum Filter {
     Ask(Box<ServiceRule>),
     Authz(Box<AuthzRule>),
     Guard(Box<Guard>),
+    /// Bytes that are kept of a body.
+    Buffer(u32),
+    ToMetadata(ToMetadata),
 }
 
 /// `old` lends what its filters have counted.
@@ -59,6 +63,10 @@ pub fn steps(
             }
             HttpFilterConfig::ExtAuthz(authz) => {
                 Filter::Authz(Box::new(AuthzRule::new(authz, &at, findings)))
+            }
+            HttpFilterConfig::Buffer(max) => Filter::Buffer(*max),
+            HttpFilterConfig::HeaderToMetadata(config) => {
+                Filter::ToMetadata(ToMetadata::new(config, &at, findings))
             }
             _ => continue,
         };

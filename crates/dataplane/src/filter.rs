@@ -8,7 +8,7 @@ mod rbac;
 use crate::chain::Filter;
 use crate::exchange::of_route;
 use crate::forward::Downstream;
-use crate::intake::Intake;
+use crate::intake::{Broken, Gathered, Intake};
 use crate::record::Record;
 use crate::reply::{Reply, Shared};
 use crate::route::{Routed, Router};
@@ -16,11 +16,12 @@ use crate::runtime::ManagerRt;
 use authz::Check;
 use ir::AbortStatus;
 use limit::Told;
-use policy::Flag;
 use policy::authz::{Changes, Edit};
 use policy::cors::{CorsRule, Verdict};
 use policy::fault::FaultRule;
+use policy::{FilterRule, Flag};
 use wire::Response;
+use wire::h1::Body;
 
 /// A request that passed all filters.
 #[derive(Debug)]
@@ -117,6 +118,16 @@ async fn run<'v, D: Downstream>(
             Filter::Guard(guard) => {
                 rbac::judge(guard, scope.rbac(&step.name), record).map_err(of_route)?;
             }
+            Filter::Buffer(chain) => {
+                let own = scope.own(&step.name);
+                let max = if let Some(FilterRule::Buffer(own)) = own { own } else { chain };
+                buffer(*max, record, intake).await?;
+            }
+            Filter::ToMetadata(chain) => {
+                let own = scope.own(&step.name);
+                let rules = if let Some(FilterRule::ToMetadata(own)) = own { own } else { chain };
+                rules.apply(&mut record.heads.request, &mut record.stream.metadata);
+            }
             Filter::Authz(rule) => {
                 let cluster = routed.cluster.clone();
                 let check = Check { name: &step.name, rule, scope, cluster };
@@ -132,6 +143,39 @@ async fn run<'v, D: Downstream>(
         }
     }
     Ok(())
+}
+
+/// Waits until the request is whole, and tells its length.
+async fn buffer<'v, D: Downstream>(
+    max: u32,
+    record: &mut Record,
+    intake: &mut Intake<'_, D>,
+) -> Result<(), Stop<'v>> {
+    if intake.upgrade || intake.body == Body::Empty {
+        return Ok(());
+    }
+    gather(intake, max as usize, false).await?;
+    let length = intake.replay.bytes().len();
+    intake.body = Body::Length(length as u64);
+    record.heads.request.fields.set(b"content-length", length.to_string().as_bytes());
+    Ok(())
+}
+
+/// Reads the body up to a bound; says whether that is all of it. `partial`: there may be more.
+async fn gather<'v, D: Downstream>(
+    intake: &mut Intake<'_, D>,
+    max: usize,
+    partial: bool,
+) -> Result<bool, Stop<'v>> {
+    let reply = match intake.gather(max).await {
+        Ok(Gathered::Whole) => return Ok(true),
+        Ok(Gathered::Part) if partial => return Ok(false),
+        Ok(Gathered::Part) | Err(Broken::NoRoom) => Reply::too_long(),
+        Err(Broken::Gone) => return Err(Stop::Gone),
+        Err(Broken::Malformed) => Reply::bad_body(),
+        Err(Broken::Idle) => Reply::idle(false),
+    };
+    Err(Stop::Reply(Box::new(reply)))
 }
 
 /// Whether the answer may be shown to another origin.

@@ -2,7 +2,7 @@
 
 use crate::{
     AccessLog, AuthzSettings, Cors, DnsCache, ExtAuthz, Fraction, GlobalRateLimit, HeaderMatch,
-    LocalRateLimit, Rbac, Str, WeightedCluster,
+    HeaderToMetadata, LocalRateLimit, Rbac, Str, WeightedCluster,
 };
 use base::OriginId;
 use std::time::Duration;
@@ -31,6 +31,9 @@ pub enum HttpFilterConfig {
     RateLimit(Box<GlobalRateLimit>),
     Rbac(Box<Rbac>),
     ExtAuthz(Box<ExtAuthz>),
+    /// Requests wait here until they are whole; longer ones are refused.
+    Buffer(u32),
+    HeaderToMetadata(Box<HeaderToMetadata>),
     /// Route-level: what is said of [`HttpFilterConfig::ExtAuthz`] here.
     AuthzSettings(Box<AuthzSettings>),
     /// Looks up the hosts of requests that go to clusters of [`crate::Discovery::ByHost`].

@@ -22,6 +22,7 @@ mod rate_limit;
 mod rbac;
 mod resource;
 mod route;
+mod small_filters;
 mod tls;
 
 pub use address::{Address, Cidr};
@@ -40,4 +41,5 @@ pub use rate_limit::*;
 pub use rbac::*;
 pub use resource::*;
 pub use route::*;
+pub use small_filters::*;
 pub use tls::*;

@@ -73,7 +73,7 @@ fn of_query(request: &Request, name: &str) -> Option<u64> {
 }
 
 /// The value of a cookie, without the quotes it may have.
-fn cookie(request: &Request, name: &str) -> Option<Vec<u8>> {
+pub(crate) fn cookie(request: &Request, name: &str) -> Option<Vec<u8>> {
     let mut found = None;
     request.each_value(b"cookie", &mut |line| {
         for pair in line.split(|b| *b == b';') {

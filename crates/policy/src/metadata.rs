@@ -56,6 +56,55 @@ pub fn add(metadata: &mut Metadata, filter: &Str, said: BTreeMap<Str, Value>) {
     }
 }
 
+/// Writes a value as logs show it: text as it is, whatever has parts as JSON. `false`: there is nothing.
+pub fn show(value: &Value, out: &mut Vec<u8>) -> bool {
+    match value {
+        Value::String(text) => out.extend_from_slice(text.as_bytes()),
+        Value::Null => return false,
+        value => json(value, out),
+    }
+    true
+}
+
+fn json(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(b) => out.extend_from_slice(if *b { b"true" } else { b"false" }),
+        Value::Number(n) => out.extend_from_slice(n.to_string().as_bytes()),
+        Value::String(text) => quoted(text, out),
+        Value::List(list) => {
+            out.push(b'[');
+            for (i, value) in list.iter().enumerate() {
+                out.extend_from_slice(if i > 0 { b"," } else { b"" });
+                json(value, out);
+            }
+            out.push(b']');
+        }
+        Value::Struct(fields) => {
+            out.push(b'{');
+            for (i, (key, value)) in fields.iter().enumerate() {
+                out.extend_from_slice(if i > 0 { b"," } else { b"" });
+                quoted(key, out);
+                out.push(b':');
+                json(value, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+fn quoted(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
+            c if c < ' ' => out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes()),
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
 impl ValueMatcher {
     fn new(from: &ValueMatch, path: &str, findings: &mut Vec<Finding>) -> Self {
         match from {

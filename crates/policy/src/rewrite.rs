@@ -15,7 +15,7 @@ pub(crate) struct Substitution {
 }
 
 impl Substitution {
-    fn new(from: &RegexRewrite, path: &str, findings: &mut Vec<Finding>) -> Option<Self> {
+    pub fn new(from: &RegexRewrite, path: &str, findings: &mut Vec<Finding>) -> Option<Self> {
         match anywhere(&from.pattern) {
             Ok(regex) => Some(Self { regex, with: replacement(&from.substitution) }),
             Err(e) => {
@@ -25,7 +25,7 @@ impl Substitution {
         }
     }
 
-    fn apply(&self, path: &[u8]) -> Vec<u8> {
+    pub fn apply(&self, path: &[u8]) -> Vec<u8> {
         self.regex.replace_all(path, self.with.as_slice()).into_owned()
     }
 }

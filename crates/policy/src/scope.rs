@@ -2,12 +2,13 @@
 //! virtual host that were found for it, the most specific first. Nothing was found for a request without
 //! a route; then only the chain's own configuration holds.
 
+use crate::FilterRule;
 use crate::authz::AuthzOwn;
 use crate::cors::CorsRule;
 use crate::fault::FaultRule;
 use crate::rate_limit::{LimitRule, Subject};
 use crate::rbac::RbacRule;
-use crate::table::{FilterRule, ForwardRule, Part, Route, VirtualHost};
+use crate::table::{ForwardRule, Part, Route, VirtualHost};
 use ir::Str;
 use std::net::IpAddr;
 

@@ -1,12 +1,10 @@
 //! A route configuration, compiled once: hosts in maps, patterns as matchers, names interned.
 
-use crate::authz::AuthzOwn;
 use crate::cors::CorsRule;
-use crate::fault::FaultRule;
+use crate::filter_rule::FilterRule;
 use crate::headers::HeaderRules;
 use crate::matching::{HeaderMatcher, QueryMatcher, whole};
-use crate::rate_limit::{DescriptorRule, LimitRule};
-use crate::rbac::RbacRule;
+use crate::rate_limit::DescriptorRule;
 use crate::retry::RetryRules;
 use crate::rewrite::{RedirectRule, Rewrites};
 use crate::timeout::TimeRules;
@@ -15,7 +13,6 @@ use bytes::Bytes;
 use ir::{Action, Destination, HttpFilterConfig, PathMatch, RequireTls, RouteConfig, Str};
 use regex::bytes::Regex;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A compiled [`RouteConfig`].
@@ -64,17 +61,6 @@ pub struct Route {
     pub(crate) fraction: Option<u32>,
     pub(crate) headers: HeaderRules,
     pub(crate) action: RouteAction,
-}
-
-/// Configuration of a filter for one route.
-#[derive(Debug)]
-pub enum FilterRule {
-    Fault(FaultRule),
-    Cors(CorsRule),
-    Limit(Arc<LimitRule>),
-    Authz(Box<AuthzOwn>),
-    Rbac(Box<RbacRule>),
-    Disabled,
 }
 
 #[derive(Debug)]
@@ -283,29 +269,9 @@ impl Build {
         let mut rules = Vec::new();
         for (name, config) in from {
             let at = format!("{path}.typed_per_filter_config[{name}]");
-            let rule = match config {
-                HttpFilterConfig::Fault(fault) => {
-                    FilterRule::Fault(FaultRule::new(fault, &at, &mut self.findings))
-                }
-                HttpFilterConfig::Cors(Some(cors)) => {
-                    FilterRule::Cors(CorsRule::new(cors, &at, &mut self.findings))
-                }
-                HttpFilterConfig::LocalRateLimit(limit) => {
-                    let rule = LimitRule::new(limit, &at, &mut self.findings);
-                    FilterRule::Limit(Arc::new(rule))
-                }
-                HttpFilterConfig::AuthzSettings(settings) => {
-                    let own = AuthzOwn::new(settings, &at, &mut self.findings);
-                    FilterRule::Authz(Box::new(own))
-                }
-                HttpFilterConfig::Rbac(rbac) => {
-                    let rule = RbacRule::new(rbac, &at, &mut self.findings);
-                    FilterRule::Rbac(Box::new(rule))
-                }
-                HttpFilterConfig::Disabled => FilterRule::Disabled,
-                _ => continue,
-            };
-            rules.push((name.clone(), rule));
+            if let Some(rule) = FilterRule::new(config, &at, &mut self.findings) {
+                rules.push((name.clone(), rule));
+            }
         }
         rules
     }

@@ -22,6 +22,7 @@ mod rbac;
 mod retry;
 mod route;
 mod route_action;
+mod small_filters;
 mod socket;
 pub(crate) mod source;
 mod tls;

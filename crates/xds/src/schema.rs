@@ -13,6 +13,7 @@ mod log;
 mod rate_limit;
 mod rbac;
 mod route;
+mod small_filters;
 mod tls;
 
 pub use self::authz::*;
@@ -26,6 +27,7 @@ pub use self::log::*;
 pub use self::rate_limit::*;
 pub use self::rbac::*;
 pub use self::route::*;
+pub use self::small_filters::*;
 pub use self::tls::*;
 
 use crate::support::Support;
@@ -176,6 +178,7 @@ pub fn all() -> impl Iterator<Item = &'static Message> {
         rate_limit::ALL,
         rbac::ALL,
         route::ALL,
+        small_filters::ALL,
         tls::ALL,
     ]
     .into_iter()

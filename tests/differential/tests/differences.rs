@@ -132,3 +132,17 @@ fn lines_of_one_header_stay_lines() {
     assert!(sent(&envoy).contains(r#"["accept","a/b,c/d"]"#), "{}", sent(&envoy));
     assert!(sent(&ours).contains(r#"["accept","a/b"],["accept","c/d"]"#), "{}", sent(&ours));
 }
+
+#[test]
+fn a_body_is_too_long_by_any_protocol() {
+    let mut case = single("difference", "a", json!({}), vec![post(11), post(11).version("HTTP/2")]);
+    case.filters.push(json!({
+        "name": "buffer",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
+            "max_request_bytes": 10,
+        },
+    }));
+    let Some((envoy, ours)) = run_one(case) else { return };
+    assert_eq!((statuses(&envoy), statuses(&ours)), (vec![413, 200], vec![413, 413]));
+}

@@ -2,10 +2,10 @@
 
 mod grpc;
 
-use super::Stop;
+use super::{Stop, gather};
 use crate::forward::call::{Short, Whole, call_within};
 use crate::forward::{Downstream, grpc::unary};
-use crate::intake::{Broken, Gathered, Intake};
+use crate::intake::Intake;
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::view::ClusterState;
@@ -67,7 +67,7 @@ impl<'v> Check<'_, 'v> {
         let own = self.scope.authz(self.name);
         let body = self.rule.body(own).filter(|_| !intake.upgrade);
         let whole = match body {
-            Some(body) => gather(intake, body).await?,
+            Some(body) => gather(intake, body.max as usize, body.partial).await?,
             None => true,
         };
         let answer = self.ask(own, body, whole, record, intake).await?;
@@ -189,22 +189,6 @@ impl<'v> Check<'_, 'v> {
 
 fn refused(reply: Reply<'_>) -> Stop<'_> {
     Stop::Reply(Box::new(reply.flag(Flag::UnauthorizedExternalService)))
-}
-
-/// Reads what the service gets of the body; says whether that is all of it.
-async fn gather<'v, D: Downstream>(
-    intake: &mut Intake<'_, D>,
-    body: AuthzBody,
-) -> Result<bool, Stop<'v>> {
-    let too_long = || Stop::Reply(Box::new(Reply::too_long()));
-    match intake.gather(body.max as usize).await {
-        Ok(Gathered::Whole) => Ok(true),
-        Ok(Gathered::Part) if body.partial => Ok(false),
-        Ok(Gathered::Part) | Err(Broken::NoRoom) => Err(too_long()),
-        Err(Broken::Gone) => Err(Stop::Gone),
-        Err(Broken::Malformed) => Err(Stop::Reply(Box::new(Reply::bad_body()))),
-        Err(Broken::Idle) => Err(Stop::Reply(Box::new(Reply::idle(false)))),
-    }
 }
 
 fn place(cluster: &str, record: &Record) -> Option<Rc<ClusterState>> {

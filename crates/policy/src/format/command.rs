@@ -3,6 +3,7 @@
 use super::time::TimeFormat;
 use super::{Info, Shown};
 use crate::matching::split_query;
+use crate::metadata;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub enum Command {
     LocalUri,
     PeerSubject,
     TlsVersion,
+    /// What a filter has said, at this path.
+    Metadata(ir::Str, Vec<ir::Str>),
 }
 
 /// A stretch of time.
@@ -123,8 +126,13 @@ impl Command {
             "DOWNSTREAM_LOCAL_URI_SAN" => Command::LocalUri,
             "DOWNSTREAM_PEER_SUBJECT" => Command::PeerSubject,
             "DOWNSTREAM_TLS_VERSION" => Command::TlsVersion,
+            "DYNAMIC_METADATA" => {
+                let mut parts = arguments.split(':').map(ir::Str::from);
+                let filter = parts.next().filter(|f| !f.is_empty());
+                let filter = filter.ok_or("DYNAMIC_METADATA needs a namespace in parentheses")?;
+                Command::Metadata(filter, parts.collect())
+            }
             "TRAILER"
-            | "DYNAMIC_METADATA"
             | "METADATA"
             | "CLUSTER_METADATA"
             | "FILTER_STATE"
@@ -243,6 +251,10 @@ impl Command {
             Command::LocalUri => peer(info, |p| p.local_uri_san.as_deref(), out),
             Command::PeerSubject => peer(info, |p| p.subject.as_deref(), out),
             Command::TlsVersion => peer(info, |p| p.tls_version, out),
+            Command::Metadata(filter, path) => match metadata::find(&s.metadata, filter, path) {
+                Some(value) => metadata::show(value, out),
+                None => false,
+            },
         }
     }
 }

@@ -256,6 +256,9 @@ fn write_value(value: &ValueMatch) -> Msg {
 }
 
 fn read_value(at: &At) -> Option<ValueMatch> {
+    if at.has("null_match") {
+        return Some(ValueMatch::Null);
+    }
     if let Some(text) = at.msg("string_match") {
         return Some(ValueMatch::Text(read_string_match(&text)));
     }
@@ -272,5 +275,5 @@ fn read_value(at: &At) -> Option<ValueMatch> {
         let values = any.each("value_matchers", read_value);
         return Some(ValueMatch::Any(values.into_iter().flatten().collect()));
     }
-    at.has("null_match").then_some(ValueMatch::Null)
+    None
 }

@@ -6,7 +6,7 @@ use super::common::{
     read_fraction, read_header_match, read_runtime_fraction, read_string_match, write_fraction,
     write_header_match, write_runtime_fraction, write_string_match,
 };
-use super::{INERT, authz, rate_limit, rbac, type_url, unsupported};
+use super::{INERT, authz, rate_limit, rbac, small_filters, type_url, unsupported};
 use crate::message::{Msg, Path, Val, write_wire};
 use crate::schema::*;
 use base::OriginId;
@@ -106,6 +106,11 @@ fn write_config(config: &HttpFilterConfig, stage: Stage) -> Val {
         HttpFilterConfig::Rbac(r) if stage == Stage::Route => rbac::write_per_route(r).any(),
         HttpFilterConfig::Rbac(r) => rbac::write_http(r).any(),
         HttpFilterConfig::ExtAuthz(a) => authz::write(a).any(),
+        HttpFilterConfig::Buffer(max) if stage == Stage::Chain => {
+            small_filters::write_buffer(*max).any()
+        }
+        HttpFilterConfig::Buffer(max) => small_filters::write_buffer_per_route(*max).any(),
+        HttpFilterConfig::HeaderToMetadata(c) => small_filters::write_to_metadata(c).any(),
         HttpFilterConfig::AuthzSettings(s) => authz::write_settings(s).any(),
         HttpFilterConfig::ByHost(cache) => {
             Msg::new(&DYNAMIC_FILTER).set("dns_cache_config", write_dns_cache(cache)).any()
@@ -146,6 +151,13 @@ fn read_config(typed: Typed, stage: Stage, path: &Path) -> Option<HttpFilterConf
         }
         t if t == EXT_AUTHZ.name => HttpFilterConfig::ExtAuthz(Box::new(authz::read(&at))),
         t if t == AUTHZ_PER_ROUTE.name && stage == Stage::Route => authz::read_per_route(&at),
+        t if t == BUFFER.name && stage == Stage::Chain => small_filters::read_buffer(&at),
+        t if t == BUFFER_PER_ROUTE.name && stage == Stage::Route => {
+            small_filters::read_buffer_per_route(&at)
+        }
+        t if t == HEADER_TO_METADATA.name => {
+            HttpFilterConfig::HeaderToMetadata(Box::new(small_filters::read_to_metadata(&at)))
+        }
         t if t == LOCAL_RATE_LIMIT.name => {
             HttpFilterConfig::LocalRateLimit(Box::new(rate_limit::read_local(&at)))
         }

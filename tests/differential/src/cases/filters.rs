@@ -2,7 +2,7 @@
 //! pass them, too.
 
 use super::{Case, all_to, any_host, host, route, says, to};
-use crate::client::Request;
+use crate::client::{Body, Request};
 use serde_json::{Value, json};
 
 const LIMIT: &str =
@@ -11,7 +11,16 @@ const CORS: &str = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Co
 const FAULT: &str = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault";
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![limits(), limits_of_routes(), faults(), shared(), off_in_the_chain(), upgrades()]
+    vec![
+        limits(),
+        limits_of_routes(),
+        faults(),
+        shared(),
+        off_in_the_chain(),
+        upgrades(),
+        buffers(),
+        metadata(),
+    ]
 }
 
 fn filter(name: &str, config: Value) -> Value {
@@ -177,4 +186,96 @@ fn upgrades() -> Case {
     Case::new("filters_upgrades", secured(verdicts()), requests)
         .filter(filter("limit", limit("filters_upgrades", 1, json!({}))))
         .unvalidated()
+}
+
+const BUFFER: &str = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer";
+const TO_METADATA: &str =
+    "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config";
+
+/// Requests wait until they are whole; longer ones are refused.
+fn buffers() -> Case {
+    let per = |config: Value| {
+        let mut config = config;
+        config["@type"] =
+            "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute".into();
+        json!({ "typed_per_filter_config": { "buffer": config } })
+    };
+    let routes = vec![
+        with(route(json!({ "prefix": "/off" }), to("a")), per(json!({ "disabled": true }))),
+        with(
+            route(json!({ "prefix": "/small" }), to("a")),
+            per(json!({ "buffer": { "max_request_bytes": 10 } })),
+        ),
+        says(json!({ "prefix": "/direct" }), "here"),
+        all_to("a", json!({})),
+    ];
+    let sizes = [0, 10, 11, 1000, 1001, 5000];
+    let paths = ["/off", "/small", "/direct", "/x"];
+    let ask = |path: &'static str| {
+        sizes.iter().flat_map(move |n| {
+            let post = Request::get(path).method("POST");
+            [
+                post.clone().body(Body::Length(vec![b'x'; *n])),
+                post.body(Body::Chunked(vec![b'x'; *n])),
+            ]
+        })
+    };
+    let second =
+        |n| Request::get("/x").version("HTTP/2").method("POST").body(Body::Length(vec![b'x'; n]));
+    let more = [Request::get("/x"), second(10), second(1000)];
+    let requests = paths.into_iter().flat_map(ask).chain(more).collect();
+    let config = json!({ "@type": BUFFER, "max_request_bytes": 1000 });
+    Case::new("filters_buffers", any_host(routes), requests).filter(filter("buffer", config))
+}
+
+/// What is taken from headers and cookies is there for later steps.
+fn metadata() -> Case {
+    let rules = json!([
+        {
+            "header": "x-plain",
+            "on_header_present": { "key": "plain" },
+            "on_header_missing": { "key": "plain", "value": "none" },
+        },
+        { "header": "x-gone", "on_header_present": { "metadata_namespace": "n", "key": "gone" }, "remove": true },
+        { "header": "x-number", "on_header_present": { "key": "number", "type": "NUMBER" } },
+        { "header": "x-64", "on_header_present": { "key": "decoded", "encode": "BASE64" } },
+        { "header": ":path", "on_header_present": {
+            "key": "first",
+            "regex_value_rewrite": { "pattern": { "regex": "^/([a-z]*).*" }, "substitution": "\\1" },
+        } },
+        { "cookie": "c", "on_header_present": { "key": "cookie" } },
+    ]);
+    let shown = [
+        "envoy.filters.http.header_to_metadata:plain",
+        "n:gone",
+        "envoy.filters.http.header_to_metadata:number",
+        "envoy.filters.http.header_to_metadata:decoded",
+        "envoy.filters.http.header_to_metadata:first",
+        "envoy.filters.http.header_to_metadata:cookie",
+        "n",
+        "x:y",
+    ];
+    let adds: Vec<Value> = shown
+        .iter()
+        .enumerate()
+        .map(|(i, at)| {
+            json!({ "header": {
+            "key": format!("x-said-{i}"), "value": format!("[%DYNAMIC_METADATA({at})%]"),
+        } })
+        })
+        .collect();
+    let mut all = all_to("a", json!({}));
+    all["request_headers_to_add"] = adds.into();
+    let ask = |headers: &[(&str, &str)]| {
+        headers.iter().fold(Request::get("/abc/d"), |r, (name, value)| r.with(name, value))
+    };
+    let requests = vec![
+        ask(&[]),
+        ask(&[("x-plain", "1"), ("x-plain", "2"), ("x-gone", "\"q\"")]),
+        ask(&[("x-number", "2.5"), ("x-64", "aGk="), ("cookie", "b=1; c=2")]),
+        ask(&[("x-number", "3"), ("x-64", "?"), ("cookie", "b=1")]),
+        ask(&[("x-number", "three"), ("x-plain", "")]),
+    ];
+    let config = json!({ "@type": TO_METADATA, "request_rules": rules });
+    Case::new("filters_metadata", any_host(vec![all]), requests).filter(filter("said", config))
 }

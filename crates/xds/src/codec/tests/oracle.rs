@@ -120,6 +120,18 @@ static JUDGES: &[(&str, Judge)] = &[
         "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
         through::<x::filters::http::ext_authz::v3::ExtAuthzPerRoute>,
     ),
+    (
+        "envoy.extensions.filters.http.buffer.v3.Buffer",
+        through::<x::filters::http::buffer::v3::Buffer>,
+    ),
+    (
+        "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+        through::<x::filters::http::buffer::v3::BufferPerRoute>,
+    ),
+    (
+        "envoy.extensions.filters.http.header_to_metadata.v3.Config",
+        through::<x::filters::http::header_to_metadata::v3::Config>,
+    ),
     ("envoy.extensions.filters.http.cors.v3.Cors", through::<x::filters::http::cors::v3::Cors>),
     (
         "envoy.extensions.filters.http.cors.v3.CorsPolicy",

@@ -1,9 +1,9 @@
-//! External authorization.
+//! External authorization, and what goes with it.
 
 use super::Gen;
 use ir::{
-    AuthzBody, AuthzService, AuthzSettings, ExtAuthz, GrpcAuthz, HttpAuthz, MetadataMatch,
-    StringMatch, ValueMatch,
+    AuthzBody, AuthzService, AuthzSettings, ExtAuthz, GrpcAuthz, HeaderToMetadata, HttpAuthz,
+    MetadataEntry, MetadataMatch, MetadataRule, MetadataSource, StringMatch, ValueMatch,
 };
 
 impl Gen {
@@ -67,6 +67,27 @@ impl Gen {
 
     fn authz_body(&self) -> AuthzBody {
         AuthzBody { max: 1 + self.below(1000) as u32, partial: self.yes(), as_bytes: self.yes() }
+    }
+
+    pub(super) fn header_to_metadata(&self) -> HeaderToMetadata {
+        let entry = || MetadataEntry {
+            namespace: self.text(),
+            key: self.word(),
+            value: self.text(),
+            rewrite: self.opt(|| self.regex_rewrite()),
+            number: self.yes(),
+            base64: self.yes(),
+        };
+        let rules = self.some_of(|| MetadataRule {
+            from: match self.yes() {
+                true => MetadataSource::Header(self.word()),
+                false => MetadataSource::Cookie(self.word()),
+            },
+            present: self.opt(entry),
+            missing: self.opt(entry),
+            remove: self.yes(),
+        });
+        HeaderToMetadata { rules }
     }
 
     fn patterns(&self) -> Vec<StringMatch> {

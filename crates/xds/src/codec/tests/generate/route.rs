@@ -220,9 +220,11 @@ impl Gen {
     }
 
     pub(super) fn filter_config(&self) -> HttpFilterConfig {
-        match self.below(13) {
-            11 => HttpFilterConfig::Rbac(Box::new(self.http_rbac())),
-            10 => HttpFilterConfig::ExtAuthz(Box::new(self.ext_authz())),
+        match self.below(19) {
+            11 => HttpFilterConfig::Buffer(1 + self.below(1000) as u32),
+            12 => HttpFilterConfig::HeaderToMetadata(Box::new(self.header_to_metadata())),
+            10 | 14..=18 => HttpFilterConfig::ExtAuthz(Box::new(self.ext_authz())),
+            13 => HttpFilterConfig::Rbac(Box::new(self.http_rbac())),
             7 => HttpFilterConfig::RateLimit(Box::new(self.global_rate_limit())),
             8 => HttpFilterConfig::ByHost(DnsCache {
                 name: self.word(),
