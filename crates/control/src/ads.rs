@@ -8,7 +8,7 @@ mod layers;
 mod patch;
 mod plan;
 #[cfg(test)]
-mod scale;
+pub(crate) mod scale;
 mod secrets;
 mod stream;
 

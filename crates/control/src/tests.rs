@@ -1,5 +1,6 @@
 //! The control plane without a cluster: objects are fed by hand, and real peers connect.
 
+mod delivery;
 mod doors;
 mod envoy;
 

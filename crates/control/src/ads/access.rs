@@ -10,6 +10,8 @@ use tonic::Status;
 
 /// Roles are not watched; whoever was refused by them is tried again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// And whoever was granted them: so long at the most a role that is taken away goes on to count.
+const STILL_GRANTED: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Access {
@@ -32,7 +34,7 @@ impl Access {
         self.credentials
     }
 
-    /// When the proxy is to be planned for anew, since it may have been granted what it was refused.
+    /// When the proxy is to be planned for anew, since roles may be others now.
     pub fn looks_again(&self) -> Option<Instant> {
         self.ask_again
     }
@@ -47,7 +49,7 @@ impl Access {
     ) -> Result<bool, Status> {
         let Some(identity) = &self.identity else { return Ok(false) };
         if !needed {
-            // A refusal is not remembered for what may be named later.
+            // An answer is not remembered for what may be named later.
             if self.ask_again.take().is_some() {
                 self.credentials = Credentials::NotAsked;
             }
@@ -57,10 +59,19 @@ impl Access {
         if self.credentials != Credentials::NotAsked && !again {
             return Ok(false);
         }
-        let may = cluster.may_read_secrets(identity).await.map_err(Status::unavailable)?;
+        let before = self.credentials;
+        let may = match cluster.may_read_secrets(identity).await {
+            Ok(may) => may,
+            // Nobody has taken anything away.
+            Err(_) if before == Credentials::OfNamespace => {
+                self.ask_again = Some(now.after(ASK_AGAIN));
+                return Ok(false);
+            }
+            Err(why) => return Err(Status::unavailable(why)),
+        };
         self.credentials = if may { Credentials::OfNamespace } else { Credentials::None };
-        self.ask_again = (!may).then(|| now.after(ASK_AGAIN));
-        Ok(true)
+        self.ask_again = Some(now.after(if may { STILL_GRANTED } else { ASK_AGAIN }));
+        Ok(self.credentials != before)
     }
 }
 
@@ -105,8 +116,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_refused_is_asked_for_again_and_who_is_granted_is_not() {
-        let cluster = Script::new([Err("the API server is away".into()), Ok(false), Ok(true)]);
+    async fn roles_count_as_they_are_now_without_a_new_stream() {
+        let away = || Err("the API server is away".into());
+        let cluster = Script::new([away(), Ok(false), Ok(true), away(), Ok(true), Ok(false)]);
         let mut access = known();
         assert!(matches!(access.settle(&cluster, false, at(0)).await, Ok(false)), "nothing named");
         let refused = access.settle(&cluster, true, at(1)).await.unwrap_err();
@@ -116,8 +128,14 @@ mod tests {
         assert_eq!((access.credentials(), access.looks_again()), (Credentials::None, Some(at(7))));
         assert!(matches!(access.settle(&cluster, true, at(6)).await, Ok(false)), "too early");
         assert!(matches!(access.settle(&cluster, true, at(7)).await, Ok(true)));
-        assert_eq!((access.credentials(), access.looks_again()), (Credentials::OfNamespace, None));
-        assert!(matches!(access.settle(&cluster, true, at(99)).await, Ok(false)));
+        assert_eq!(access.credentials(), Credentials::OfNamespace);
+        assert_eq!(access.looks_again(), Some(at(37)));
+        assert!(matches!(access.settle(&cluster, true, at(36)).await, Ok(false)), "too early");
+        assert!(matches!(access.settle(&cluster, true, at(37)).await, Ok(false)), "away");
+        assert_eq!(access.credentials(), Credentials::OfNamespace, "it goes on with what it has");
+        assert!(matches!(access.settle(&cluster, true, at(42)).await, Ok(false)), "still granted");
+        assert!(matches!(access.settle(&cluster, true, at(72)).await, Ok(true)), "taken away");
+        assert_eq!((access.credentials(), access.looks_again()), (Credentials::None, Some(at(77))));
         assert_eq!(cluster.left(), 0);
     }
 

@@ -17,10 +17,50 @@ const ENDPOINTS: usize = 10;
 const RULES: usize = 500;
 /// All in the way of the change: none has a Sidecar that keeps most of the mesh from it.
 const PROXIES: usize = 10;
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 40;
+
+/// Namespaces that the services are in.
+pub(crate) const NAMESPACES: usize = 50;
 
 fn meta(at: usize) -> Value {
-    json!({"name": format!("s{at}"), "namespace": format!("n{}", at % 50)})
+    json!({"name": format!("s{at}"), "namespace": format!("n{}", at % NAMESPACES)})
+}
+
+/// Services of one HTTP port, each tenth of which has rules.
+pub(crate) fn objects() -> impl Iterator<Item = (Kind, Value)> {
+    (0..SERVICES).flat_map(|at| {
+        let ip = format!("10.{}.{}.{}", 96 + at / 62500, at / 250 % 250, at % 250 + 1);
+        let spec = json!({"clusterIP": ip, "selector": {"app": format!("s{at}")},
+            "ports": [{"name": "http", "port": 80}]});
+        let mut all = vec![
+            (Kind::Service, json!({"metadata": meta(at), "spec": spec})),
+            slice(at, ENDPOINTS),
+        ];
+        if at % (SERVICES / RULES) == 0 {
+            let subsets = ["v1", "v2"].map(|v| json!({"name": v, "labels": {"version": v}}));
+            let spec = json!({"host": format!("s{at}"), "subsets": subsets});
+            all.push((Kind::DestinationRule, json!({"metadata": meta(at), "spec": spec})));
+            all.push(route(at, "v1"));
+        }
+        all
+    })
+}
+
+fn slice(at: usize, endpoints: usize) -> (Kind, Value) {
+    let mut meta = meta(at);
+    meta["labels"] = json!({"kubernetes.io/service-name": meta["name"]});
+    let one = |n| json!({"addresses": [format!("11.{}.{}.{n}", at / 250, at % 250)]});
+    let endpoints: Vec<Value> = (0..endpoints).map(one).collect();
+    let ports = json!([{"name": "http", "port": 80}]);
+    (Kind::EndpointSlice, json!({"metadata": meta, "endpoints": endpoints, "ports": ports}))
+}
+
+/// The rule of a service.
+pub(crate) fn route(at: usize, subset: &str) -> (Kind, Value) {
+    let host = format!("s{at}");
+    let to = json!([{"destination": {"host": host, "subset": subset}}]);
+    let spec = json!({"hosts": [host], "http": [{"route": to}]});
+    (Kind::VirtualService, json!({"metadata": meta(at), "spec": spec}))
 }
 
 struct Mesh {
@@ -28,46 +68,14 @@ struct Mesh {
 }
 
 impl Mesh {
-    /// Services of one HTTP port in 50 namespaces, each tenth of which has rules.
     fn new() -> Mesh {
         let mut mesh = Mesh { loader: Loader::new("cluster.local", "istio-system", &[]) };
-        for at in 0..SERVICES {
-            let ip = format!("10.{}.{}.{}", 96 + at / 62500, at / 250 % 250, at % 250 + 1);
-            let spec = json!({"clusterIP": ip, "selector": {"app": format!("s{at}")},
-                "ports": [{"name": "http", "port": 80}]});
-            mesh.apply(Kind::Service, json!({"metadata": meta(at), "spec": spec}));
-            mesh.slice(at, ENDPOINTS);
-            if at % (SERVICES / RULES) == 0 {
-                let subsets = ["v1", "v2"].map(|v| json!({"name": v, "labels": {"version": v}}));
-                let spec = json!({"host": format!("s{at}"), "subsets": subsets});
-                mesh.apply(Kind::DestinationRule, json!({"metadata": meta(at), "spec": spec}));
-                mesh.route(at, "v1");
-            }
-        }
+        objects().for_each(|object| mesh.apply(object));
         mesh
     }
 
-    fn apply(&mut self, kind: Kind, object: Value) {
+    fn apply(&mut self, (kind, object): (Kind, Value)) {
         self.loader.take(k8s::Change::Apply { resource: resource_of(kind), object });
-    }
-
-    fn slice(&mut self, at: usize, endpoints: usize) {
-        let mut meta = meta(at);
-        meta["labels"] = json!({"kubernetes.io/service-name": meta["name"]});
-        let one = |n| json!({"addresses": [format!("11.{}.{}.{n}", at / 250, at % 250)]});
-        let endpoints: Vec<Value> = (0..endpoints).map(one).collect();
-        let ports = json!([{"name": "http", "port": 80}]);
-        self.apply(
-            Kind::EndpointSlice,
-            json!({"metadata": meta, "endpoints": endpoints, "ports": ports}),
-        );
-    }
-
-    fn route(&mut self, at: usize, subset: &str) {
-        let host = format!("s{at}");
-        let to = json!([{"destination": {"host": host, "subset": subset}}]);
-        let spec = json!({"hosts": [host], "http": [{"route": to}]});
-        self.apply(Kind::VirtualService, json!({"metadata": meta(at), "spec": spec}));
     }
 }
 
@@ -131,18 +139,25 @@ impl Client {
     }
 }
 
-/// CPU time of this thread.
+/// CPU time of this thread; the kernel counts it in steps of some milliseconds.
 fn cpu() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let first = text.split(' ').next().and_then(|n| n.parse().ok());
     Duration::from_nanos(first.unwrap_or(0))
 }
 
-/// The clock's time where it is less: the kernel counts CPU time in steps of some milliseconds.
+/// By the clock, which counts what is short.
 fn timed<T>(f: impl FnOnce() -> T) -> (T, Duration) {
-    let (before, began) = (cpu(), std::time::Instant::now());
+    let began = std::time::Instant::now();
     let out = f();
-    (out, cpu().saturating_sub(before).min(began.elapsed()))
+    (out, began.elapsed())
+}
+
+/// What a quarter of the rounds stayed under: nothing here waits, so what is longer waited for a
+/// processor.
+fn typical(mut rounds: Vec<Duration>) -> Duration {
+    rounds.sort_unstable();
+    rounds[rounds.len() / 4]
 }
 
 fn show(what: &str, spent: Duration) {
@@ -173,53 +188,72 @@ fn one_rule_of_a_large_mesh_changes() {
     let mut clients: Vec<Client> = (1..=PROXIES).map(Client::new).collect();
     once("the first proxy's plan", || clients[0].plan(&planner, &world));
     once("the second's, which is alike", || clients[1].plan(&planner, &world));
+    let mut joined = Vec::new();
     for client in &mut clients {
         client.plan(&planner, &world);
         client.subscribe(&planner, &world);
         client.hear();
+        joined.push(resident());
     }
-    let planned = resident();
+    let planned = joined[0];
+    let per_proxy = joined[PROXIES - 1].saturating_sub(planned) * 1024 / (PROXIES - 1);
     let per_service = |kb: usize| kb * 1024 / SERVICES;
     println!(
-        "memory per service of 10 endpoints: {} bytes as objects, {} more as configuration of {PROXIES} proxies",
+        "memory per service of 10 endpoints: {} bytes as objects, {} more as configuration; per proxy that \
+         holds them all: {per_proxy}",
         per_service(stored.saturating_sub(empty)),
         per_service(planned.saturating_sub(stored))
     );
 
-    let (before, mut spent) = (planner.work(), [Duration::ZERO; 5]);
+    let (before, began) = (planner.work(), cpu());
+    let mut spent: [Vec<Duration>; 5] = Default::default();
     for round in 0..ROUNDS {
         // Another rule each time, so that no earlier answer fits.
-        mesh.route(100 + 10 * round, "v2");
-        let (world, making) = timed(|| mesh.loader.world());
+        let (world, making) = timed(|| {
+            mesh.apply(route(100 + 10 * round, "v2"));
+            mesh.loader.world()
+        });
         let (_, planning) = timed(|| clients[0].plan(&planner, &world));
         let (told, telling) = timed(|| clients[0].hear());
         let (_, others) = timed(|| clients[1..].iter_mut().for_each(|c| c.plan(&planner, &world)));
         let (_, hearing) = timed(|| clients[1..].iter_mut().for_each(|c| _ = c.hear()));
         assert_eq!(told.0, 1, "one route configuration");
-        for (sum, one) in spent.iter_mut().zip([making, planning, telling, others, hearing]) {
-            *sum += one;
+        for (all, one) in spent.iter_mut().zip([making, planning, telling, others, hearing]) {
+            all.push(one);
         }
     }
-    assert_eq!(planner.work().virtual_hosts - before.virtual_hosts, ROUNDS as u64);
-    let [making, planning, telling, others, hearing] = spent.map(|s| s / ROUNDS as u32);
+    let (worked, all) = (planner.work(), (cpu() - began) / ROUNDS as u32);
+    assert_eq!(worked.virtual_hosts - before.virtual_hosts, ROUNDS as u64);
+    let of_others = |w: compile::Work| (w.reached, w.clusters, w.endpoints, w.listeners);
+    assert_eq!(of_others(worked), of_others(before), "nothing else is computed");
+    let [making, planning, telling, others, hearing] = spent.map(typical);
     show("one VirtualService changes: the world", making);
     show("the first proxy's plan", planning);
     show("what it is told", telling);
     show("the nine others' plans", others);
     show("what they are told", hearing);
+    show("all of it, in CPU time", all);
 
-    mesh.slice(100, ENDPOINTS + 1);
-    let world = once("one endpoint more: the world", || mesh.loader.world());
-    once("the first proxy's plan", || clients[0].plan(&planner, &world));
-    let told = once("what it is told", || clients[0].hear());
-    assert_eq!(told.0, 1, "the endpoints of the service; its subsets have none");
-    once("another's plan", || clients[1].plan(&planner, &world));
+    let (before, began) = (planner.work(), cpu());
+    let mut spent = Vec::new();
+    for round in 0..ROUNDS {
+        let (told, all) = timed(|| {
+            mesh.apply(slice(100, ENDPOINTS + 1 + round));
+            let world = mesh.loader.world();
+            clients.iter_mut().for_each(|c| c.plan(&planner, &world));
+            clients.iter_mut().map(|c| c.hear().0).sum::<usize>()
+        });
+        assert_eq!(told, PROXIES, "the endpoints of the service; its subsets have none");
+        spent.push(all);
+    }
+    let (done, all) = (planner.work(), (cpu() - began) / ROUNDS as u32);
+    show("one endpoint more: from the object to all ten", typical(spent));
+    show("in CPU time", all);
+    let looked_at = done.endpoints - before.endpoints;
+    assert_eq!(looked_at, 3 * ROUNDS as u64, "those of the service and of its subsets");
+    assert_eq!((done.reached, done.clusters), (before.reached, before.clusters));
 
     if !cfg!(debug_assertions) {
-        let recomputed = making + planning;
-        // Measured 8.7 ms with the encoding, where 5 are wanted.
-        assert!(recomputed < Duration::from_millis(20), "{recomputed:?}");
-        let all = recomputed + telling + others + hearing;
-        assert!(all < Duration::from_millis(100), "{all:?} for {PROXIES} proxies");
+        assert!(all < Duration::from_millis(5), "{all:?} for {PROXIES} proxies");
     }
 }

@@ -368,3 +368,24 @@ fn one_bad_resource_among_many_is_found_and_the_others_arrive() {
     assert!(route_arrived && pushes < 20, "{pushes}");
     assert_eq!(session.status(Kind::Cluster).refused, ["c13".into()]);
 }
+
+/// Whoever lies about what it holds and asks for is not remembered without end.
+#[test]
+fn what_a_client_says_takes_bounded_memory() {
+    let mut session = connected(world(&[("a", 1)], 1, &["a"]));
+    for round in 0..5 {
+        let names = || (0..50_000).map(move |n| Str::from(format!("{round}-{n}")));
+        session.receive(Request {
+            kind: Kind::Endpoints,
+            ack: None,
+            subscription: Subscription::Delta {
+                subscribe: names().collect(),
+                unsubscribe: Vec::new(),
+                holds: names().map(|name| (name, "1".to_owned())).collect(),
+            },
+        });
+        while session.poll().is_some() {}
+    }
+    let watch = &session.watches[&Kind::Endpoints];
+    assert!(watch.names().count() <= 100_000 && watch.told().count() <= 200_000);
+}

@@ -42,15 +42,15 @@ struct InFlight {
     changes: Vec<(Str, Option<Encoded>)>,
 }
 
-/// What the client knows of one name.
+/// What the client knows of one name. There are as many as it holds resources, and few are under way.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// Accepted; or held since an earlier stream.
     pub held: Option<Held>,
     /// Sent and not yet answered.
-    pub pending: Option<Held>,
+    pub pending: Option<Box<Held>>,
     /// Sent and refused together with others, of which it may have applied some.
-    maybe: Option<Held>,
+    maybe: Option<Box<Held>>,
     /// The version that it refused.
     pub refused: Option<u64>,
     /// It was told that there is no such resource.
@@ -71,7 +71,7 @@ pub(super) struct Held {
 impl Told {
     /// All that the client may be running, whichever way its answer turns out.
     pub fn possible(&self) -> impl Iterator<Item = &Held> {
-        self.held.iter().chain(&self.pending).chain(&self.maybe)
+        self.held.iter().chain(self.pending.as_deref()).chain(self.maybe.as_deref())
     }
 
     /// The client accepted some version, and was not told since that it is gone.
@@ -80,7 +80,7 @@ impl Told {
     }
 
     fn latest(&self) -> Option<u64> {
-        self.pending.as_ref().or(self.held.as_ref()).map(|h| h.version)
+        self.pending.as_deref().or(self.held.as_ref()).map(|h| h.version)
     }
 }
 
@@ -197,7 +197,7 @@ impl Watch {
             let pending = told.pending.take();
             match change {
                 Some(_) if accepted => {
-                    told.held = pending.or(told.held.take());
+                    told.held = pending.map(|held| *held).or(told.held.take());
                     (told.refused, told.maybe) = (None, None);
                     self.refused.remove(&name);
                 }
@@ -264,8 +264,11 @@ impl Watch {
     ) {
         let first = self.sent_nonce.is_empty() && self.names.is_empty() && !self.wildcard;
         self.resumed |= !holds.is_empty();
-        for (name, version) in holds.into_iter().take(MAX_NAMES) {
-            self.resume(kind, name, &version, desired);
+        for (name, version) in holds {
+            // However many requests say it.
+            if self.told.len() < MAX_NAMES || self.told.contains_key(&name) {
+                self.resume(kind, name, &version, desired);
+            }
         }
         if first && has_wildcard(kind) {
             self.wildcard = subscribe.is_empty() || subscribe.iter().any(|n| &**n == WILDCARD);
@@ -337,8 +340,8 @@ impl Watch {
             };
             let told = self.told.entry(name.clone()).or_default();
             let needs = Some(encoded.needs.clone());
-            told.pending =
-                Some(Held { version: encoded.version, body: Some(encoded.clone()), needs });
+            let (version, body) = (encoded.version, Some(encoded.clone()));
+            told.pending = Some(Box::new(Held { version, body, needs }));
             (told.absent, told.renew) = (false, false);
             changes.push((name.clone(), Some(encoded.clone())));
         }
@@ -360,7 +363,7 @@ impl Watch {
 
     /// All that the client is to hold after this push, since what is absent is removed.
     fn everything(&self, removed: &[Str]) -> Vec<(Str, Encoded)> {
-        let body = |t: &Told| t.pending.as_ref().or(t.held.as_ref()).and_then(|h| h.body.clone());
+        let body = |t: &Told| t.pending.as_deref().or(t.held.as_ref()).and_then(|h| h.body.clone());
         let mut all: Vec<_> = self
             .told
             .iter()
