@@ -19,7 +19,7 @@ use crate::names;
 use crate::scope::{Scope, rule_of};
 use crate::unsupported;
 use crate::{Proxy, ProxyKind};
-use api::{H2UpgradePolicy, MeshH2Upgrade, Protocol, Subset};
+use api::{H2UpgradePolicy, MeshH2Upgrade, Protocol, Subset, TunnelSettings};
 use base::{Finding, Host, OriginId};
 use ir::{Cluster, Discovery, LoadBalancer, Metadata, Str, UpstreamProtocol, Value};
 use registry::{Resolution, Rule, Service, ServicePort, Snapshot};
@@ -163,9 +163,9 @@ fn of_port(
     if let Some(rule) = rule {
         let field = if rule.policy.is_some() { "spec.trafficPolicy" } else { "spec.host" };
         cluster.origin = b.origin(&rule.policy_object, field);
-        if policy.tunnel {
-            let say = "a tunnel is not possible in this version; the traffic is refused rather than \
-                       sent around it";
+        if policy.tunnel.is_some_and(|t| !is_possible(t, cluster.protocol)) {
+            let say = "only a tunnel by CONNECT over HTTP/1.1 is possible in this version; the traffic \
+                       is refused rather than sent around it";
             b.say(&rule.policy_object, Finding::error("spec.trafficPolicy.tunnel", say));
             return None;
         }
@@ -186,6 +186,11 @@ fn of_port(
         return None;
     }
     Some((cluster, selection))
+}
+
+/// CONNECT is what counts where nothing is written.
+fn is_possible(tunnel: &TunnelSettings, spoken: UpstreamProtocol) -> bool {
+    matches!(tunnel.protocol.as_str(), "" | "CONNECT") && spoken != UpstreamProtocol::Http2
 }
 
 fn upstream_protocol(
@@ -294,11 +299,13 @@ pub(crate) fn to_original(b: &Build<'_>, name: Str) -> Cluster {
 }
 
 /// What the policy of a destination asks of the connections that are forwarded to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TcpOptions {
     pub idle_timeout: Option<Duration>,
     pub max_duration: Option<Duration>,
     pub hash_source_ip: bool,
+    /// `host:port` at the end of a tunnel through the destination.
+    pub tunnel: Option<Str>,
 }
 
 pub(crate) fn tcp_options(b: &Build<'_>, service: &Service, port: u16, subset: &str) -> TcpOptions {
@@ -311,6 +318,10 @@ pub(crate) fn tcp_options(b: &Build<'_>, service: &Service, port: u16, subset: &
         idle_timeout: tcp.and_then(|t| t.idle_timeout).map(|d| d.0),
         max_duration: tcp.and_then(|t| t.max_connection_duration).map(|d| d.0),
         hash_source_ip: hash.is_some_and(|h| h.use_source_ip == Some(true)),
+        tunnel: policy.tunnel.map(|t| match t.target_host.contains(':') {
+            true => format!("[{}]:{}", t.target_host, t.target_port).into(),
+            false => format!("{}:{}", t.target_host, t.target_port).into(),
+        }),
     }
 }
 

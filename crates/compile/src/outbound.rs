@@ -182,7 +182,7 @@ fn listener(b: &mut Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &
     out.origin = bind.origin;
     let detects_tls = !bind.tls.is_empty() || bind.http.is_some();
     for route in &bind.tls {
-        let mut chain = with_options(tcp_chain(b, "", route.to.clone()), route.options);
+        let mut chain = with_options(tcp_chain(b, "", route.to.clone()), route.options.clone());
         chain.matches.server_names = route.sni.clone();
         chain.matches.destination_ranges = route.subnets.clone();
         chain.matches.transport_protocol = "tls".into();
@@ -194,7 +194,7 @@ fn listener(b: &mut Build<'_>, scope: &Scope, (ip, port): (IpAddr, u16), bind: &
     }
     let unconditional = out.chains.is_empty() && bind.tcp.len() == 1;
     for TcpChain { subnets, to, options, origin } in &bind.tcp {
-        let mut chain = with_options(tcp_chain(b, "", to.clone()), *options);
+        let mut chain = with_options(tcp_chain(b, "", to.clone()), options.clone());
         chain.matches.destination_ranges = subnets.clone();
         chain.origin = *origin;
         if unconditional || !subnets.is_empty() {
@@ -286,6 +286,7 @@ pub(crate) fn tcp_chain_of(
             max_connection_duration: None,
             max_connect_attempts: None,
             hash_source_ip: false,
+            tunnel: None,
         })),
         handshake_timeout: None,
         metadata: Metadata::new(),
@@ -299,6 +300,7 @@ pub(crate) fn with_options(mut chain: FilterChain, options: TcpOptions) -> Filte
         tcp.idle_timeout = options.idle_timeout;
         tcp.max_connection_duration = options.max_duration;
         tcp.hash_source_ip = options.hash_source_ip;
+        tcp.tunnel = options.tunnel;
     }
     chain
 }

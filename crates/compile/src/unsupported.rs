@@ -32,6 +32,8 @@ pub(crate) fn in_rule(rule: &Rule) -> Vec<Finding> {
 fn in_policy(policy: &TrafficPolicy, path: &str, out: &mut Vec<Finding>) {
     load_balancer(policy.load_balancer.as_ref(), path, out);
     outliers(policy.outlier_detection.as_ref(), path, out);
+    let interval = policy.retry_budget.as_ref().and_then(|b| b.budget_interval);
+    warn(interval.is_some(), format!("{path}.retryBudget.budgetInterval"), out);
     for (index, port) in policy.port_level_settings.iter().enumerate() {
         let path = format!("{path}.portLevelSettings[{index}]");
         load_balancer(port.load_balancer.as_ref(), &path, out);
@@ -81,6 +83,11 @@ pub(crate) fn in_gateway(spec: &Gateway) -> Vec<Finding> {
         if !server.default_endpoint.is_empty() {
             let say = "has no effect, as in Istio; bind a VirtualService to the Gateway instead";
             out.push(Finding::warning(format!("{path}.defaultEndpoint"), say));
+        }
+        let certificates = server.tls.iter().flat_map(|t| &t.tls_certificates).enumerate();
+        for (at, certificate) in certificates {
+            let path = format!("{path}.tls.tlsCertificates[{at}].caCertificates");
+            warn(!certificate.ca_certificates.is_empty(), path, &mut out);
         }
     }
     out

@@ -40,6 +40,7 @@ mod runtime;
 mod security;
 mod stream;
 mod tcp;
+mod tunnel;
 mod verdict;
 mod view;
 mod worker;

@@ -10,6 +10,7 @@ use crate::pick::{self, Offer, Picked, Purpose};
 use crate::pool::Connection;
 use crate::reply::Loss;
 use crate::runtime::TcpRt;
+use crate::tunnel;
 use crate::view::{ClusterState, View};
 use crate::worker::Worker;
 use balance::Want;
@@ -148,9 +149,17 @@ pub async fn dial(
             Ok(connection) => {
                 picked.report(worker, balance::Outcome::Established);
                 worker.shard.inc(cluster.stats.rq_total);
-                stream.flags = Default::default();
                 stream.upstream = Some(connection.ends.clone());
-                return Some(Upstream { connection, picked, prefix: Buffer::default() });
+                match within_tunnel(&cluster, proxy, &connection).await {
+                    Ok(prefix) => {
+                        stream.flags = Default::default();
+                        return Some(Upstream { connection, picked, prefix });
+                    }
+                    Err(why) => {
+                        stream.flags.set(Flag::UpstreamConnectionFailure);
+                        stream.transport_failure = why.into();
+                    }
+                }
             }
             Err(Loss::Overflow) => {
                 stream.flags.set(Flag::UpstreamOverflow);
@@ -168,6 +177,21 @@ pub async fn dial(
     }
     stream.flags.set(Flag::UpstreamRetryLimitExceeded);
     None
+}
+
+/// What the far end of the tunnel has said already, if there is to be one.
+async fn within_tunnel(
+    cluster: &ClusterState,
+    proxy: &TcpRt,
+    connection: &Connection,
+) -> Result<Buffer, String> {
+    let Some(to) = &proxy.config.tunnel else { return Ok(Buffer::default()) };
+    if cluster.config.protocol == ir::UpstreamProtocol::Http2 {
+        return Err("a tunnel over HTTP/2 is not possible".to_owned());
+    }
+    let opened = tunnel::open(&connection.io, to);
+    let opened = tokio::time::timeout(cluster.connect_timeout(), opened).await;
+    opened.unwrap_or_else(|_| Err("the proxy did not answer in time".to_owned()))
 }
 
 fn cluster(

@@ -129,6 +129,8 @@ pub struct TcpProxy {
     /// `None` is 1.
     pub max_connect_attempts: Option<u32>,
     pub hash_source_ip: bool,
+    /// `host:port` that the upstream is asked to CONNECT to, before any byte.
+    pub tunnel: Option<Str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

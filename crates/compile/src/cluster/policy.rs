@@ -2,7 +2,7 @@
 
 use api::{
     ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, MeshConfig, OutlierDetection,
-    ProxyProtocol, RetryBudget, SimpleLb, Subset, TrafficPolicy,
+    ProxyProtocol, RetryBudget, SimpleLb, Subset, TrafficPolicy, TunnelSettings,
 };
 use ir::{Cluster, Discovery, HashPolicy, HashSource, LoadBalancer, SlowStart};
 use registry::Rule;
@@ -17,7 +17,7 @@ pub(crate) struct Policy<'a> {
     pub tls: Option<&'a ClientTlsSettings>,
     pub proxy_protocol: Option<&'a ProxyProtocol>,
     pub retry_budget: Option<&'a RetryBudget>,
-    pub tunnel: bool,
+    pub tunnel: Option<&'a TunnelSettings>,
 }
 
 impl<'a> Policy<'a> {
@@ -36,7 +36,7 @@ impl<'a> Policy<'a> {
             tls: over.tls.as_ref().or(self.tls),
             proxy_protocol: over.proxy_protocol.as_ref().or(self.proxy_protocol),
             retry_budget: over.retry_budget.as_ref().or(self.retry_budget),
-            tunnel: over.tunnel.is_some() || self.tunnel,
+            tunnel: over.tunnel.as_ref().or(self.tunnel),
         };
         let of_port = |p: &&api::PortTrafficPolicy| {
             p.port.as_ref().is_some_and(|s| s.number == u32::from(port))

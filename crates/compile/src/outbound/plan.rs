@@ -169,7 +169,7 @@ impl TcpChain {
         TcpChain {
             subnets: subnets.to_vec(),
             to: self.to.clone(),
-            options: self.options,
+            options: self.options.clone(),
             origin: self.origin,
         }
     }

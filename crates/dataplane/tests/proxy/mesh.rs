@@ -119,6 +119,7 @@ fn connections_are_counted_with_their_bytes() {
         max_connection_duration: None,
         max_connect_attempts: None,
         hash_source_ip: false,
+        tunnel: None,
     };
     let mut l = listener(Terminal::Tcp(Box::new(tcp)));
     l.chains[0].network = vec![NetworkFilter::IstioStats(IstioStats::default())];

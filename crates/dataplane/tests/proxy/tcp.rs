@@ -14,6 +14,7 @@ pub fn proxy(to: TcpDestination) -> TcpProxy {
         max_connection_duration: None,
         max_connect_attempts: None,
         hash_source_ip: false,
+        tunnel: None,
     }
 }
 
@@ -182,4 +183,38 @@ fn a_connection_that_no_chain_wants_is_reset_and_logged() {
     let line = "0 NR filter_chain_not_found\n";
     until("the log line", || std::fs::read_to_string(&path).is_ok_and(|log| log == line));
     std::fs::remove_file(path).unwrap();
+}
+
+/// A proxy that leads on to where it is asked to, and refuses everybody else.
+fn tunnels(answer: &'static str) -> SocketAddr {
+    upstream(move |peer, _| {
+        let head = peer.head().unwrap_or_default();
+        assert_eq!(head, "CONNECT far.example:443 HTTP/1.1\r\nHost: far.example:443\r\n\r\n");
+        peer.send(answer);
+        let said = peer.line();
+        peer.send(&format!("far away: {said}\r\n"));
+    })
+    .0
+}
+
+#[test]
+fn bytes_go_through_a_tunnel_that_the_upstream_agrees_to() {
+    let within = |upstream: SocketAddr| {
+        let to = proxy(TcpDestination::Cluster("up".into()));
+        let to = TcpProxy { tunnel: Some("far.example:443".into()), ..to };
+        config(listener(Terminal::Tcp(Box::new(to))), vec![cluster("up", &[upstream])])
+    };
+    // The far end speaks first, in the same packet.
+    let (_proxy, at) = run(&within(tunnels("HTTP/1.1 200 OK\r\n\r\nhello\r\n")));
+    let mut client = Peer::connect(at);
+    assert_eq!(client.line(), "hello");
+    client.send("one\r\n");
+    assert_eq!(client.line(), "far away: one");
+    // Nothing that the client says may reach whoever did not agree.
+    for refusal in ["HTTP/1.1 403 Forbidden\r\n\r\n", "220 mail\r\n\r\n"] {
+        let (_proxy, at) = run(&within(tunnels(refusal)));
+        let mut client = Peer::connect(at);
+        let _ = std::io::Write::write_all(&mut client.stream(), b"secret\r\n");
+        assert_eq!(client.rest(), b"", "{refusal}");
+    }
 }

@@ -255,6 +255,7 @@ fn bytes_of_tcp_survive_two_encryptions_and_each_end_ends_alone() {
             max_connection_duration: None,
             max_connect_attempts: None,
             hash_source_ip: false,
+            tunnel: None,
         };
         config(listener(ir::Terminal::Tcp(Box::new(proxy))), vec![cluster("up", &[to])])
     };

@@ -122,7 +122,11 @@ fn write_tcp(t: &TcpProxy) -> Msg {
         .set_opt("idle_timeout", t.idle_timeout)
         .set_opt("max_downstream_connection_duration", t.max_connection_duration)
         .set_opt("max_connect_attempts", t.max_connect_attempts)
-        .set_opt("hash_policy", t.hash_source_ip.then(hash));
+        .set_opt("hash_policy", t.hash_source_ip.then(hash))
+        .set_opt(
+            "tunneling_config",
+            t.tunnel.as_ref().map(|to| Msg::new(&TUNNELING).set("hostname", to)),
+        );
     match &t.to {
         TcpDestination::Cluster(name) => msg.set("cluster", name),
         TcpDestination::Weighted(clusters) => msg.set(
@@ -130,6 +134,22 @@ fn write_tcp(t: &TcpProxy) -> Msg {
             Msg::new(&TCP_WEIGHTED).set("clusters", Val::list(clusters, weight)),
         ),
     }
+}
+
+/// Of a tunnel. It goes into a request as it is.
+fn hostname(at: &At) -> ir::Str {
+    let name = at.str("hostname");
+    let plain = |b: u8| b.is_ascii_graphic();
+    if name.is_empty() || !name.bytes().all(plain) {
+        at.error_in(
+            "hostname",
+            "must be host:port; names that are made for each connection are not supported",
+        );
+    }
+    if name.contains('%') {
+        at.error_in("hostname", "is a format, which is not supported; use a fixed name");
+    }
+    name
 }
 
 fn read_tcp(at: &At) -> TcpProxy {
@@ -163,5 +183,6 @@ fn read_tcp(at: &At) -> TcpProxy {
         max_connection_duration: at.duration("max_downstream_connection_duration"),
         max_connect_attempts: at.opt_u32("max_connect_attempts"),
         hash_source_ip: hash.contains(&true),
+        tunnel: at.msg("tunneling_config").map(|t| hostname(&t)),
     }
 }

@@ -162,7 +162,7 @@ pub static TCP_PROXY: Message = Message::plain(
         no(9, "metadata_match"),
         yes(10, "weighted_clusters", msg(&TCP_WEIGHTED)).choice(1),
         yes(11, "hash_policy", msg(&TCP_HASH_POLICY)).many(),
-        no(12, "tunneling_config"),
+        yes(12, "tunneling_config", msg(&TUNNELING)),
         yes(13, "max_downstream_connection_duration", DURATION),
         no(14, "on_demand"),
         no(15, "access_log_flush_interval"),
@@ -173,6 +173,19 @@ pub static TCP_PROXY: Message = Message::plain(
         no(20, "max_downstream_connection_duration_jitter_percentage"),
         no(21, "upstream_connect_mode"),
         no(22, "max_early_data_bytes"),
+    ],
+);
+
+pub static TUNNELING: Message = Message::plain(
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig",
+    &[
+        yes(1, "hostname", STRING),
+        no(2, "use_post"),
+        no(3, "headers_to_add").many(),
+        no(4, "propagate_response_headers"),
+        no(5, "post_path"),
+        no(6, "propagate_response_trailers"),
+        no(7, "request_id_extension"),
     ],
 );
 
@@ -240,6 +253,7 @@ pub(super) static ALL: &[&Message] = &[
     &PROXY_PROTOCOL,
     &TCP_PROXY,
     &TCP_WEIGHTED,
+    &TUNNELING,
     &TCP_CLUSTER_WEIGHT,
     &TCP_HASH_POLICY,
     &TCP_HASH_SOURCE_IP,

@@ -104,6 +104,7 @@ impl Gen {
             origin: OriginId::NONE,
         };
         TcpProxy {
+            tunnel: self.opt(|| "far.example:443".into()),
             stat_prefix: self.text(),
             to: match self.yes() {
                 true => TcpDestination::Cluster(self.word()),
