@@ -189,7 +189,7 @@ fn security(
         _ => Some(tls.sni.clone()).filter(|name| !name.is_empty()),
     };
     let tells_protocol = purpose.tells_protocol && cluster.takes_alpn;
-    Some(Security { socket, name, tells_protocol })
+    Some(Security { socket, name, tells_protocol, secrets: cluster.secrets.get() })
 }
 
 /// A connection to the endpoint. `spare` allows one that was used before.

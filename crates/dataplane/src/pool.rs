@@ -72,6 +72,8 @@ pub struct Security {
     pub name: Option<Str>,
     /// What the request speaks is offered by ALPN, in Istio's words.
     pub tells_protocol: bool,
+    /// Which of the cluster's secrets it was begun with, by their count.
+    pub secrets: u32,
 }
 
 /// Idle connections kept for one key.
@@ -131,6 +133,12 @@ impl Pool {
             self.count.set(self.count.get() + 1);
             self.changed.notify_one();
         }
+    }
+
+    /// Closes all that are idle.
+    pub fn clear(&self) {
+        self.idle.borrow_mut().clear();
+        self.count.set(0);
     }
 
     /// Closes what has been idle since before `then`, and what the peer has closed.

@@ -32,8 +32,10 @@ pub struct ClusterState {
     pub breakers: Rc<Breakers>,
     pub pool: Pool,
     pub carriers: Carriers,
-    /// Replaced when its secrets are; connections that are open stay.
+    /// Replaced when its secrets are; requests that are under way finish on the connections they have.
     pub tls: RefCell<Arc<ClusterTls>>,
+    /// Counts how often that was.
+    pub secrets: Cell<u32>,
     pub stats: telemetry::ClusterStats,
     pub codes: RefCell<CodeStats>,
     pub service: Option<Service>,
@@ -53,6 +55,7 @@ impl ClusterState {
             pool: Pool::default(),
             carriers: Carriers::default(),
             tls: RefCell::new(from.tls.clone()),
+            secrets: Cell::new(0),
             stats: from.stats,
             service: Service::of(&from.config),
             takes_alpn: crate::istio::takes_alpn(&from.config),
@@ -70,6 +73,16 @@ impl ClusterState {
     pub fn idle_since(&self) -> Option<Instant> {
         let timeout = self.config.common.idle_timeout.unwrap_or(IDLE);
         if timeout.is_zero() { None } else { Instant::now().checked_sub(timeout) }
+    }
+
+    /// Connections that were made with other secrets take no further requests.
+    fn secure_anew(&self, tls: &Arc<ClusterTls>) {
+        if !Arc::ptr_eq(&self.tls.borrow(), tls) {
+            *self.tls.borrow_mut() = tls.clone();
+            self.secrets.set(self.secrets.get().wrapping_add(1));
+            self.pool.clear();
+            self.carriers.clear();
+        }
     }
 
     pub fn connect_timeout(&self) -> Duration {
@@ -99,7 +112,7 @@ impl View {
                     if !old.resolving.get() && !Arc::ptr_eq(picker.endpoints(), &new.endpoints) {
                         picker.update(&new.config, new.endpoints.clone(), env);
                     }
-                    *old.tls.borrow_mut() = new.tls.clone();
+                    old.secure_anew(&new.tls);
                     old.clone()
                 }
                 _ => Rc::new(ClusterState::new(new, env)),

@@ -160,6 +160,11 @@ impl Carriers {
         }
     }
 
+    /// Begins anew: what carries requests now closes after the last of them.
+    pub fn clear(&self) {
+        self.by_key.borrow_mut().clear();
+    }
+
     /// Closes connections that have carried nothing since `then`, and forgets those that are over.
     pub fn sweep(&self, then: Option<Instant>) {
         self.by_key.borrow_mut().retain(|_, slot| {

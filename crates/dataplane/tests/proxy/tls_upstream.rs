@@ -314,3 +314,35 @@ fn servers_of_the_mesh_are_told_what_the_request_speaks() {
         assert_eq!(status(false, None, protocol), 503, "{protocol:?}");
     }
 }
+
+/// A certificate that is replaced is not shown by old connections for ever.
+#[test]
+fn connections_with_the_old_secrets_take_no_further_requests() {
+    let ca = Authority::new("ca");
+    let (_second, at) = server(serving(&ca.leaf(&["a.example"])));
+    let mut tls = trusting(&ca);
+    let own = ir::SecretRef::of_control_plane("own");
+    tls.common.certificates = vec![ir::CertificateSource::Sds(own)];
+    let mut config = client(at, tls);
+    let with = |config: &mut Config, leaf: &Leaf| {
+        config.secrets = vec![secret("own", ir::SecretValue::Certificate(leaf.certificate()))];
+    };
+    with(&mut config, &ca.leaf(&["one"]));
+    let (proxy, front) = run(&config);
+    let handshakes = || {
+        let page = telemetry::prometheus(proxy.registry(), |_| true);
+        let lines = page.lines().filter(|l| l.starts_with("envoy_cluster_ssl_handshake{"));
+        lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    let mut peer = Peer::connect(front);
+    let mut ask = || assert_eq!(peer.get("/").status(), 200);
+    ask();
+    ask();
+    assert_eq!(handshakes(), 1.0);
+    with(&mut config, &ca.leaf(&["two"]));
+    assert_eq!(proxy.publish(&config), []);
+    until("a new connection", || {
+        ask();
+        handshakes() == 2.0
+    });
+}
