@@ -13,6 +13,7 @@ pub enum Kind {
     ProxyConfig,
     EnvoyFilter,
     PeerAuthentication,
+    AuthorizationPolicy,
     Service,
     EndpointSlice,
     Pod,
@@ -28,7 +29,7 @@ const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 
 impl Kind {
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Namespace,
         Kind::Node,
         Kind::ConfigMap,
@@ -48,6 +49,7 @@ impl Kind {
         Kind::VirtualService,
         Kind::EnvoyFilter,
         Kind::PeerAuthentication,
+        Kind::AuthorizationPolicy,
     ];
 
     /// By `apiVersion` and `kind`; every version of a group is the same kind.
@@ -68,6 +70,7 @@ impl Kind {
             Kind::ProxyConfig => "ProxyConfig",
             Kind::EnvoyFilter => "EnvoyFilter",
             Kind::PeerAuthentication => "PeerAuthentication",
+            Kind::AuthorizationPolicy => "AuthorizationPolicy",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
@@ -91,7 +94,7 @@ impl Kind {
             | Kind::WorkloadGroup
             | Kind::ProxyConfig
             | Kind::EnvoyFilter => NETWORKING,
-            Kind::PeerAuthentication => SECURITY,
+            Kind::PeerAuthentication | Kind::AuthorizationPolicy => SECURITY,
             Kind::EndpointSlice => "discovery.k8s.io",
             Kind::IngressClass | Kind::Ingress => "networking.k8s.io",
             _ => "",
@@ -120,6 +123,7 @@ impl Kind {
             Kind::ProxyConfig => "proxyconfigs",
             Kind::EnvoyFilter => "envoyfilters",
             Kind::PeerAuthentication => "peerauthentications",
+            Kind::AuthorizationPolicy => "authorizationpolicies",
             Kind::Service => "services",
             Kind::EndpointSlice => "endpointslices",
             Kind::Pod => "pods",

@@ -3,6 +3,7 @@
 //! because everything that did not change is shared with the one before. Every part carries the
 //! revision at which it last changed, so that what was computed from it can be kept.
 
+mod authorization;
 mod automatic;
 mod endpoints;
 mod entry;
@@ -17,6 +18,7 @@ mod store;
 mod visibility;
 mod workload;
 
+pub use authorization::AuthorizationPolicies;
 pub use automatic::Allocation;
 pub use endpoints::{EndpointIndex, Identities, Instance, InstanceAddress, ServiceEndpoints};
 pub use item::{Collection, Item};

@@ -1,8 +1,8 @@
 //! The world at one revision, immutable and shared.
 
 use crate::{
-    Collection, DestinationRules, EndpointIndex, ExportTo, Item, PeerAuthentications, Service,
-    Services, Sidecars, Workloads,
+    AuthorizationPolicies, Collection, DestinationRules, EndpointIndex, ExportTo, Item,
+    PeerAuthentications, Service, Services, Sidecars, Workloads,
 };
 use api::{EnvoyFilter, Gateway, MeshConfig, VirtualService};
 use std::collections::BTreeSet;
@@ -26,6 +26,7 @@ pub struct Snapshot {
     pub ingresses: Arc<BTreeSet<(String, String)>>,
     pub envoy_filters: Arc<Collection<EnvoyFilter>>,
     pub peer_authentications: Arc<PeerAuthentications>,
+    pub authorization_policies: Arc<AuthorizationPolicies>,
 }
 
 /// The mesh configuration, and the visibility that objects have by default.

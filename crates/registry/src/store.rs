@@ -11,9 +11,9 @@ use crate::item::Table;
 use crate::snapshot::Mesh;
 use crate::{Collection, ExportTo, Item, Service, Snapshot, Workload};
 use api::{
-    ConfigMap, DestinationRule, EndpointSlice, EnvoyFilter, Gateway, Ingress, IngressClass, Kind,
-    MeshConfig, Node, Object, PeerAuthentication, Pod, ServiceEntry, Sidecar, VirtualService,
-    WorkloadEntry, decode,
+    AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, EnvoyFilter, Gateway, Ingress,
+    IngressClass, Kind, MeshConfig, Node, Object, PeerAuthentication, Pod, ServiceEntry, Sidecar,
+    VirtualService, WorkloadEntry, decode,
 };
 use base::{Finding, Host, Labels, ObjectRef};
 use build::Stale;
@@ -49,6 +49,7 @@ pub struct Store {
     sidecars: Table<Item<Sidecar>>,
     envoy_filters: Table<Item<EnvoyFilter>>,
     peer_authentications: Table<Item<PeerAuthentication>>,
+    authorization_policies: Table<Item<AuthorizationPolicy>>,
     service_entries: Table<Item<ServiceEntry>>,
     machines: Table<Object<WorkloadEntry>>,
     services: Table<Service>,
@@ -79,6 +80,7 @@ impl Store {
             sidecars: Table::default(),
             envoy_filters: Table::default(),
             peer_authentications: Table::default(),
+            authorization_policies: Table::default(),
             service_entries: Table::default(),
             machines: Table::default(),
             services: Table::default(),
@@ -127,6 +129,10 @@ impl Store {
                 let (item, findings) = read_item(kind, self.revision + 1, object)?;
                 Ok(put(&mut self.revision, &mut self.peer_authentications, item, findings))
             }
+            Kind::AuthorizationPolicy => {
+                let (item, findings) = read_item(kind, self.revision + 1, object)?;
+                Ok(put(&mut self.revision, &mut self.authorization_policies, item, findings))
+            }
             Kind::WorkloadEntry => self.apply_machine(object),
             Kind::Ingress => self.apply_ingress(object),
             Kind::IngressClass => self.apply_ingress_class(object),
@@ -172,6 +178,10 @@ impl Store {
             }
             Kind::PeerAuthentication => (
                 drop_from(&mut self.peer_authentications, next, namespace, name),
+                Change::Configuration,
+            ),
+            Kind::AuthorizationPolicy => (
+                drop_from(&mut self.authorization_policies, next, namespace, name),
                 Change::Configuration,
             ),
             Kind::Ingress => {

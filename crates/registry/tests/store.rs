@@ -180,3 +180,36 @@ fn a_service_selects_machines_as_it_selects_pods() {
         snapshot.endpoints.iter().flat_map(|(_, e)| &e.instances).map(|i| i.port).collect();
     assert_eq!(all, [8080, 9000]);
 }
+
+/// Of the workload's own namespace and of the root; by labels; by name only gateways.
+#[test]
+fn authorization_policies_are_about_the_workloads_that_they_select() {
+    let mut store = store();
+    let mut policy = |namespace: &str, name: &str, spec: Value| {
+        let metadata = json!({"name": name, "namespace": namespace});
+        store.apply(Kind::AuthorizationPolicy, &json!({"metadata": metadata, "spec": spec}));
+    };
+    let app = json!({"selector": {"matchLabels": {"app": "a"}}});
+    let target = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gw"});
+    policy("istio-system", "mesh", json!({}));
+    policy("istio-system", "mesh-a", app.clone());
+    policy("default", "all", json!({}));
+    policy("default", "only-a", app);
+    policy("default", "only-gw", json!({ "targetRefs": [target] }));
+    policy("other", "others", json!({}));
+    let snapshot = store.snapshot();
+    let of = |namespace: &str, key: &str, value: &str| -> Vec<String> {
+        let labels = [(key.to_owned(), value.to_owned())].into();
+        let all = snapshot.authorization_policies.of_workload(namespace, &labels);
+        all.iter().map(|p| p.name().to_owned()).collect()
+    };
+    assert_eq!(of("default", "app", "a"), ["mesh", "mesh-a", "all", "only-a"]);
+    assert_eq!(of("default", "app", "b"), ["mesh", "all"]);
+    assert_eq!(of("other", "app", "a"), ["mesh", "mesh-a", "others"]);
+    assert_eq!(of("istio-system", "app", "b"), ["mesh"]);
+    let gateway = "gateway.networking.k8s.io/gateway-name";
+    assert_eq!(of("default", gateway, "gw"), ["mesh", "all", "only-gw"]);
+    let before = snapshot.authorization_policies.clone();
+    store.apply(Kind::Service, &service("x"));
+    assert!(Arc::ptr_eq(&before, &store.snapshot().authorization_policies));
+}

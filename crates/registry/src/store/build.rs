@@ -6,8 +6,8 @@ use crate::entry::{self, Machine};
 use crate::ingress;
 use crate::item::Table;
 use crate::{
-    Collection, DestinationRules, EndpointIndex, Item, PeerAuthentications, Service, Services,
-    Sidecars, Snapshot, Workload, Workloads,
+    AuthorizationPolicies, Collection, DestinationRules, EndpointIndex, Item, PeerAuthentications,
+    Service, Services, Sidecars, Snapshot, Workload, Workloads,
 };
 use api::EndpointSlice;
 use base::Host;
@@ -87,6 +87,7 @@ impl Store {
             mesh: self.mesh.clone(),
             endpoints: self.build_endpoints(last, &services, &workloads, &peers),
             peer_authentications: peers,
+            authorization_policies: self.build_authorization(last),
             services,
             workloads,
             virtual_services: collect_with(
@@ -177,6 +178,17 @@ impl Store {
             None => {
                 let all = Collection::of(&self.peer_authentications);
                 Arc::new(PeerAuthentications::index(&self.root, &all))
+            }
+        }
+    }
+
+    fn build_authorization(&self, last: Option<&Snapshot>) -> Arc<AuthorizationPolicies> {
+        let version = self.authorization_policies.version;
+        match last.map(|l| &l.authorization_policies).filter(|p| p.version == version) {
+            Some(same) => same.clone(),
+            None => {
+                let all = Collection::of(&self.authorization_policies);
+                Arc::new(AuthorizationPolicies::index(&self.root, &all))
             }
         }
     }
