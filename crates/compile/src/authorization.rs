@@ -4,6 +4,7 @@
 
 mod attribute;
 mod condition;
+mod guard;
 mod rule;
 mod trust;
 mod value;
@@ -11,6 +12,7 @@ mod value;
 use crate::authorization::condition::Reading;
 use api::{AuthorizationAction, AuthorizationPolicy};
 use base::Finding;
+pub(crate) use guard::Guard;
 use ir::{Permission, Principal, Rbac, RbacAction, RbacPolicy, RbacRules, Str};
 use registry::Item;
 use std::collections::BTreeSet;

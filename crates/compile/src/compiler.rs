@@ -98,6 +98,8 @@ struct Read {
     base: Base,
     virtual_services: u64,
     gateways: u64,
+    /// Of gateways; sidecars obey them on their other side.
+    policies: u64,
 }
 
 /// A proxy knows the labels that its pod had when it started; the pod's own may have changed since.
@@ -242,7 +244,12 @@ impl Read {
         // Headless services are listened for at the addresses of their endpoints, and those that
         // DNS finds stand in their clusters.
         let headless = if proxy.kind == ProxyKind::Sidecar { traits.headless } else { 0 };
+        let policies = match proxy.kind {
+            ProxyKind::Sidecar => 0,
+            ProxyKind::Router => world.authorization_policies.version,
+        };
         Read {
+            policies,
             base: Base {
                 sidecar: sidecar.map(|s| (s.object.to_string(), s.version)),
                 services: world.services.version,

@@ -8,6 +8,7 @@ mod tls;
 
 pub(crate) use tls::context_of as tls_context;
 
+use crate::authorization::Guard;
 use crate::build::Build;
 use crate::chains::without_overlaps;
 use crate::cluster::{self, Clusters};
@@ -32,9 +33,12 @@ use std::sync::Arc;
 pub(crate) fn compile(b: &mut Build<'_>) -> Part {
     let scope = Scope::of_gateway(b.world, b.proxy);
     let groups = servers::of(b);
+    let all = groups.iter().flat_map(|g| &g.servers);
+    let guard = Guard::of(b, all.into_iter().any(|s| !s.transport.is_http()));
     let mut part = Part::default();
     for group in &groups {
-        if let Some(listener) = listener(b, &scope, group) {
+        if let Some(mut listener) = listener(b, &scope, group) {
+            guard.stand_in(&mut listener.chains);
             part.listeners.push(Arc::new(listener));
         }
         part.routes.extend(route_configs(b, &scope, group));

@@ -7,6 +7,7 @@ mod ways;
 
 pub(crate) use plan::Plan;
 
+use crate::authorization::Guard;
 use crate::build::Build;
 use crate::chains::without_overlaps;
 use crate::cluster::{
@@ -40,6 +41,8 @@ pub(crate) fn compile(b: &mut Build<'_>, plan: &Plan) -> Part {
     for port in &plan.ports {
         listeners.extend(port.bound.map(|ip| own_listener(b, plan, port, ip, &settings)));
     }
+    let guard = Guard::of(b, plan.ports.iter().any(InboundPort::is_tcp));
+    listeners.iter_mut().for_each(|l| guard.stand_in(&mut l.chains));
     Part { listeners: listeners.into_iter().map(Arc::new).collect(), clusters, ..Part::default() }
 }
 

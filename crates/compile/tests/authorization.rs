@@ -11,9 +11,11 @@ use api::{AuthorizationPolicy, Object};
 use authorization::json::filter as as_json;
 use base::ObjectRef;
 use compile::authorization::{Authorization, Carries, Reach, Setting, TrustDomains, authorize};
+use compile::{Compiled, Compiler, compile};
 use ir::{Permission, Principal, RbacAction, RbacRules};
 use registry::Item;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The policies of a YAML text.
 fn policies(yaml: &str) -> Vec<Item<AuthorizationPolicy>> {
@@ -220,5 +222,102 @@ spec: {{rules: [{{from: [{{source: {{principals: ['{principal}']}}}}]}}]}}"
         let found = json.matches("spiffe://").count();
         assert_eq!(found, expected.len(), "{json}");
         assert!(expected.iter().all(|e| json.contains(e)), "{json}");
+    }
+}
+
+const MESH: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: a, namespace: default}
+spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}, {name: tcp-x, port: 81}], selector: {app: a}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: istio-system}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
+";
+
+fn policy(namespace: &str, app: &str, rule: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: p, namespace: {namespace}}}
+spec: {{selector: {{matchLabels: {{app: {app}}}}}, action: DENY, rules: [{rule}]}}"
+    )
+}
+
+/// The names of the rules of each chain, by the kind of its filters.
+fn enforced(compiled: &Compiled, listener: &str) -> Vec<(&'static str, String)> {
+    let names = |r: &ir::Rbac| {
+        let rules = r.rules.iter().flat_map(|r| r.policies.keys());
+        rules.map(|k| k.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let listener = compiled.config.listeners.iter().find(|l| l.name.contains(listener));
+    let mut all = Vec::new();
+    for chain in &listener.expect("the listener").chains {
+        if let ir::Terminal::Http(manager) = &chain.terminal {
+            all.extend(manager.filters.iter().filter_map(|f| match &f.config {
+                ir::HttpFilterConfig::Rbac(r) => Some(("http", names(r))),
+                _ => None,
+            }));
+        }
+        all.extend(chain.network.iter().filter_map(|f| match f {
+            ir::NetworkFilter::Rbac(r) => Some(("tcp", names(r))),
+            _ => None,
+        }));
+    }
+    all
+}
+
+#[test]
+fn every_inbound_chain_of_a_selected_workload_enforces_its_policies() {
+    let mut store = support::store();
+    support::apply(&mut store, MESH);
+    support::apply(&mut store, &policy("default", "a", "{to: [{operation: {methods: [GET]}}]}"));
+    let a = support::sidecar("default", "a", "v1", "10.1.0.1");
+    let compiled = compile(&store.snapshot(), &a);
+    let found = enforced(&compiled, "virtualInbound");
+    let listener = compiled.config.listeners.iter().find(|l| &*l.name == "virtualInbound");
+    assert_eq!(found.len(), listener.expect("inbound").chains.len(), "each has one: {found:?}");
+    assert!(found.iter().all(|(_, names)| names == "ns[default]-policy[p]-rule[0]"), "{found:?}");
+    assert!(found.iter().any(|f| f.0 == "http") && found.iter().any(|f| f.0 == "tcp"));
+    let said: Vec<String> = compiled.findings.iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|s| s.contains("is known of HTTP only")), "{said:?}");
+    let b = support::sidecar("default", "b", "v1", "10.1.0.2");
+    assert!(enforced(&compile(&store.snapshot(), &b), "virtualInbound").is_empty());
+    let outbound = compiled.config.listeners.iter().filter(|l| &*l.name != "virtualInbound");
+    outbound.for_each(|l| assert!(enforced(&compiled, &l.name).is_empty()));
+}
+
+#[test]
+fn a_gateway_enforces_the_policies_that_select_it() {
+    let mut store = support::store();
+    support::apply(&mut store, MESH);
+    let gateway = support::ingress();
+    let mut compiler = Compiler::new();
+    assert!(enforced(&compiler.compile(&store.snapshot(), &gateway), "0.0.0.0_").is_empty());
+    support::apply(&mut store, &policy("istio-system", "istio-ingressgateway", "{}"));
+    let found = enforced(&compiler.compile(&store.snapshot(), &gateway), "0.0.0.0_");
+    assert_eq!(found, [("http", "ns[istio-system]-policy[p]-rule[0]".to_owned())]);
+}
+
+#[test]
+fn a_change_of_a_policy_concerns_the_inbound_side_of_its_workloads_alone() {
+    let mut store = support::store();
+    support::apply(&mut store, MESH);
+    support::apply(&mut store, &policy("default", "a", "{}"));
+    let mut compiler = Compiler::new();
+    let proxies = ["a", "b"].map(|app| support::sidecar("default", app, "v1", "10.1.0.1"));
+    let before = proxies.each_ref().map(|p| compiler.compile(&store.snapshot(), p));
+    support::apply(&mut store, &policy("default", "a", "{to: [{operation: {paths: [/x]}}]}"));
+    let after = proxies.each_ref().map(|p| compiler.compile(&store.snapshot(), p));
+    let listeners = |c: &Compiled| c.config.listeners.iter().cloned().collect::<Vec<_>>();
+    for (at, (before, after)) in before.iter().zip(&after).enumerate() {
+        for (old, new) in listeners(before).iter().zip(&listeners(after)) {
+            let changes = at == 0 && &*old.name == "virtualInbound";
+            assert_eq!(!Arc::ptr_eq(old, new), changes, "{at}: {}", old.name);
+        }
     }
 }

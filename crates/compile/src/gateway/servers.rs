@@ -58,6 +58,11 @@ impl Transport {
         )
     }
 
+    /// Whether requests are seen, and not only connections.
+    pub fn is_http(self) -> bool {
+        matches!(self, Transport::Http | Transport::HttpsTerminated)
+    }
+
     fn of(server: &Server) -> Option<Transport> {
         let protocol = Protocol::parse(&server.port.protocol)?;
         let mode = server.tls.as_ref().filter(|t| !t.https_redirect).map(|t| t.mode);

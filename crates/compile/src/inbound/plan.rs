@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub ports: Vec<InboundPort>,
     /// What PeerAuthentications say of its connections.
     pub admits: Admits,
+    /// The AuthorizationPolicies that are about it, in their versions.
+    policies: Vec<(ObjectRef, u64)>,
     /// The Sidecar that is obeyed, in its version.
     sidecar: Option<(ObjectRef, u64)>,
     families: (bool, bool),
@@ -46,6 +48,11 @@ pub(crate) enum Upstream {
 }
 
 impl InboundPort {
+    /// By declaration.
+    pub fn is_tcp(&self) -> bool {
+        !self.protocol.is_http() && self.protocol != Protocol::Undeclared
+    }
+
     pub fn cluster(&self) -> Str {
         names::inbound(self.port)
     }
@@ -62,8 +69,10 @@ impl Plan {
             }
             None => of_services(world, proxy),
         };
+        let policies = world.authorization_policies.of_workload(&proxy.namespace, &proxy.labels);
         Plan {
             ports,
+            policies: policies.iter().map(|p| (p.object.clone(), p.version)).collect(),
             admits: world.peer_authentications.of_workload(&proxy.namespace, &proxy.labels),
             sidecar: sidecar.map(|s| (s.object.clone(), s.version)),
             families: proxy.families(),
