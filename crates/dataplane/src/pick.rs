@@ -245,7 +245,7 @@ pub async fn connect(
         worker.shard.inc(cluster.stats.cx_overflow);
         return Err(Loss::Overflow);
     };
-    made(worker, picked, offer, cluster.pool.counted(&picked.key, permit)).await
+    made(worker, picked, offer, cluster.pool.counted(None, permit)).await
 }
 
 /// A place among the requests that wait for a connection.
@@ -265,7 +265,7 @@ pub fn place(picked: &Picked, alone: bool) -> Option<Counted> {
     let permit = cluster.breakers.enter(Limit::Connections);
     let anyway = || cluster.breakers.enter_anyway(Limit::Connections);
     let permit = permit.or_else(|| alone.then(anyway))?;
-    Some(cluster.pool.counted(&picked.key, permit))
+    Some(cluster.pool.counted(Some(&picked.key), permit))
 }
 
 /// The connection for a place, within the cluster's connect timeout.

@@ -90,8 +90,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn counted(&self, key: &Key, permit: balance::Permit) -> Counted {
-        let count = self.open.borrow_mut().entry(key.clone()).or_default().clone();
+    /// `key`: where it leads, if requests may wait for it; those of HTTP/2 have their own way to wait.
+    pub fn counted(&self, key: Option<&Key>, permit: balance::Permit) -> Counted {
+        let count = match key {
+            Some(key) => self.open.borrow_mut().entry(key.clone()).or_default().clone(),
+            None => Rc::default(),
+        };
         count.set(count.get() + 1);
         Counted { _permit: permit, _open: Open { count, changed: self.changed.clone() } }
     }
@@ -104,7 +108,7 @@ impl Pool {
         let _ = tokio::time::timeout(LOOK, self.changed.notified()).await;
     }
 
-    /// Whether a connection leads there, be it spare, busy or on its way.
+    /// Whether a connection that requests may wait for leads there, be it spare, busy or on its way.
     pub fn leads_to(&self, key: &Key) -> bool {
         self.open.borrow().get(key).is_some_and(|count| count.get() > 0)
     }
