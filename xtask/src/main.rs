@@ -22,7 +22,8 @@ usage: cargo xtask COMMAND
           [--fast: without peers and end-to-end suites]
   tidy    only the rules of the house: layers, heads, sizes, the table of features
   bench   the proxy beside Envoy, nginx and HAProxy; the control plane's compile time  [--quick]
-  soak    ten minutes of load; memory and descriptors must stay level  [--seconds N]
+  soak    ten minutes of load; memory and descriptors must stay level  [--seconds N];
+          then five more seeds of generated configurations beside Envoy
 ";
 
 fn main() -> ExitCode {

@@ -1,9 +1,10 @@
 //! `cargo xtask soak`: ten minutes of load on the proxy, in rounds with a pause after each. After the
 //! third minute its own memory must stay level (a line through the samples rises by less than 1 MiB)
 //! and its descriptors constant. Memory is read in the pauses, when nothing is under way: what rises
-//! from pause to pause is kept for ever.
+//! from pause to pause is kept for ever. Then the generated configurations of further seeds go through
+//! Envoy and through ours.
 
-use crate::bench;
+use crate::{bench, shell};
 use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,27 @@ pub fn run(args: &[String]) -> Result<()> {
         samples.push(Sample { seconds, anonymous_kib: memory as f64, descriptors });
     }
     samples.retain(|s| s.seconds >= warm);
-    judge(&samples)
+    judge(&samples)?;
+    drop(rig);
+    SEEDS.into_iter().try_for_each(compare_with_envoy)
+}
+
+/// Of generated configurations, beside the one of the ordinary tests.
+const SEEDS: std::ops::RangeInclusive<u64> = 2..=6;
+
+fn compare_with_envoy(seed: u64) -> Result<()> {
+    let run = |mut command: std::process::Command| -> Result<()> {
+        command.env("DIFFERENTIAL_SEED", seed.to_string()).env("LATEEN_REQUIRE_PEERS", "1");
+        if !command.status()?.success() {
+            bail!("seed {seed}: not as Envoy");
+        }
+        Ok(())
+    };
+    println!("soak: seed {seed}");
+    run(shell::cargo(&["build", "--quiet", "-p", "lateen-proxy"]))?;
+    let test = ["test", "--quiet", "-p", "differential", "--test", "generated", "--"];
+    let only = "generated_configurations_behave_as_in_envoy";
+    run(shell::cargo(&[&test[..], &[only, "--nocapture"]].concat()))
 }
 
 fn judge(samples: &[Sample]) -> Result<()> {

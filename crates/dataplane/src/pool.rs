@@ -28,7 +28,7 @@ pub struct Connection {
 pub struct Counted {
     _permit: balance::Permit,
     // Dropped after the permit, so that there is a place when it is told.
-    _open: Open,
+    open: Open,
 }
 
 /// One of the connections that lead to the same, from before it is there until it is gone.
@@ -36,6 +36,16 @@ pub struct Counted {
 struct Open {
     count: Rc<Cell<u32>>,
     changed: Rc<Notify>,
+}
+
+impl Counted {
+    /// It is of HTTP/2, on which nobody waits whose request goes by HTTP/1.
+    pub fn apart(&mut self) {
+        let own = Rc::new(Cell::new(1));
+        let shared = std::mem::replace(&mut self.open.count, own);
+        shared.set(shared.get() - 1);
+        self.open.changed.notify_one();
+    }
 }
 
 impl Drop for Open {
@@ -97,7 +107,7 @@ impl Pool {
             None => Rc::default(),
         };
         count.set(count.get() + 1);
-        Counted { _permit: permit, _open: Open { count, changed: self.changed.clone() } }
+        Counted { _permit: permit, open: Open { count, changed: self.changed.clone() } }
     }
 
     /// Waits until there may be a spare connection, or room for a new one. Other workers share the limit

@@ -209,8 +209,8 @@ impl<'t> Forwarding<'t> {
             rules.apply_to_request(request, stream);
         }
         if let Some(part) = self.part.filter(|p| !p.host.is_empty()) {
-            let keep = self.rule.rewrites.forwarded_host;
-            set_host(request, part.host.as_bytes(), keep, envoy_headers);
+            // Unlike a route's own, this rewriting tells nobody what the host was.
+            request.set_authority(part.host.as_bytes());
         }
         self.rule.rewrites.apply(request, self.matched, envoy_headers);
     }

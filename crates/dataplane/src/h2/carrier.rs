@@ -217,7 +217,14 @@ impl Slot {
     }
 
     fn lease(&self) -> Option<Lease> {
-        self.list.borrow().iter().find(|c| c.has_room()).map(Carrier::lease)
+        let mut list = self.list.borrow_mut();
+        let at = list.iter().position(|c| c.has_room())?;
+        let lease = list[at].lease();
+        if list[at].is_used_up() {
+            // Its last request closes it, so that another may take its place.
+            list.swap_remove(at);
+        }
+        Some(lease)
     }
 
     fn has_room(&self) -> bool {
@@ -241,8 +248,12 @@ impl Slot {
 impl Carrier {
     fn has_room(&self) -> bool {
         let most = self.most_streams.min(self.send.current_max_send_streams());
-        let used_up = self.most_requests > 0 && self.served.get() >= self.most_requests;
-        !self.over.get() && !used_up && self.streams.get() < most
+        !self.over.get() && !self.is_used_up() && self.streams.get() < most
+    }
+
+    /// It has carried as many requests as it may.
+    fn is_used_up(&self) -> bool {
+        self.most_requests > 0 && self.served.get() >= self.most_requests
     }
 
     fn lease(self: &Rc<Self>) -> Lease {
@@ -332,7 +343,10 @@ async fn begin(
     slot: &Slot,
 ) -> Result<Rc<Carrier>, Loss> {
     let config = &picked.cluster.config;
-    let Connection { io, ends, counted, .. } = connection;
+    let Connection { io, ends, mut counted, .. } = connection;
+    if let Some(counted) = &mut counted {
+        counted.apart();
+    }
     let transport = Transport::of_server(io);
     let handshake = settings::client(&config.http2).handshake::<_, Bytes>(transport);
     let (send, connection) = handshake.await.map_err(|_| Loss::Closed)?;

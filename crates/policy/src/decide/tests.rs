@@ -137,9 +137,8 @@ fn the_first_route_whose_conditions_all_hold_is_taken() {
     }
 }
 
-#[test]
-fn weights_are_kept() {
-    let part = |name: &str, weight| WeightedCluster {
+fn part(name: &str, weight: u32) -> WeightedCluster {
+    WeightedCluster {
         name: name.into(),
         weight,
         headers: Default::default(),
@@ -147,7 +146,25 @@ fn weights_are_kept() {
         metadata_match: Default::default(),
         per_filter: Vec::new(),
         origin: OriginId::NONE,
-    };
+    }
+}
+
+#[test]
+fn the_host_of_a_weighted_cluster_hides_what_it_was() {
+    let rewritten = WeightedCluster { host_rewrite: "new".into(), ..part("v1", 1) };
+    let to = Destination::Weighted(vec![rewritten]);
+    let routes = vec![route("r", PathMatch::Prefix("/".into()), to)];
+    let table = table(vec![host("any", &["*"], routes)], false);
+    let mut request = Request::new(b"GET", b"old", b"/");
+    let decision = table.decide(&request.clone(), &FixedEnv::seeded(1), &mut NoTrace);
+    let Decision::Forward(forwarding) = decision else { panic!("{decision:?}") };
+    forwarding.rewrite(&mut request, &Stream::default(), true);
+    assert_eq!(wire::RequestHead::authority(&request), b"new");
+    assert_eq!(wire::Head::get(&request, b"x-envoy-original-host"), None);
+}
+
+#[test]
+fn weights_are_kept() {
     let to = |parts| vec![route("r", PathMatch::Prefix("/".into()), Destination::Weighted(parts))];
     let split = vec![part("v1", 50), part("never", 0), part("v3", 50)];
     let hosts = vec![

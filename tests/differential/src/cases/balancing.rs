@@ -25,6 +25,7 @@ pub(super) fn cases(dice: &Dice) -> Vec<Case> {
         priorities(),
         mirrors(),
         cookies(),
+        rewritten_part(),
     ];
     cases.extend((0..2).map(|n| shares(dice, n)));
     cases
@@ -142,6 +143,28 @@ fn mirrors() -> Case {
     let mut case = Case::new("mirrors", any_host(vec![all_to("a", mirror)]), requests);
     case.least_arrivals = 2;
     case
+}
+
+/// A weighted cluster gives its requests another host, before the route does.
+fn rewritten_part() -> Case {
+    let parts = json!([
+        { "name": "a", "weight": 100, "host_rewrite_literal": "part.example" },
+        { "name": "b", "weight": 0 },
+    ]);
+    let to = |extra: Value| {
+        let mut action = json!({ "weighted_clusters": { "clusters": parts } });
+        crate::bootstrap::merge(&mut action, extra);
+        action
+    };
+    let routes = vec![
+        route(
+            json!({ "prefix": "/route" }),
+            to(json!({ "host_rewrite_literal": "route.example" })),
+        ),
+        route(json!({ "prefix": "/told" }), to(json!({ "append_x_forwarded_host": true }))),
+        route(json!({ "prefix": "/" }), to(json!({}))),
+    ];
+    Case::new("rewritten_part", any_host(routes), gets(&["/", "/a", "/route", "/told"]))
 }
 
 fn cookies() -> Case {

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Requests that are under way at a time.
-const WORKERS: usize = 12;
+/// Configurations whose requests are under way at a time.
+const WORKERS: usize = 20;
 
 /// The two programs, and a network of loopback addresses that nobody else has while this lives.
 pub struct Bench {
@@ -121,16 +121,28 @@ impl Bench {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
                     while let Some((n, config)) = take(&next, configs) {
-                        let of = |i: usize, side| self.send(side, config, i, 0);
-                        let all = config.asks.iter().enumerate();
-                        let pairs = all.map(|(i, _)| [of(i, Side::Envoy), of(i, Side::Ours)]);
-                        let pairs = pairs.collect();
+                        let pairs = self.ask_both(config);
                         done.lock().unwrap_or_else(PoisonError::into_inner).insert(n, pairs);
                     }
                 });
             }
         });
         done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    /// The requests of one configuration, in order; the two proxies have nothing to do
+    /// with each other, so that neither waits for the other.
+    fn ask_both(&self, config: &Config) -> Vec<[Response; 2]> {
+        let all = |side| {
+            let of = |i| self.send(side, config, i, 0);
+            (0..config.asks.len()).map(of).collect::<Vec<Response>>()
+        };
+        let [envoy, ours] = std::thread::scope(|scope| {
+            let ours = scope.spawn(|| all(Side::Ours));
+            let envoy = all(Side::Envoy);
+            [envoy, ours.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
+        });
+        envoy.into_iter().zip(ours).map(|(envoy, ours)| [envoy, ours]).collect()
     }
 
     fn send(&self, side: Side, config: &Config, index: usize, again: usize) -> Response {
