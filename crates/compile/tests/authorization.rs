@@ -313,7 +313,7 @@ fn a_change_of_a_policy_concerns_the_inbound_side_of_its_workloads_alone() {
     let before = proxies.each_ref().map(|p| compiler.compile(&store.snapshot(), p));
     support::apply(&mut store, &policy("default", "a", "{to: [{operation: {paths: [/x]}}]}"));
     let after = proxies.each_ref().map(|p| compiler.compile(&store.snapshot(), p));
-    let listeners = |c: &Compiled| c.config.listeners.iter().cloned().collect::<Vec<_>>();
+    let listeners = |c: &Compiled| c.config.listeners.to_vec();
     for (at, (before, after)) in before.iter().zip(&after).enumerate() {
         for (old, new) in listeners(before).iter().zip(&listeners(after)) {
             let changes = at == 0 && &*old.name == "virtualInbound";

@@ -7,7 +7,7 @@ use ir::{
     TcpDestination, Terminal,
 };
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,7 +23,7 @@ fn rules(action: RbacAction, from: &str) -> NetworkFilter {
 }
 
 /// A server that speaks first, behind rules; the port's protocol is declared, or looked for.
-fn guarded(rules: NetworkFilter, sniffs: bool, log: &PathBuf) -> (ir::Config, Arc<AtomicUsize>) {
+fn guarded(rules: NetworkFilter, sniffs: bool, log: &Path) -> (ir::Config, Arc<AtomicUsize>) {
     let (upstream, reached) = upstream(|peer, _| {
         peer.send("hello\r\n");
         peer.rest();
