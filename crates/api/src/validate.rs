@@ -38,6 +38,7 @@ pub fn validate(kind: &str, object: &Value) -> Vec<Finding> {
             shape::check(kind, &object, &mut report);
             security::check(kind, &object, &mut report);
             report.findings.extend(without_effect(kind));
+            report.findings.extend(without_target(kind, &object));
             report.findings
         }
     }
@@ -46,7 +47,7 @@ pub fn validate(kind: &str, object: &Value) -> Vec<Finding> {
 /// Kinds that are stored and not acted on yet: whoever writes one must not rely on it.
 fn without_effect(kind: &str) -> Option<Finding> {
     match kind {
-        "AuthorizationPolicy" | "PeerAuthentication" | "RequestAuthentication" => {
+        "RequestAuthentication" => {
             let say = "is stored, and NOT ENFORCED in this version: no request is refused by it";
             Some(Finding::warning("", format!("{kind} {say}")))
         }
@@ -56,6 +57,21 @@ fn without_effect(kind: &str) -> Option<Finding> {
         )),
         _ => None,
     }
+}
+
+/// A policy for what no proxy of ours stands for protects nothing.
+fn without_target(kind: &str, object: &Value) -> Vec<Finding> {
+    if kind != "AuthorizationPolicy" {
+        return Vec::new();
+    }
+    let spec = &object["spec"];
+    let many = spec["targetRefs"].as_array().into_iter().flatten();
+    let of = |target: &Value| {
+        let kind = target["kind"].as_str().filter(|kind| *kind != "Gateway")?;
+        let say = format!("kind {kind} is NOT ENFORCED in this version; use a selector");
+        Some(Finding::warning("spec.targetRefs", say))
+    };
+    many.chain([&spec["targetRef"]]).filter_map(of).collect()
 }
 
 fn check<T>(kind: &str, object: &Value, of: fn(&Object<T>, &mut Report)) -> Vec<Finding>

@@ -14,8 +14,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The kinds whose objects carry a status.
-const KINDS: [Kind; 4] =
-    [Kind::VirtualService, Kind::DestinationRule, Kind::Gateway, Kind::EnvoyFilter];
+const KINDS: [Kind; 6] = [
+    Kind::VirtualService,
+    Kind::DestinationRule,
+    Kind::Gateway,
+    Kind::EnvoyFilter,
+    Kind::AuthorizationPolicy,
+    Kind::PeerAuthentication,
+];
 /// Churn is gathered before it is written.
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -395,9 +395,19 @@ fn an_unknown_field_of_a_security_kind_is_refused() {
 
 #[test]
 fn a_policy_that_is_not_enforced_says_so() {
-    let object = json!({"metadata": {"name": "a"}, "spec": {"mtls": {"mode": "STRICT"}}});
-    let said = validate("PeerAuthentication", &object);
-    assert!(said.iter().any(|f| f.level == Level::Warning && f.message.contains("NOT ENFORCED")));
+    let not_enforced = |kind: &str, spec: Value| {
+        let said = validate(kind, &json!({"metadata": {"name": "a"}, "spec": spec}));
+        said.iter().any(|f| f.level == Level::Warning && f.message.contains("NOT ENFORCED"))
+    };
+    assert!(not_enforced("RequestAuthentication", json!({"jwtRules": []})));
+    assert!(!not_enforced("PeerAuthentication", json!({"mtls": {"mode": "STRICT"}})));
+    let target = |kind: &str| {
+        let group = if kind == "Gateway" { "gateway.networking.k8s.io" } else { "" };
+        json!({"targetRefs": [{"kind": kind, "name": "a", "group": group}], "action": "DENY",
+            "rules": [{}]})
+    };
+    assert!(not_enforced("AuthorizationPolicy", target("Service")));
+    assert!(!not_enforced("AuthorizationPolicy", target("Gateway")));
 }
 
 /// Each case: a kind, a spec, and the path that is refused.
