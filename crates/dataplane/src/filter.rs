@@ -112,7 +112,9 @@ async fn run<'v, D: Downstream>(
                 passed.told.left = left.or(passed.told.left);
             }
             Filter::Ask(rule) => {
-                let added = limit::ask(&scope, rule, record).await.map_err(of_route)?;
+                // What asks others is large, and no part of the state of requests that ask nobody.
+                let asked = Box::pin(limit::ask(&scope, rule, record));
+                let added = asked.await.map_err(of_route)?;
                 passed.told.headers.extend(added);
             }
             Filter::Guard(guard) => {
@@ -131,10 +133,11 @@ async fn run<'v, D: Downstream>(
             Filter::Authz(rule) => {
                 let cluster = routed.cluster.clone();
                 let check = Check { name: &step.name, rule, scope, cluster };
-                let allowed = check.run(record, intake).await.map_err(|stop| match stop {
-                    Stop::Reply(reply) => Stop::Reply(of_route(reply)),
-                    Stop::Gone => Stop::Gone,
-                })?;
+                let allowed =
+                    Box::pin(check.run(record, intake)).await.map_err(|stop| match stop {
+                        Stop::Reply(reply) => Stop::Reply(of_route(reply)),
+                        Stop::Gone => Stop::Gone,
+                    })?;
                 passed.edits.extend(allowed.response);
                 if allowed.reroute {
                     *routed = router.again(record);

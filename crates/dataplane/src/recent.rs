@@ -6,7 +6,7 @@ use crate::identify::Origin;
 use base::WallTime;
 use ir::{Direction, Str};
 use policy::Flags;
-use policy::format::{Ends, Stream, Text};
+use policy::format::{Ends, Peer, Stream, Text};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -34,6 +34,8 @@ pub struct Recent {
     pub destination: String,
     /// Whether the client's connection was encrypted.
     pub tls: bool,
+    /// Who the client has proved to be (a URI of its certificate, of the mesh its SPIFFE ID).
+    pub peer: Option<String>,
     /// The head as it came, before the proxy changed anything.
     pub method: String,
     pub authority: String,
@@ -86,7 +88,7 @@ struct Entry {
     cluster: Text,
     downstream: Option<Rc<Ends>>,
     upstream: Option<Rc<Ends>>,
-    tls: bool,
+    peer: Option<Rc<Peer>>,
     attempts: u32,
     status: u16,
     flags: Flags,
@@ -148,7 +150,7 @@ impl Ring {
             cluster: stream.cluster.clone(),
             downstream: stream.downstream.clone(),
             upstream: stream.upstream.clone(),
-            tls: stream.peer.as_ref().is_some_and(|p| p.tls_version.is_some()),
+            peer: stream.peer.clone(),
             attempts: stream.attempts,
             status: stream.status,
             flags: stream.flags,
@@ -176,6 +178,7 @@ impl Entry {
         }
         let end = self.id.iter().position(|b| *b == 0).unwrap_or(self.id.len());
         let downstream = self.downstream.as_ref();
+        let peer = self.peer.as_deref();
         Recent {
             id: text(&self.id[..end]),
             start: self.start,
@@ -184,7 +187,8 @@ impl Entry {
             direction: noted.direction,
             source: downstream.map(|e| e.remote.text.to_string()).unwrap_or_default(),
             destination: downstream.map(|e| e.local.text.to_string()).unwrap_or_default(),
-            tls: self.tls,
+            tls: peer.is_some_and(|p| p.tls_version.is_some()),
+            peer: peer.and_then(|p| p.uri_san.clone()),
             method,
             authority,
             path,

@@ -124,6 +124,7 @@ route         number 0   VirtualService default/web spec.http[0].match[0] (edge.
 verdict       forwarded
 cluster       outbound|8000||web.default.svc.cluster.local   Service default/web spec.ports (edge.yaml:15)
   balancer    least request
+  tls         mutual TLS with endpoints that take it, to outbound_.8000_._.web.default.svc.cluster.local
 timeout       3s   VirtualService default/web spec.http[0].timeout (edge.yaml:31)
 retries       2 on connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes
 hint          outbound|8000||web.default.svc.cluster.local has no endpoint: the proxy answers 503   Service default/web spec.ports (edge.yaml:15)

@@ -35,6 +35,7 @@ fn one(r: &Recent) -> Value {
         "source": r.source,
         "destination": r.destination,
         "tls": r.tls,
+        "peer": r.peer,
         "method": r.method,
         "authority": r.authority,
         "path": r.path,

@@ -153,12 +153,14 @@ impl Place<'_> {
         cluster
     }
 
-    /// Secrets that the agent reads from files, as files.
+    /// Secrets that the agent reads from files, as files; those of the workload itself are a client's here.
     fn secrets(&self, common: &mut TlsCommon) {
+        const WORKLOAD: &str = "/etc/certs/client.pem~/etc/certs/client.key";
         for source in &mut common.certificates {
             if let CertificateSource::Sds(name) = source
-                && let Some((chain, key)) =
-                    of_agent(name, "file-cert:").and_then(|n| n.split_once('~'))
+                && let Some((chain, key)) = of_agent(name, "file-cert:")
+                    .or_else(|| of_agent(name, "default").map(|_| WORKLOAD))
+                    .and_then(|n| n.split_once('~'))
             {
                 let file = |path: &str| DataSource::File(self.certificates.real(path).into());
                 let certificate = ir::Certificate { chain: file(chain), key: file(key) };
@@ -166,8 +168,13 @@ impl Place<'_> {
             }
         }
         let Some(validation) = &mut common.validation else { return };
-        if let Some(path) = validation.roots_sds.as_ref().and_then(|n| of_agent(n, "file-root:")) {
-            validation.roots = Some(DataSource::File(self.certificates.real(path).into()));
+        let of_roots = |name: &'_ SecretRef| {
+            let path = of_agent(name, "file-root:");
+            path.or_else(|| of_agent(name, "ROOTCA").map(|_| "/etc/certs/ca.pem"))
+                .map(str::to_owned)
+        };
+        if let Some(path) = validation.roots_sds.as_ref().and_then(of_roots) {
+            validation.roots = Some(DataSource::File(self.certificates.real(&path).into()));
             validation.roots_sds = None;
         }
         if let Some(DataSource::File(path)) = &mut validation.crl {

@@ -48,7 +48,9 @@ impl Hop {
     pub fn asked(&self) -> Result<Asked> {
         let at = self.destination;
         let mut asked = Asked::parse(self.text_of("method"), &format!("http://{at}/"))?;
-        if self.live["tls"] == true {
+        // What a proxy of the mesh has encrypted is asked as its client did: in plaintext.
+        let of_mesh = self.inbound && self.text_of("peer").starts_with("spiffe://");
+        if self.live["tls"] == true && !of_mesh {
             asked.scheme = Scheme::Https;
         }
         asked.path = self.text_of("path").to_owned();
@@ -119,6 +121,7 @@ impl Hop {
             }
         };
         line("from", self.text_of("source"));
+        line("identity", self.text_of("peer"));
         line("sent to", self.text_of("endpoint"));
         if number("attempts") > 1 {
             line("attempts", &number("attempts").to_string());
@@ -165,5 +168,19 @@ mod tests {
         ));
         assert!(text.contains("  sent to       10.1.0.1:9080\n"), "{text}");
         assert!(text.ends_with("  route  x\n") && !text.contains("first"), "{text}");
+    }
+
+    #[test]
+    fn what_a_proxy_of_the_mesh_encrypted_is_asked_as_its_client_did() {
+        let scheme = |from: &str, to: &str| {
+            let answer = ANSWER.replace(r#""tls": false"#, r#""tls": true"#).replace(from, to);
+            let [hop] = &read("default", "p", &answer)[..] else { panic!("{answer}") };
+            (hop.asked().unwrap().scheme, hop.text("", None))
+        };
+        assert_eq!(scheme("outbound", "inbound").0, Scheme::Https);
+        let peer = r#""inbound", "peer": "spiffe://cluster.local/ns/a/sa/b""#;
+        let (of_mesh, text) = scheme(r#""outbound""#, peer);
+        assert_eq!(of_mesh, Scheme::Http);
+        assert!(text.contains("  identity      spiffe://cluster.local/ns/a/sa/b\n"), "{text}");
     }
 }
