@@ -81,7 +81,15 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
         Some(made) => {
             let limit = config.handshake_timeout.unwrap_or(HANDSHAKE);
             let chain = Secured { made, worker: &accepted.worker, listener: &listener };
-            chain.shake_hands(accepted.io, prefix, limit).await?
+            match chain.shake_hands(accepted.io, prefix, limit).await {
+                Ok(peeled) => peeled,
+                Err(why) => {
+                    let mut closed = closed(&accepted.worker, destination, accepted.remote);
+                    closed.client_failure = why.into();
+                    log(&listener, &accepted.worker, &accepted.view, &closed);
+                    return None;
+                }
+            }
         }
     };
     Some(Identified {
@@ -125,24 +133,31 @@ fn refuse(listener: &ListenerRt, detected: &Detected) {
     let accepted = &detected.accepted;
     let (worker, view) = (&accepted.worker, &accepted.view);
     worker.shard.inc(listener.stats.no_filter_chain_match);
-    let mut stream = Stream {
+    let mut stream = closed(worker, detected.destination, accepted.remote);
+    stream.details = "filter_chain_not_found".into();
+    stream.flags.set(Flag::NoRouteFound);
+    log(listener, worker, view, &stream);
+    accepted.io.reset_on_close();
+}
+
+/// What there is to say of a connection that came to nothing.
+fn closed(worker: &Worker, local: SocketAddr, remote: SocketAddr) -> Stream {
+    Stream {
         start: worker.env.wall(),
         duration: Some(Duration::ZERO),
-        details: "filter_chain_not_found".into(),
-        downstream: Some(Rc::new(Ends::new(
-            Shown::new(detected.destination),
-            Shown::new(accepted.remote),
-        ))),
+        downstream: Some(Rc::new(Ends::new(Shown::new(local), Shown::new(remote)))),
         ..Stream::default()
-    };
-    stream.flags.set(Flag::NoRouteFound);
-    let info = Info { request: None, response: None, stream: &stream };
+    }
+}
+
+/// Into the listener's own log.
+fn log(listener: &ListenerRt, worker: &Worker, view: &View, stream: &Stream) {
+    let info = Info { request: None, response: None, stream };
     for (rule, sink) in &listener.logs {
         if let Some(Some(buffer)) = view.logs.get(*sink as usize) {
             buffer.append(|out| rule.write(&info, &worker.env, out));
         }
     }
-    accepted.io.reset_on_close();
 }
 
 /// The chain for what is known of a connection.

@@ -48,37 +48,39 @@ impl Peeled {
 }
 
 impl Secured<'_> {
-    /// `None`: the connection is closed; the counters and the log say why.
-    pub async fn shake_hands(&self, io: Io, first: Buffer, limit: Duration) -> Option<Peeled> {
+    /// An error is why the connection is closed, which is counted and said.
+    pub async fn shake_hands(
+        &self,
+        io: Io,
+        first: Buffer,
+        limit: Duration,
+    ) -> Result<Peeled, String> {
         let (shard, stats) = (&self.worker.shard, &self.listener.stats);
+        let peeled = self.open(io, first, limit).await;
+        shard.inc(match peeled {
+            Ok(_) => stats.ssl_handshake,
+            Err(_) => stats.ssl_connection_error,
+        });
+        peeled
+    }
+
+    async fn open(&self, io: Io, first: Buffer, limit: Duration) -> Result<Peeled, String> {
         let name = &self.listener.config.name;
-        let context = match &self.made.context {
-            Ok(context) => context,
-            Err(why) => {
-                shard.inc(stats.ssl_connection_error);
-                tracing::info!("listener {name}: a connection is closed: {why}");
-                return None;
-            }
-        };
-        let Io::Plain(socket) = io else { return None };
+        let context = self.made.context.as_ref().map_err(|why| {
+            tracing::info!("listener {name}: a connection is closed: {why}");
+            why.clone()
+        })?;
+        let Io::Plain(socket) = io else { return Err("it is encrypted already".to_owned()) };
         let handshake = tokio::time::timeout(limit, io::accept(socket, first, context)).await;
-        let session = match handshake {
-            Ok(Ok(session)) => session,
-            Ok(Err(e)) => {
-                shard.inc(stats.ssl_connection_error);
-                match e {
-                    HandshakeError::Tls(_) => tracing::info!("listener {name}: {e}"),
-                    e => tracing::debug!("listener {name}: {e}"),
-                }
-                return None;
+        let session = handshake.map_err(|_| format!("no handshake within {limit:?}"))?;
+        let session = session.map_err(|e| {
+            match e {
+                HandshakeError::Tls(_) => tracing::info!("listener {name}: {e}"),
+                _ => tracing::debug!("listener {name}: {e}"),
             }
-            Err(_) => {
-                shard.inc(stats.ssl_connection_error);
-                return None;
-            }
-        };
-        shard.inc(stats.ssl_handshake);
-        Some(opened(session, context.identity()))
+            e.to_string()
+        })?;
+        Ok(opened(session, context.identity()))
     }
 }
 

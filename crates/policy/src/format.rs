@@ -39,7 +39,10 @@ pub struct Stream {
     pub flags: Flags,
     pub details: Cow<'static, str>,
     pub termination: Cow<'static, str>,
+    /// Why the last upstream could not be spoken to.
     pub transport_failure: Cow<'static, str>,
+    /// Why the client's encryption came to nothing.
+    pub client_failure: Cow<'static, str>,
     pub bytes_received: u64,
     pub bytes_sent: u64,
     pub route: Text,

@@ -8,7 +8,7 @@ use rustls::HandshakeKind;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// An HTTP listener with one chain for TLS, before an upstream that echoes.
 fn config_with(tls: DownstreamTls, upstream: SocketAddr) -> Config {
@@ -99,6 +99,50 @@ fn clients_show_their_certificates_where_that_is_asked_for() {
         counter(&proxy, "envoy_listener_ssl_connection_error") == 3
     });
     assert_eq!(counter(&proxy, "envoy_listener_ssl_handshake"), 1);
+}
+
+/// What keeps a client of the mesh out, and what the log says of each.
+#[test]
+fn impostors_are_refused_and_the_log_says_why() {
+    const FRIEND: &str = "spiffe://td/ns/n/sa/friend";
+    let (ca, other) = (Authority::new("ca"), Authority::new("other"));
+    let mut server = serving(&ca.leaf(&["a.example", "spiffe://td/ns/n/sa/me"]));
+    server.require_client_certificate = true;
+    let pattern = ir::Pattern::Prefix("spiffe://td/".into());
+    let value = ir::StringMatch { pattern, ignore_case: false };
+    let sans = vec![ir::SanMatch { kind: ir::SanKind::Uri, value }];
+    server.common.validation = Some(Validation { sans, ..ca.roots() });
+    let path = std::env::temp_dir().join(format!("lateen-impostors-{}", std::process::id()));
+    let mut config = config_with(server, echo().0);
+    with_listener(&mut config, |listener| {
+        let format = ir::LogFormat::Text("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%\n".into());
+        let sink = ir::LogSink::File { path: path.to_str().unwrap().into(), format };
+        listener.access_log.push(ir::AccessLog { sink, filter: None });
+    });
+    let (_proxy, at) = run(&config);
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    let friend = ca.leaf(&[FRIEND]);
+    assert!(Client::new(&ca, Some(&friend), &[]).get(at, "a.example", "/").is_ok());
+    let unknown = "depth_0:_unable_to_get_local_issuer_certificate";
+    let table = [
+        (Some(other.leaf(&[FRIEND])), unknown),
+        (Some(Authority::self_signed(&[FRIEND])), unknown),
+        (Some(ca.leaf_until(&[FRIEND], yesterday)), "depth_0:_certificate_has_expired"),
+        (
+            Some(ca.leaf(&["spiffe://elsewhere/ns/n/sa/friend"])),
+            "SAN_matcher,_certificate_SANs_are_[spiffe://elsewhere/ns/n/sa/friend]",
+        ),
+        (Some(ca.leaf(&["friend.example"])), "SAN_matcher,_certificate_SANs_are_[friend.example]"),
+        (None, "PEER_DID_NOT_RETURN_A_CERTIFICATE"),
+    ];
+    for (i, (own, why)) in table.iter().enumerate() {
+        assert!(Client::new(&ca, own.as_ref(), &[]).get(at, "a.example", "/").is_err(), "{why}");
+        let read = || std::fs::read_to_string(&path).unwrap_or_default();
+        until(&format!("{why} in {}", read()), || {
+            read().lines().nth(i).is_some_and(|line| line.contains(why))
+        });
+    }
+    let _ = std::fs::remove_file(&path);
 }
 
 #[test]

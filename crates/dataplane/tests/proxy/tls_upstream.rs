@@ -7,6 +7,7 @@ use ir::{Config, DownstreamTls, UpstreamTls, Validation, Value};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A proxy that speaks TLS to its clients, before an upstream that echoes.
 fn server(tls: DownstreamTls) -> (Proxy, SocketAddr) {
@@ -118,6 +119,36 @@ fn a_server_must_be_who_the_configuration_says() {
         if let Some(text) = expected {
             log.says(text);
         }
+    }
+}
+
+/// What keeps a server from being taken for one of the mesh, and what the log says of each.
+#[test]
+fn impostors_among_servers_are_refused_and_the_log_says_why() {
+    const FRIEND: &str = "spiffe://td/ns/n/sa/friend";
+    let (ca, other) = (Authority::new("ca"), Authority::new("other"));
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    let unknown = "depth_0:_unable_to_get_local_issuer_certificate";
+    let table = [
+        ("stranger", other.leaf(&[FRIEND]), unknown),
+        ("self-signed", Authority::self_signed(&[FRIEND]), unknown),
+        ("expired", ca.leaf_until(&[FRIEND], yesterday), "depth_0:_certificate_has_expired"),
+        (
+            "elsewhere",
+            ca.leaf(&["spiffe://elsewhere/ns/n/sa/friend"]),
+            "SAN_matcher,_certificate_SANs_are_[spiffe://elsewhere/ns/n/sa/friend]",
+        ),
+    ];
+    for (who, leaf, why) in table {
+        let (_second, at) = server(serving(&leaf));
+        let mut tls = trusting(&ca);
+        let sans = named(ir::SanKind::Uri, FRIEND);
+        tls.common.validation = Some(Validation { sans, ..ca.roots() });
+        let mut config = client(at, tls);
+        let log = Log::of(&mut config, who);
+        let (_proxy, front) = run(&config);
+        assert_eq!(Peer::connect(front).get("/").status(), 503, "{who}");
+        log.says(why);
     }
 }
 

@@ -27,6 +27,7 @@ pub enum Command {
     Details,
     Termination,
     TransportFailure,
+    ClientFailure,
     Received,
     Sent,
     Took(Span),
@@ -111,6 +112,7 @@ impl Command {
             "RESPONSE_CODE_DETAILS" => Command::Details,
             "CONNECTION_TERMINATION_DETAILS" => Command::Termination,
             "UPSTREAM_TRANSPORT_FAILURE_REASON" => Command::TransportFailure,
+            "DOWNSTREAM_TRANSPORT_FAILURE_REASON" => Command::ClientFailure,
             "BYTES_RECEIVED" => Command::Received,
             "BYTES_SENT" => Command::Sent,
             "DURATION" => Command::Took(Span::Whole),
@@ -137,7 +139,6 @@ impl Command {
             | "CLUSTER_METADATA"
             | "FILTER_STATE"
             | "UPSTREAM_METADATA"
-            | "DOWNSTREAM_TRANSPORT_FAILURE_REASON"
             | "CONNECTION_ID"
             | "STREAM_ID"
             | "TRACE_ID"
@@ -217,12 +218,8 @@ impl Command {
             }
             Command::Details => text(Some(&s.details), out),
             Command::Termination => text(Some(&s.termination), out),
-            Command::TransportFailure => {
-                let start = out.len();
-                out.extend_from_slice(s.transport_failure.as_bytes());
-                out[start..].iter_mut().filter(|b| **b == b' ').for_each(|b| *b = b'_');
-                out.len() > start
-            }
+            Command::TransportFailure => one_word(&s.transport_failure, out),
+            Command::ClientFailure => one_word(&s.client_failure, out),
             Command::Received => some(Some(s.bytes_received), out),
             Command::Sent => some(Some(s.bytes_sent), out),
             Command::Took(span) => some(took(s, *span).map(|d| d.as_millis() as u64), out),
@@ -307,6 +304,14 @@ fn bytes(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
     let value = value.unwrap_or_default();
     out.extend_from_slice(value);
     !value.is_empty()
+}
+
+/// A reason, as Envoy keeps it in one field of a line.
+fn one_word(reason: &str, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.extend_from_slice(reason.as_bytes());
+    out[start..].iter_mut().filter(|b| **b == b' ').for_each(|b| *b = b'_');
+    out.len() > start
 }
 
 fn text(value: Option<&str>, out: &mut Vec<u8>) -> bool {
