@@ -1,8 +1,9 @@
 //! The project's own commands, the same on a laptop and in CI: `cargo xtask setup | demo | test |
-//! tidy | bench | soak`. Each is one file; this one only chooses.
+//! tidy | bench | fuzz | soak`. Each is one file; this one only chooses.
 
 mod bench;
 mod demo;
+mod fuzz;
 mod peers;
 mod setup;
 mod shell;
@@ -22,8 +23,9 @@ usage: cargo xtask COMMAND
           [--fast: without peers and end-to-end suites]
   tidy    only the rules of the house: layers, heads, sizes, the table of features
   bench   the proxy beside Envoy, nginx and HAProxy; the control plane's compile time  [--quick]
+  fuzz    foreign bytes against every reader of them, five minutes for each  [--seconds N] [TARGET ...]
   soak    ten minutes of load; memory and descriptors must stay level  [--seconds N];
-          then five more seeds of generated configurations beside Envoy
+          then five more seeds of generated configurations beside Envoy, and `fuzz`
 ";
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Some("test") => suite::run(rest),
         Some("tidy") => tidy::run(),
         Some("bench") => bench::run(rest),
+        Some("fuzz") => fuzz::command(rest),
         Some("soak") => soak::run(rest),
         other => {
             if let Some(unknown) = other {

@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libc6-dev", "building"),
     ("cmake", "building"),
     ("curl", "the demo and its tests"),
+    ("g++", "fuzzing"),
     ("nftables", "checking our rules"),
     ("iproute2", "checking our links"),
     ("procps", "tests"),

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold, in one command; the last line is the sum of all test
 //! runners, in the form `N passed, N failed, N skipped`.
 
-use crate::{peers, setup, shell, tidy, tour};
+use crate::{fuzz, peers, setup, shell, tidy, tour};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -55,6 +55,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let bin = build_programs()?;
     step("tests", cargo_tests(fast, &bin));
     if !fast {
+        step("fuzz", fuzz::run(fuzz::Budget::of_test(), &[]).map(of_targets));
         step("tour", tour::run(&bin).map(|()| Counts { passed: 1, ..Counts::default() }));
     }
     println!("\ntest: {} s", started.elapsed().as_secs());
@@ -66,6 +67,10 @@ pub fn run(args: &[String]) -> Result<()> {
         bail!("{} of the steps failed", failures.len());
     }
     Ok(())
+}
+
+fn of_targets(count: usize) -> Counts {
+    Counts { passed: count as u64, ..Counts::default() }
 }
 
 const CLIPPY: [&str; 8] = [

@@ -13,6 +13,7 @@ pub mod chain;
 pub mod cors;
 mod decide;
 pub mod directory;
+pub mod dns;
 pub mod edge;
 pub mod fault;
 mod filter_rule;

@@ -40,6 +40,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "differential",
             "e2e",
             "authority",
+            "fuzz",
             "released",
         ],
     ),

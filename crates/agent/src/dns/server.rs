@@ -1,11 +1,11 @@
 //! The sockets of the DNS proxy: UDP and TCP on the pod's loopback. Known names are answered at once;
 //! what is passed on waits in tasks, of which there is a bounded number.
 
-use super::answer::{Outcome, Transport, answer, failure};
 use super::counters::Counters;
 use super::upstream::{Upstream, framed};
 use ir::NameTable;
 use policy::directory::Directory;
+use policy::dns::{Outcome, Transport, answer, failure};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};

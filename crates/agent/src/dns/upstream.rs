@@ -1,9 +1,9 @@
 //! The name servers of the pod, for names that are not ours: asked by the same protocol as we were,
 //! one after the other or all at once, each for a bounded time.
 
-use super::answer::Transport;
 use crate::dial::Dial;
 use futures::future::{Either, select_ok};
+use policy::dns::Transport;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

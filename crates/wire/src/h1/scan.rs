@@ -24,14 +24,7 @@ impl HeadScan {
         input: &[u8],
         limit: usize,
     ) -> Result<Option<std::ops::Range<usize>>, HeadError> {
-        // A head begins with a letter; anything else, such as a TLS record, is not waited for.
-        if !self.started && input.get(self.begin).is_some_and(|b| !begins_head(*b)) {
-            return Err(if input[self.begin] == b'\n' {
-                HeadError::BareLf
-            } else {
-                HeadError::StartLine
-            });
-        }
+        self.begins(input)?;
         while let Some(i) = memchr(b'\n', &input[self.line..]) {
             let end = self.line + i;
             if end == self.line || input[end - 1] != b'\r' {
@@ -52,9 +45,19 @@ impl HeadScan {
                 if self.begin > 2 * EMPTY_LINES {
                     return Err(HeadError::StartLine);
                 }
+                self.begins(input)?;
             }
         }
         if input.len() - self.begin > limit { Err(HeadError::TooLarge) } else { Ok(None) }
+    }
+
+    /// A head begins with a letter; anything else, such as a TLS record, is not waited for.
+    fn begins(&self, input: &[u8]) -> Result<(), HeadError> {
+        match input.get(self.begin) {
+            Some(b'\n') if !self.started => Err(HeadError::BareLf),
+            Some(b) if !self.started && !begins_head(*b) => Err(HeadError::StartLine),
+            _ => Ok(()),
+        }
     }
 
     /// Whether anything of a head has arrived.
@@ -70,6 +73,16 @@ fn begins_head(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_begins_no_head_is_refused_behind_an_empty_line_too() {
+        for input in [&b"\x16\x03"[..], b"\r\n\x16", b"\r\n\n"] {
+            assert!(HeadScan::default().find(input, 1024).is_err(), "{input:?}");
+            let mut scan = HeadScan::default();
+            let piece = |have: usize| scan.find(&input[..have], 1024);
+            assert!((1..=input.len()).map(piece).any(|found| found.is_err()), "{input:?}");
+        }
+    }
 
     #[test]
     fn a_head_is_found_whatever_the_pieces() {

@@ -1,11 +1,11 @@
-//! One query in, and what is to become of it. Whatever the bytes are, an answer is never longer than
-//! what the client says that it takes, and there is at most one.
+//! One DNS query in, and what is to become of it: the answering half of the agent's DNS proxy. Whatever the
+//! bytes are, an answer is never longer than what the client says that it takes, and there is at most one.
 
+use crate::directory::{Directory, Known};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinEncodable};
-use policy::directory::{Directory, Known};
 use std::net::IpAddr;
 
 /// Istio's.
