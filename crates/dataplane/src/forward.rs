@@ -186,9 +186,6 @@ impl Effort<'_, '_> {
             record.stream.attempts += 1;
             self.announce(record);
             let attempt = self.attempt(record, down, alarm).await;
-            if !matches!(attempt, Attempt::Nowhere) {
-                self.mirror(record);
-            }
             let retry = match &attempt {
                 Attempt::Answered(_) => self.retries.covers_response(&record.heads.response),
                 Attempt::Lost(lost) if self.is_harmless(lost, record) => {

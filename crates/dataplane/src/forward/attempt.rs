@@ -95,6 +95,7 @@ impl Effort<'_, '_> {
         let request = &mut record.heads.request;
         to.forwarding.rewrite_host(request, &picked.hostname, envoy_headers);
         let version = record.heads.request.version;
+        self.mirror(&worker, &record.heads.request);
         let channel = match self.channel(&worker, version, &picked, down).await {
             Some(None) => return Attempt::Gone,
             Some(Some(Ok(channel))) => channel,
@@ -215,6 +216,7 @@ impl Effort<'_, '_> {
                 if sent.request.source_done() && stream.request_duration.is_none() {
                     let now = base::Env::now(&worker.env);
                     stream.request_duration = Some(now.since(stream.began));
+                    self.mirror(worker, &heads.request);
                 }
             }
             match sent.upstream.poll_head(cx, &mut heads.response) {

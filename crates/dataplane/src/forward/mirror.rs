@@ -3,38 +3,40 @@
 
 use super::Effort;
 use super::call::{Nowhere, Whole, call_within};
-use crate::record::Record;
 use crate::replay::Kept;
+use crate::worker::Worker;
 use base::Env;
 use std::rc::Rc;
 use std::time::Duration;
-use wire::RequestHead;
 use wire::h1::Body;
+use wire::{Request, RequestHead};
 
 /// A copy that takes longer than this is given up, where the route allows any time.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Effort<'_, '_> {
-    /// Sends the copies that the route asks for, once.
-    pub(super) fn mirror(&mut self, record: &Record) {
+    /// Sends the copies that the route asks for, once, if the request is known to its end: its upstream
+    /// and those of the copies get it at the same time, whatever time any of them takes.
+    pub(super) fn mirror(&mut self, worker: &Rc<Worker>, request: &Request) {
         let to = self.job.to;
-        if std::mem::replace(&mut self.mirrored, true) || to.mirrors.is_empty() {
+        if self.mirrored || to.mirrors.is_empty() {
             return;
         }
         let Some(body) = self.replay.copy(self.job.body == Body::Empty) else { return };
+        self.mirrored = true;
         let body = Rc::new(body);
-        let env = &record.worker.env;
+        let env = &worker.env;
         for (rule, cluster) in &to.mirrors {
             if env.below(1_000_000) >= u64::from(rule.fraction) {
                 continue;
             }
-            let mut request = record.heads.request.clone();
+            let mut request = request.clone();
             if rule.host_suffix {
                 let host = shadow(request.authority());
                 request.set_authority(&host);
             }
             let kind = self.job.body;
-            let (worker, cluster) = (record.worker.clone(), cluster.clone());
+            let (worker, cluster) = (worker.clone(), cluster.clone());
             let mut source = Whole::new(Shared(body.clone()));
             let time = self.times.whole.unwrap_or(TIMEOUT);
             tokio::task::spawn_local(async move {

@@ -8,6 +8,7 @@ mod certificates;
 mod http1;
 mod limits;
 mod mesh;
+mod mirror;
 mod names;
 mod preamble;
 mod protocol;
