@@ -1,8 +1,8 @@
 //! The mesh configuration: ConfigMap `istio`, keys `mesh` and `meshNetworks`.
 
 use crate::{
-    ConnectionPoolSettings, Duration, HttpRetry, LocalityLbSetting, OutboundMode,
-    OutboundTrafficPolicy, OutlierDetection, TcpKeepalive, TlsProtocol,
+    ConnectionPoolSettings, Duration, ExtensionProvider, HttpRetry, LocalityLbSetting,
+    OutboundMode, OutboundTrafficPolicy, OutlierDetection, TcpKeepalive, TlsProtocol,
 };
 use base::Finding;
 use serde::Deserialize;
@@ -44,6 +44,7 @@ pub struct MeshConfig {
     pub ingress_class: String,
     pub ingress_service: String,
     pub ingress_selector: String,
+    pub extension_providers: Vec<ExtensionProvider>,
 }
 
 impl Default for MeshConfig {
@@ -80,6 +81,7 @@ impl Default for MeshConfig {
             ingress_class: "istio".to_owned(),
             ingress_service: "istio-ingressgateway".to_owned(),
             ingress_selector: "ingressgateway".to_owned(),
+            extension_providers: Vec::new(),
         }
     }
 }
@@ -215,7 +217,11 @@ impl MeshConfig {
             }
         }
         let mesh = serde_json::from_value(serde_json::Value::Object(accepted));
-        (mesh.unwrap_or_default(), findings)
+        let mesh: MeshConfig = mesh.unwrap_or_default();
+        for (i, provider) in mesh.extension_providers.iter().enumerate() {
+            findings.extend(provider.check(&format!("data.mesh.extensionProviders[{i}]")));
+        }
+        (mesh, findings)
     }
 }
 
@@ -244,6 +250,7 @@ const USED: &[&str] = &[
     "defaultTrafficPolicy",
     "localityLbSetting",
     "tcpKeepalive",
+    "extensionProviders",
 ];
 
 #[cfg(test)]
@@ -267,6 +274,29 @@ mod tests {
         assert_eq!(mesh.outbound_traffic_policy.mode, OutboundMode::RegistryOnly);
         let paths: Vec<&str> = findings.iter().map(|f| f.path.as_str()).collect();
         assert_eq!(paths, ["data.mesh.connectTimeout", "data.mesh.thriftConfig"]);
+    }
+
+    #[test]
+    fn providers_are_read_and_what_is_wrong_with_one_is_said() {
+        let yaml = "
+extensionProviders:
+- name: a
+  envoyExtAuthzHttp:
+    service: foo/a.foo.svc.cluster.local
+    port: 8000
+    timeout: 10s
+    includeRequestBodyInCheck: {maxRequestBytes: 2048}
+- {name: b, envoyExtAuthzGrpc: {service: '', port: 0, statusOnError: Forbidden}}
+- {name: zipkin, zipkin: {service: z, port: 9411}}
+";
+        let (mesh, findings) = MeshConfig::parse(yaml);
+        let http = mesh.extension_providers[0].envoy_ext_authz_http.as_ref().expect("read");
+        assert_eq!(http.timeout.expect("read").0.as_secs(), 10);
+        assert_eq!(http.include_request_body_in_check.expect("read").max_request_bytes, 2048);
+        assert!(mesh.extension_providers[2].authorizer().is_none());
+        let said: Vec<&str> = findings.iter().map(|f| f.path.as_str()).collect();
+        let grpc = "data.mesh.extensionProviders[1].envoyExtAuthzGrpc";
+        assert_eq!(said, ["service", "port", "statusOnError"].map(|f| format!("{grpc}.{f}")));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod attribute;
 mod condition;
+mod external;
 mod guard;
 mod rule;
 mod trust;
@@ -12,6 +13,7 @@ mod value;
 use crate::authorization::condition::Reading;
 use api::{AuthorizationAction, AuthorizationPolicy};
 use base::Finding;
+pub use external::Authorizer;
 pub(crate) use guard::Guard;
 use ir::{Permission, Principal, Rbac, RbacAction, RbacPolicy, RbacRules, Str};
 use registry::Item;
@@ -38,8 +40,8 @@ pub enum Reach {
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     pub trust: &'a TrustDomains,
-    /// The extension providers by name; `None`: there is none of that name.
-    pub provider: &'a dyn Fn(&str) -> Option<Reach>,
+    /// The extension providers by name; of one that cannot be asked, why.
+    pub provider: &'a dyn Fn(&str) -> Result<Reach, String>,
 }
 
 /// What stands before the other filters of a chain, to be asked in this order.
@@ -189,29 +191,25 @@ fn custom(
     let first = policies.first()?;
     let names: BTreeSet<&str> = policies.iter().map(|p| &*p.spec.provider.name).collect();
     let name = &first.spec.provider.name;
-    let reach = (setting.provider)(name).filter(|_| names.len() == 1);
-    let finding = match reach {
-        None if names.len() > 1 => Some(Finding::error(
-            PROVIDER,
-            format!("one workload cannot have several providers ({names:?}): {DENIED}"),
-        )),
-        None => Some(Finding::error(
-            PROVIDER,
-            format!("{name:?} is not among the mesh's extensionProviders: {DENIED}"),
-        )),
-        Some(Reach::Requests) if carries == Carries::Tcp => Some(Finding::warning(
+    let reach = match names.len() {
+        1 => (setting.provider)(name),
+        _ => Err(format!("one workload cannot have several providers ({names:?})")),
+    };
+    let finding = match &reach {
+        Err(why) => Some(Finding::error(PROVIDER, format!("{why}: {DENIED}"))),
+        Ok(Reach::Requests) if carries == Carries::Tcp => Some(Finding::warning(
             PROVIDER,
             "an HTTP provider is not asked about connections to TCP ports, which pass, as in Istio",
         )),
-        Some(_) => None,
+        Ok(_) => None,
     };
     if let Some(finding) = finding {
         findings.extend(policies.iter().map(|p| finding.clone().about(p.object.clone())));
     }
-    if reach == Some(Reach::Requests) && carries == Carries::Tcp {
+    if reach == Ok(Reach::Requests) && carries == Carries::Tcp {
         return None;
     }
-    Some(choice(policies, reach.is_some(), setting, carries, findings))
+    Some(choice(policies, reach.is_ok(), setting, carries, findings))
 }
 
 const PROVIDER: &str = "spec.provider.name";

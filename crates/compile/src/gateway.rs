@@ -44,7 +44,7 @@ pub(crate) fn compile(b: &mut Build<'_>) -> Part {
         part.routes.extend(route_configs(b, &scope, group));
     }
     part.served = part.routes.iter().flat_map(|r| served(r)).collect();
-    let clusters = clusters(b, &scope, &groups);
+    let clusters = clusters(b, &scope, &groups, guard.asks);
     part.hosts = clusters.assignments.iter().map(|a| a.service.host.clone()).collect();
     part.clusters = clusters.list;
     part.assignments = clusters.assignments;
@@ -57,9 +57,14 @@ fn served(config: &RouteConfig) -> impl Iterator<Item = Str> {
     hosts.flat_map(|h| &h.domains).map(|d| format!("{}/{d}", config.name).into())
 }
 
-/// Those that the routes of the gateway lead to, and no others.
-fn clusters(b: &mut Build<'_>, scope: &Scope, groups: &[PortGroup]) -> Clusters {
-    let mut hosts: BTreeSet<Host> = BTreeSet::new();
+/// Those that the routes of the gateway lead to and who is asked about access, and no others.
+fn clusters(
+    b: &mut Build<'_>,
+    scope: &Scope,
+    groups: &[PortGroup],
+    asked: Option<Host>,
+) -> Clusters {
+    let mut hosts: BTreeSet<Host> = asked.into_iter().collect();
     for bound in groups.iter().flat_map(|g| &g.servers) {
         for item in bound.routes(b) {
             for (destination, namespace) in destinations(b.world, &item) {

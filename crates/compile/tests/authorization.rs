@@ -2,6 +2,7 @@
 //! are at hand, and our own cases, which say what is never let through.
 
 mod authorization {
+    mod external;
     pub mod json;
     pub mod shared;
 }
@@ -39,7 +40,7 @@ fn compiled(yaml: &str, domains: &[&str], reach: Option<Reach>, carries: Carries
     let policies = policies(yaml);
     let aliases: Vec<String> = domains[1..].iter().map(|d| (*d).to_owned()).collect();
     let trust = TrustDomains::new(domains[0], &aliases);
-    let provider = |_: &str| reach;
+    let provider = |name: &str| reach.ok_or_else(|| format!("{name} is no provider"));
     authorize(&policies, Setting { trust: &trust, provider: &provider }, carries)
 }
 
@@ -163,7 +164,7 @@ spec: {{action: CUSTOM, provider: {{name: {provider}}}, rules: [{{}}]}}"
         (custom, said(&all).join("\n"))
     };
     let both = Some(Reach::RequestsAndConnections);
-    for (reach, provider, say) in [(None, "p", "extensionProviders"), (both, "q", "several")] {
+    for (reach, provider, say) in [(None, "p", "is no provider"), (both, "q", "several")] {
         let (custom, said) = custom(reach, provider);
         assert_eq!(custom.provider, None);
         let rules = custom.choice.rules.expect("rules that are enforced");

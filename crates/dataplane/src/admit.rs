@@ -1,20 +1,19 @@
 //! Step: admit. Whether a connection may be served at all, by the network filters of its chain.
 
+use crate::gate::{self, Refusal};
 use crate::identify::Identified;
 use crate::runtime::{ChainRt, ListenerRt, Place};
 use ir::NetworkFilter;
-use policy::{Stream, metadata};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use wire::Request;
 
 /// A connection that is served.
 #[derive(Debug)]
 pub struct Admitted {
     connection: Identified,
     slot: Option<Slot>,
-    /// Why rules of access deny it: it is served no further than to say so in the log.
-    denied: Option<String>,
+    /// Why it is denied: it is served no further than to say so in the log.
+    denied: Option<Refusal>,
 }
 
 /// One of a limited number of connections, until it is dropped.
@@ -33,7 +32,7 @@ impl Admitted {
     }
 
     /// Why it is denied, if it is; then it is not served.
-    pub fn denied(&mut self) -> Option<String> {
+    pub fn denied(&mut self) -> Option<Refusal> {
         self.denied.take()
     }
 
@@ -47,7 +46,7 @@ impl Admitted {
 pub async fn admit(connection: Identified) -> Option<Admitted> {
     let listeners = &connection.view.runtime.listeners;
     let listener = listeners.get(&connection.origin.listener)?.clone();
-    let denied = denied(&listener, &connection);
+    let denied = gate::refusal(listener.gates(connection.origin.place), &connection).await;
     let limit = limit(&listener, connection.origin.place).filter(|_| denied.is_none());
     let Some((max, delay)) = limit else {
         return Some(Admitted { connection, slot: None, denied });
@@ -62,27 +61,6 @@ pub async fn admit(connection: Identified) -> Option<Admitted> {
         tokio::time::sleep(delay).await;
     }
     None
-}
-
-/// What the rules of access of its chain say of a connection. They judge once, before anything is passed on.
-fn denied(listener: &ListenerRt, connection: &Identified) -> Option<String> {
-    let guards = listener.guards(connection.origin.place);
-    if guards.is_empty() {
-        return None;
-    }
-    let client = &connection.client;
-    let mut stream = Stream {
-        downstream: Some(client.ends.clone()),
-        remote: Some(client.remote.clone()),
-        peer: client.peer.clone(),
-        ..Stream::default()
-    };
-    guards.iter().find_map(|guard| {
-        let shard = &connection.worker.shard;
-        let verdict = guard.judge::<Request>(None, None, &stream, shard);
-        metadata::add(&mut stream.metadata, &"envoy.filters.network.rbac".into(), verdict.said);
-        verdict.denied
-    })
 }
 
 fn limit(listener: &ListenerRt, place: Place) -> Option<(u64, Option<std::time::Duration>)> {

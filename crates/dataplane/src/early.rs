@@ -4,6 +4,7 @@
 
 use crate::buffer::Buffer;
 use crate::detect::Detected;
+use crate::gate;
 use crate::identify;
 use crate::io::Io;
 use crate::runtime::{ChainRt, Place, TcpRt};
@@ -72,8 +73,8 @@ pub async fn first_to_speak(detected: &mut Detected) -> First {
 /// Where rules say who may connect, nobody is asked on behalf of those who may not. Who would have to show a
 /// certificate first speaks first anyway.
 fn may_be_served(detected: &Detected, place: Place) -> bool {
-    let guards = detected.listener.guards(place);
-    if guards.is_empty() {
+    let gates = detected.listener.gates(place);
+    if gates.is_empty() {
         return true;
     }
     let (local, remote) = (detected.destination, detected.accepted.remote);
@@ -83,7 +84,7 @@ fn may_be_served(detected: &Detected, place: Place) -> bool {
         remote: Some(Rc::new(Shown::new(detected.source))),
         ..Stream::default()
     };
-    detected.listener.tls(place).is_none() && guards.iter().all(|guard| guard.allows(&stream))
+    detected.listener.tls(place).is_none() && gate::is_free(gates, stream)
 }
 
 /// Waits for bytes or the end.

@@ -1,7 +1,7 @@
 //! Step: filter. What stands before the verdict on a request, in the order of the chain: injected faults,
 //! cross-origin rules, limits of the rate, external authorization. A filter may answer, whatever the route says.
 
-mod authz;
+pub(crate) mod authz;
 mod limit;
 mod rbac;
 

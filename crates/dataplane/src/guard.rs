@@ -2,8 +2,8 @@
 
 use base::Finding;
 use ir::{Rbac, Str, Value};
-use policy::Stream;
 use policy::rbac::{Access, Judgement, RbacRule};
+use policy::{Stream, metadata};
 use std::collections::BTreeMap;
 use telemetry::{RbacStats, Registry, Shard};
 use wire::{Request, RequestHead};
@@ -53,10 +53,14 @@ impl Guard {
         }
     }
 
-    /// Whether a connection would be allowed; nothing is counted.
-    pub fn allows(&self, connection: &Stream) -> bool {
+    /// Whether a connection would be allowed; nothing is counted. What rules that are only observed say is
+    /// noted in it.
+    pub fn allows(&self, connection: &mut Stream) -> bool {
         let access = access::<Request>(None, connection);
-        self.rule.rules.as_ref().is_none_or(|rules| rules.judge(&access).allowed)
+        let allowed = self.rule.rules.as_ref().is_none_or(|rules| rules.judge(&access).allowed);
+        let said = said(&self.rule, self.rule.shadow.as_ref().map(|shadow| shadow.judge(&access)));
+        metadata::add(&mut connection.metadata, &"envoy.filters.network.rbac".into(), said);
+        allowed
     }
 
     /// `head` of a request; without one it is a connection. `own`: the rules of its route.
@@ -69,25 +73,31 @@ impl Guard {
     ) -> Verdict {
         let rule = own.unwrap_or(&self.rule);
         let access = access(head, stream);
-        let mut said = BTreeMap::new();
-        if let Some(shadow) = &rule.shadow {
-            let found = shadow.judge(&access);
+        let observed = rule.shadow.as_ref().map(|shadow| shadow.judge(&access));
+        if let Some(found) = &observed {
             let stats = &self.shadow_stats;
             shard.inc(if found.allowed { stats.shadow_allowed } else { stats.shadow_denied });
-            let key = |name: &str| Str::from(format!("{}{name}", rule.shadow_prefix));
-            let result = if found.allowed { "allowed" } else { "denied" };
-            said.insert(key("shadow_engine_result"), Value::String(result.into()));
-            if let Some(policy) = found.policy {
-                let policy = Value::String(policy.clone());
-                said.insert(key("shadow_effective_policy_id"), policy);
-            }
         }
+        let said = said(rule, observed);
         let found = rule.rules.as_ref().map(|rules| rules.judge(&access));
         if let Some(found) = &found {
             shard.inc(if found.allowed { self.stats.allowed } else { self.stats.denied });
         }
         Verdict { denied: found.filter(|found| !found.allowed).map(details), said }
     }
+}
+
+/// For filters that come later.
+fn said(rule: &RbacRule, observed: Option<Judgement<'_>>) -> BTreeMap<Str, Value> {
+    let mut said = BTreeMap::new();
+    let Some(found) = observed else { return said };
+    let key = |name: &str| Str::from(format!("{}{name}", rule.shadow_prefix));
+    let result = if found.allowed { "allowed" } else { "denied" };
+    said.insert(key("shadow_engine_result"), Value::String(result.into()));
+    if let Some(policy) = found.policy {
+        said.insert(key("shadow_effective_policy_id"), Value::String(policy.clone()));
+    }
+    said
 }
 
 fn access<'a, H>(head: Option<&'a H>, stream: &'a Stream) -> Access<'a, H> {

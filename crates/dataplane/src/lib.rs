@@ -18,6 +18,7 @@ mod env;
 mod exchange;
 mod filter;
 mod forward;
+mod gate;
 mod guard;
 mod h1;
 mod h2;

@@ -2,7 +2,7 @@
 //! unchanged since the last one is shared with it.
 
 use crate::chain::{self, Step};
-use crate::guard::Guard;
+use crate::gate::{self, Gate};
 use crate::security::{self, ClusterTls, Made, Secrets};
 use balance::Usage;
 use base::Finding;
@@ -56,7 +56,7 @@ pub struct ListenerRt {
     /// By place in `chains`, then of the default chain; `None` is plaintext.
     tls: Vec<Option<ChainTls>>,
     /// By the same places: who may connect.
-    guards: Vec<Vec<Guard>>,
+    gates: Vec<Vec<Gate>>,
     pub stats: ListenerStats,
     /// For connections that no chain wants.
     pub logs: Vec<(LogRule, u32)>,
@@ -212,23 +212,19 @@ impl Runtime {
         let last = config.chains.len();
         let default_chain = config.default_chain.as_ref().map(|c| chain((last, c)));
         let tls = self.chains_tls(config, old);
-        let guards = self.guards(config, registry);
+        let gates = self.gates(config, registry);
         let address = config.address.to_string().replace(':', "_");
         let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
         let open = old.map_or_else(Arc::default, |o| o.open.clone());
         let logs = self.logs(&config.access_log, &format!("listener[{}]", config.name));
-        ListenerRt { config: config.clone(), chains, default_chain, tls, guards, stats, logs, open }
+        ListenerRt { config: config.clone(), chains, default_chain, tls, gates, stats, logs, open }
     }
 
-    fn guards(&mut self, config: &Listener, registry: &Registry) -> Vec<Vec<Guard>> {
+    fn gates(&mut self, config: &Listener, registry: &Registry) -> Vec<Vec<Gate>> {
         let chains = config.chains.iter().chain(&config.default_chain);
         let of_chain = |chain: &FilterChain| {
-            let path = format!("listener[{}].filter_chains[{}].rbac", config.name, chain.name);
-            let rules = chain.network.iter().filter_map(|filter| match filter {
-                ir::NetworkFilter::Rbac(rbac) => Some(rbac),
-                _ => None,
-            });
-            rules.map(|rbac| Guard::network(rbac, &path, registry, &mut self.findings)).collect()
+            let path = format!("listener[{}].filter_chains[{}]", config.name, chain.name);
+            gate::gates(chain, &path, registry, &mut self.findings)
         };
         chains.map(of_chain).collect()
     }
@@ -380,9 +376,9 @@ impl ListenerRt {
         self.tls.get(self.number(place))?.as_ref()
     }
 
-    /// The access rules for connections of a chain.
-    pub fn guards(&self, place: Place) -> &[Guard] {
-        self.guards.get(self.number(place)).map(Vec::as_slice).unwrap_or_default()
+    /// What stands before connections of a chain.
+    pub fn gates(&self, place: Place) -> &[Gate] {
+        self.gates.get(self.number(place)).map(Vec::as_slice).unwrap_or_default()
     }
 
     fn number(&self, place: Place) -> usize {

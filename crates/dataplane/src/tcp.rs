@@ -43,8 +43,12 @@ pub async fn serve(mut admitted: Admitted, proxy: Arc<TcpRt>) {
     stream.downstream = Some(connection.client.ends.clone());
     stream.remote = Some(connection.client.remote.clone());
     stream.peer = connection.client.peer.clone();
-    if let Some(why) = denied {
-        stream.termination = why.into();
+    if let Some(refusal) = denied {
+        if let Some(flag) = refusal.flag {
+            stream.flags.set(flag);
+            stream.details = refusal.why.clone().into();
+        }
+        stream.termination = refusal.why.into();
         connection.io.reset_on_close();
         return record(&connection, &proxy, &mut stream);
     }

@@ -40,6 +40,47 @@ pub struct ExtAuthz {
     pub max_denied_body: u32,
 }
 
+impl ExtAuthz {
+    /// Asked about all requests, told what it needs, and failing closed.
+    pub fn asking(service: AuthzService) -> Self {
+        Self {
+            service,
+            failure_mode_allow: false,
+            failure_mode_allow_header: false,
+            body: None,
+            clear_route_cache: false,
+            status_on_error: None,
+            validate_mutations: false,
+            metadata_context: Vec::new(),
+            enabled: None,
+            enabled_metadata: None,
+            deny_at_disable: false,
+            include_peer_certificate: false,
+            include_tls_session: false,
+            stat_prefix: "".into(),
+            allowed_headers: None,
+            disallowed_headers: Vec::new(),
+            charge_cluster: None,
+            raw_headers: false,
+            ingest_metadata: None,
+            max_denied_body: 0,
+        }
+    }
+}
+
+/// `envoy.extensions.filters.network.ext_authz.v3.ExtAuthz`: of connections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkAuthz {
+    pub service: GrpcAuthz,
+    /// Connections pass while the service does not answer.
+    pub failure_mode_allow: bool,
+    /// Which connections are asked about, by what a filter has said; `None` is all.
+    pub enabled_metadata: Option<MetadataMatch>,
+    pub include_peer_certificate: bool,
+    pub include_tls_session: bool,
+    pub stat_prefix: Str,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum AuthzService {
     Grpc(GrpcAuthz),

@@ -2,7 +2,7 @@
 
 use crate::{
     AccessLog, AuthzSettings, Cors, DnsCache, ExtAuthz, Fraction, GlobalRateLimit, HeaderMatch,
-    HeaderToMetadata, LocalRateLimit, Rbac, Str, WeightedCluster,
+    HeaderToMetadata, LocalRateLimit, NetworkAuthz, Rbac, Str, WeightedCluster,
 };
 use base::OriginId;
 use std::time::Duration;
@@ -111,6 +111,7 @@ pub enum NetworkFilter {
         delay: Option<Duration>,
     },
     Rbac(Box<Rbac>),
+    ExtAuthz(Box<NetworkAuthz>),
     Inert {
         type_url: Str,
         value: bytes::Bytes,

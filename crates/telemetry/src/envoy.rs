@@ -125,6 +125,19 @@ metrics! {
 }
 
 metrics! {
+    /// `ext_authz.PREFIX.*`, of connections.
+    NetworkAuthzStats {
+        counter total = "total",
+        counter ok = "ok",
+        counter denied = "denied",
+        counter error = "error",
+        counter disabled = "disabled",
+        counter failure_mode_allowed = "failure_mode_allowed",
+        counter cx_closed = "cx_closed",
+    }
+}
+
+metrics! {
     /// `http.PREFIX.rbac.*` and `PREFIX.rbac.*` of connections.
     RbacStats {
         counter allowed = "allowed",
@@ -208,6 +221,13 @@ impl AuthzStats {
             ..Scope::default()
         };
         registry.set(scope.label("envoy_http_conn_manager_prefix", manager))
+    }
+}
+
+impl NetworkAuthzStats {
+    pub fn new(registry: &Registry, prefix: &str) -> Self {
+        let prefix = format!("ext_authz.{prefix}.");
+        registry.set(Scope { prefix, family: "envoy_ext_authz_", ..Scope::default() })
     }
 }
 

@@ -15,8 +15,8 @@ mod text;
 
 pub use cells::{Counter, Gauge, Histogram, Shard};
 pub use envoy::{
-    AuthzStats, ClusterStats, CodeStats, HttpStats, LimitStats, ListenerStats, RbacStats, Server,
-    TcpStats,
+    AuthzStats, ClusterStats, CodeStats, HttpStats, LimitStats, ListenerStats, NetworkAuthzStats,
+    RbacStats, Server, TcpStats,
 };
 pub use istio::{
     MessageCells, Peer, Reporter, RequestCells, RequestLabels, Security, SetCache, TcpCells,

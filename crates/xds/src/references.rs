@@ -2,9 +2,9 @@
 
 use ir::{
     Action, CertificateSource, Cluster, Config, Destination, Discovery, FilterChain, Forward,
-    HttpFilterConfig, HttpManager, Kind, Listener, Resource, ResourceKey, RouteConfig, RouteSource,
-    SecretRef, SecretSource, Str, TcpDestination, Terminal, TlsCommon, TracingProvider,
-    VirtualHost,
+    HttpFilterConfig, HttpManager, Kind, Listener, NetworkFilter, Resource, ResourceKey,
+    RouteConfig, RouteSource, SecretRef, SecretSource, Str, TcpDestination, Terminal, TlsCommon,
+    TracingProvider, VirtualHost,
 };
 use std::collections::BTreeSet;
 
@@ -95,6 +95,11 @@ impl Found {
     fn chain(&mut self, c: &FilterChain) {
         if let Some(tls) = &c.tls {
             self.tls(&tls.common);
+        }
+        for filter in &c.network {
+            if let NetworkFilter::ExtAuthz(authz) = filter {
+                self.add(Kind::Cluster, &authz.service.cluster);
+            }
         }
         match &c.terminal {
             Terminal::Http(m) => self.manager(m),

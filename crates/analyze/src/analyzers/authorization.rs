@@ -1,4 +1,4 @@
-//! AuthorizationPolicies select workloads and name namespaces that are there.
+//! AuthorizationPolicies select workloads, and name namespaces and providers that are there.
 
 use super::Analyzer;
 use crate::catalogue;
@@ -9,7 +9,7 @@ use crate::world::{Resource, World, labels};
 
 pub const ANALYZER: Analyzer = Analyzer {
     name: "auth.AuthorizationPoliciesAnalyzer",
-    about: "AuthorizationPolicies select workloads and name namespaces that exist",
+    about: "AuthorizationPolicies select workloads and name namespaces and providers that exist",
     alone: false,
     run,
 };
@@ -28,6 +28,21 @@ fn run(world: &World, report: &mut Report) {
             report.say(message, &policy.reference, path, &[&arguments[0]]);
         }
         check_namespaces(world, policy, report);
+        check_provider(world, policy, report);
+    }
+}
+
+/// What nobody can be asked about is denied.
+fn check_provider(world: &World, policy: &Resource, report: &mut Report) {
+    let spec = policy.spec();
+    let Some(name) = spec["provider"]["name"].as_str().filter(|_| spec["action"] == "CUSTOM")
+    else {
+        return;
+    };
+    let known = world.mesh_config().extension_providers.iter();
+    if !known.filter(|p| p.authorizer().is_some()).any(|p| p.name == name) {
+        let arguments = ["extensionProvider", name];
+        report.say(catalogue::NOT_FOUND, &policy.reference, "spec.provider.name", &arguments);
     }
 }
 

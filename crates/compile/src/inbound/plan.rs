@@ -1,7 +1,8 @@
 //! Which ports of a workload are declared, by whom, and where the application is.
 
+use crate::authorization::Authorizer;
 use crate::{Proxy, names};
-use api::{CaptureMode, IngressListener, Protocol};
+use api::{AuthorizationAction, AuthorizationPolicy, CaptureMode, IngressListener, Protocol};
 use base::ObjectRef;
 use ir::{Address, Str};
 use registry::{Admits, Service, ServiceKey, ServicePort, Snapshot, TargetPort};
@@ -17,6 +18,8 @@ pub(crate) struct Plan {
     pub admits: Admits,
     /// The AuthorizationPolicies that are about it, in their versions.
     policies: Vec<(ObjectRef, u64)>,
+    /// Who may be asked about access, as far as services say.
+    authorizers: Vec<Result<Str, String>>,
     /// The Sidecar that is obeyed, in its version.
     sidecar: Option<(ObjectRef, u64)>,
     families: (bool, bool),
@@ -72,6 +75,7 @@ impl Plan {
         let policies = world.authorization_policies.of_workload(&proxy.namespace, &proxy.labels);
         Plan {
             ports,
+            authorizers: authorizers(world, policies.iter().map(|p| &p.spec)),
             policies: policies.iter().map(|p| (p.object.clone(), p.version)).collect(),
             admits: world.peer_authentications.of_workload(&proxy.namespace, &proxy.labels),
             sidecar: sidecar.map(|s| (s.object.clone(), s.version)),
@@ -80,6 +84,20 @@ impl Plan {
             http10: proxy.http10,
         }
     }
+}
+
+/// Providers that policies name, each with what asking it comes to.
+fn authorizers<'p>(
+    world: &Snapshot,
+    policies: impl Iterator<Item = &'p AuthorizationPolicy>,
+) -> Vec<Result<Str, String>> {
+    let external = policies.filter(|p| p.action == AuthorizationAction::Custom);
+    let providers = &world.mesh.config.extension_providers;
+    let of = |p: &AuthorizationPolicy| {
+        let found = Authorizer::find(providers, &world.services, &p.provider.name);
+        found.map(|a| a.service.host.as_str().into())
+    };
+    external.map(of).collect()
 }
 
 /// The target ports of the services that select the workload; the oldest service decides on the

@@ -1,6 +1,6 @@
 //! External authorization: the service is asked, and what it says is done.
 
-mod grpc;
+pub(crate) mod grpc;
 
 use super::{Stop, gather};
 use crate::forward::call::{Short, Whole, call_within};
@@ -42,8 +42,6 @@ struct Question<'q> {
     as_bytes: bool,
     context: Vec<&'q (Str, Str)>,
 }
-
-const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 impl<'v> Check<'_, 'v> {
     pub async fn run<D: Downstream>(
@@ -127,7 +125,8 @@ impl<'v> Check<'_, 'v> {
                 Service::Http(http) => by_http(http, &cluster, &question, record).await,
                 Service::Grpc { timeout, .. } => {
                     let message = grpc::question(self.rule, &question, record);
-                    let asked = unary(&record.worker, &cluster, CHECK, &message, *timeout).await;
+                    let asked =
+                        unary(&record.worker, &cluster, grpc::CHECK, &message, *timeout).await;
                     asked
                         .map(grpc::answer)
                         .inspect_err(|e| tracing::debug!("external authorization: {e}"))

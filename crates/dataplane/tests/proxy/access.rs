@@ -23,7 +23,7 @@ fn rules(action: RbacAction, from: &str) -> NetworkFilter {
 }
 
 /// A server that speaks first, behind rules; the port's protocol is declared, or looked for.
-fn guarded(rules: NetworkFilter, sniffs: bool, log: &Path) -> (ir::Config, Arc<AtomicUsize>) {
+fn guarded(rules: Vec<NetworkFilter>, sniffs: bool, log: &Path) -> (ir::Config, Arc<AtomicUsize>) {
     let (upstream, reached) = upstream(|peer, _| {
         peer.send("hello\r\n");
         peer.rest();
@@ -37,7 +37,7 @@ fn guarded(rules: NetworkFilter, sniffs: bool, log: &Path) -> (ir::Config, Arc<A
         filter: None,
     });
     let mut l = listener(Terminal::Tcp(Box::new(to)));
-    l.chains[0].network = vec![rules];
+    l.chains[0].network = rules;
     if sniffs {
         let manager = manager(routes(vec![route("/", forward("up"))]));
         let mut http = listener(Terminal::Http(Box::new(manager))).chains.remove(0);
@@ -63,7 +63,7 @@ fn connections_are_judged_before_anybody_is_reached() {
         for sniffs in [false, true] {
             let name = format!("lateen-access-{}-{i}-{sniffs}.log", std::process::id());
             let log = std::env::temp_dir().join(name);
-            let (config, reached) = guarded(rules(action, from), sniffs, &log);
+            let (config, reached) = guarded(vec![rules(action, from)], sniffs, &log);
             let (_proxy, at) = run(&config);
             let shown = format!("{action:?} {from}, sniffing: {sniffs}");
             match expected {
@@ -100,4 +100,58 @@ fn who_may_not_connect_can_ask_for_nothing() {
     denied.send("GET / HTTP/1.1\r\nHost: example\r\n\r\n");
     assert_eq!(denied.rest(), b"");
     assert_eq!(reached.load(Ordering::SeqCst), 1);
+}
+
+/// A service that cannot be asked lets nobody in, unless that is said; who is not meant is not asked about.
+#[test]
+fn connections_wait_for_the_service_that_is_asked_about_them() {
+    let asked = |open: bool, rules: &str| {
+        let chosen = ir::MetadataMatch {
+            filter: "envoy.filters.network.rbac".into(),
+            path: vec!["shadow_effective_policy_id".into()],
+            value: ir::ValueMatch::Text(ir::StringMatch {
+                pattern: ir::Pattern::Prefix(rules.into()),
+                ignore_case: false,
+            }),
+            invert: false,
+        };
+        NetworkFilter::ExtAuthz(Box::new(ir::NetworkAuthz {
+            service: ir::GrpcAuthz { cluster: "nobody".into(), timeout: None },
+            failure_mode_allow: open,
+            enabled_metadata: Some(chosen),
+            include_peer_certificate: false,
+            include_tls_session: false,
+            stat_prefix: "tcp.".into(),
+        }))
+    };
+    let NetworkFilter::Rbac(mut chosen) = rules(RbacAction::Deny, "127.0.0.1") else {
+        unreachable!()
+    };
+    chosen.shadow = chosen.rules.take();
+    let log = std::env::temp_dir().join(format!("lateen-asked-{}.log", std::process::id()));
+    let cases = [(false, "ns[a]", false), (true, "ns[a]", true), (false, "ns[b]", true)];
+    for (open, meant, passes) in cases {
+        for sniffs in [false, true] {
+            let _ = std::fs::remove_file(&log);
+            let filters = vec![NetworkFilter::Rbac(chosen.clone()), asked(open, meant)];
+            let (config, reached) = guarded(filters, sniffs, &log);
+            let (_proxy, at) = run(&config);
+            let shown = format!("{open} {meant} {sniffs}");
+            let mut peer = Peer::connect(at);
+            // Who has to be asked about is asked about once the client has said something.
+            if meant == "ns[a]" {
+                peer.send("\0hi");
+            }
+            match passes {
+                true => assert_eq!(peer.line(), "hello", "{shown}"),
+                false => {
+                    assert_eq!(peer.rest(), b"", "{shown}");
+                    assert_eq!(reached.load(Ordering::SeqCst), 0, "{shown}");
+                    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+                    until(&shown, || said() == "ext_authz_error\n");
+                }
+            }
+        }
+    }
+    let _ = std::fs::remove_file(log);
 }

@@ -9,7 +9,7 @@ use crate::message::{Msg, Val};
 use crate::schema::*;
 use ir::{
     AuthzBody, AuthzService, AuthzSettings, ExtAuthz, GrpcAuthz, HttpAuthz, HttpFilterConfig,
-    MetadataMatch, Str, StringMatch, ValueMatch,
+    MetadataMatch, NetworkAuthz, Str, StringMatch, ValueMatch,
 };
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub(super) fn write(a: &ExtAuthz) -> Msg {
         .set_opt("with_request_body", a.body.as_ref().map(write_body))
         .set("clear_route_cache", a.clear_route_cache)
         .set_opt("status_on_error", a.status_on_error.map(status))
+        .set("transport_api_version", VERSION_3)
         .set("metadata_context_namespaces", strs(&a.metadata_context))
         .set_opt("filter_enabled", a.enabled.as_ref().map(write_runtime_fraction))
         .set("include_peer_certificate", a.include_peer_certificate)
@@ -38,6 +39,35 @@ pub(super) fn write(a: &ExtAuthz) -> Msg {
         .set_opt("disallowed_headers", some_list(&a.disallowed_headers))
         .set_opt("enable_dynamic_metadata_ingestion", a.ingest_metadata)
         .set("max_denied_response_body_bytes", a.max_denied_body)
+}
+
+/// Envoy refuses a service of which this is not said.
+const VERSION_3: i32 = 2;
+
+pub(super) fn write_network(a: &NetworkAuthz) -> Msg {
+    Msg::new(&NETWORK_AUTHZ)
+        .set("stat_prefix", &a.stat_prefix)
+        .set("grpc_service", write_grpc(&a.service))
+        .set("failure_mode_allow", a.failure_mode_allow)
+        .set("include_peer_certificate", a.include_peer_certificate)
+        .set("transport_api_version", VERSION_3)
+        .set_opt("filter_enabled_metadata", a.enabled_metadata.as_ref().map(write_metadata_match))
+        .set("include_tls_session", a.include_tls_session)
+}
+
+pub(super) fn read_network(at: &At) -> NetworkAuthz {
+    let service = at.msg("grpc_service").map(|grpc| read_grpc(&grpc)).unwrap_or_else(|| {
+        at.error("names no service");
+        GrpcAuthz { cluster: "".into(), timeout: None }
+    });
+    NetworkAuthz {
+        service,
+        failure_mode_allow: at.bool("failure_mode_allow"),
+        enabled_metadata: at.msg("filter_enabled_metadata").map(|m| read_metadata_match(&m)),
+        include_peer_certificate: at.bool("include_peer_certificate"),
+        include_tls_session: at.bool("include_tls_session"),
+        stat_prefix: at.str("stat_prefix"),
+    }
 }
 
 pub(super) fn read(at: &At) -> ExtAuthz {
@@ -103,26 +133,33 @@ pub(super) fn read_per_route(at: &At) -> HttpFilterConfig {
 
 fn write_service(msg: Msg, service: &AuthzService) -> Msg {
     match service {
-        AuthzService::Grpc(grpc) => {
-            let envoy = Msg::new(&ENVOY_GRPC).set("cluster_name", &grpc.cluster);
-            let service =
-                Msg::new(&GRPC_SERVICE).set("envoy_grpc", envoy).set_opt("timeout", grpc.timeout);
-            msg.set("grpc_service", service)
-        }
+        AuthzService::Grpc(grpc) => msg.set("grpc_service", write_grpc(grpc)),
         AuthzService::Http(http) => msg.set("http_service", write_http(http)),
     }
+}
+
+/// Services seldom take the bars of a cluster's name for an authority: they are told its host.
+fn write_grpc(grpc: &GrpcAuthz) -> Msg {
+    let mut envoy = Msg::new(&ENVOY_GRPC).set("cluster_name", &grpc.cluster);
+    if let Some((_, host)) = grpc.cluster.rsplit_once('|') {
+        envoy = envoy.set("authority", Str::from(host));
+    }
+    Msg::new(&GRPC_SERVICE).set("envoy_grpc", envoy).set_opt("timeout", grpc.timeout)
+}
+
+fn read_grpc(grpc: &At) -> GrpcAuthz {
+    let cluster = grpc.msg("envoy_grpc").map(|e| e.str("cluster_name")).unwrap_or_default();
+    if cluster.is_empty() {
+        grpc.error("names no cluster");
+    }
+    GrpcAuthz { cluster, timeout: grpc.duration("timeout") }
 }
 
 fn read_service(at: &At) -> Option<AuthzService> {
     if let Some(http) = at.msg("http_service") {
         return Some(AuthzService::Http(Box::new(read_http(&http))));
     }
-    let grpc = at.msg("grpc_service")?;
-    let cluster = grpc.msg("envoy_grpc").map(|e| e.str("cluster_name")).unwrap_or_default();
-    if cluster.is_empty() {
-        grpc.error("names no cluster");
-    }
-    Some(AuthzService::Grpc(GrpcAuthz { cluster, timeout: grpc.duration("timeout") }))
+    Some(AuthzService::Grpc(read_grpc(&at.msg("grpc_service")?)))
 }
 
 fn write_http(h: &HttpAuthz) -> Msg {

@@ -5,7 +5,7 @@ use super::common::{read_metadata, write_metadata};
 use super::filter::{read_stats, write_stats};
 use super::http::{read_manager, write_manager};
 use super::log::{read_access_logs, write_access_log};
-use super::{INERT, rbac, unsupported};
+use super::{INERT, authz, rbac, unsupported};
 use crate::message::{Msg, Val, write_wire};
 use crate::schema::*;
 use base::OriginId;
@@ -53,6 +53,9 @@ fn write_network(filter: &NetworkFilter) -> (&str, Val) {
                 .any(),
         ),
         NetworkFilter::Rbac(r) => ("envoy.filters.network.rbac", rbac::write_network(r).any()),
+        NetworkFilter::ExtAuthz(a) => {
+            ("envoy.filters.network.ext_authz", authz::write_network(a).any())
+        }
         NetworkFilter::Inert { type_url, value } => {
             let name = type_url.rsplit_once('/').map_or(&**type_url, |(_, n)| n);
             (name, super::inert(type_url, value))
@@ -96,6 +99,7 @@ fn read_network(at: &At) -> Option<NetworkFilter> {
             NetworkFilter::ConnectionLimit { max: max.unwrap_or(0), delay: at.duration("delay") }
         }
         t if t == NETWORK_RBAC.name => NetworkFilter::Rbac(Box::new(rbac::read_network(at))),
+        t if t == NETWORK_AUTHZ.name => NetworkFilter::ExtAuthz(Box::new(authz::read_network(at))),
         t if INERT.contains(&t) => {
             NetworkFilter::Inert { type_url: super::type_url(t), value: write_wire(at.tree()) }
         }

@@ -2,7 +2,9 @@
 //! honoured, `fine` is harmless and says why, `no` is refused.
 
 use super::Message;
-use super::core::{GRPC_SERVICE, HEADER_VALUE, RUNTIME_FRACTIONAL_PERCENT, STRING_MATCHER};
+use super::core::{
+    API_VERSION, GRPC_SERVICE, HEADER_VALUE, RUNTIME_FRACTIONAL_PERCENT, STRING_MATCHER,
+};
 use super::rate_limit::HTTP_STATUS;
 use super::row::*;
 
@@ -19,7 +21,7 @@ pub static EXT_AUTHZ: Message = Message::plain(
         yes(9, "filter_enabled", msg(&RUNTIME_FRACTIONAL_PERCENT)),
         yes(10, "include_peer_certificate", BOOL),
         yes(11, "deny_at_disable", msg(&RUNTIME_FLAG)),
-        fine(12, "transport_api_version", "there is only version 3"),
+        fine(12, "transport_api_version", "there is only version 3").of(enumeration(&API_VERSION)),
         yes(13, "stat_prefix", STRING),
         yes(14, "filter_enabled_metadata", msg(&METADATA_MATCHER)),
         no(15, "bootstrap_metadata_labels_key"),
@@ -41,6 +43,21 @@ pub static EXT_AUTHZ: Message = Message::plain(
         no(31, "enforce_response_header_limits"),
         no(32, "shadow_mode"),
         fine(33, "emit_client_span", "questions of the proxy's own have no spans"),
+    ],
+);
+
+pub static NETWORK_AUTHZ: Message = Message::plain(
+    "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz",
+    &[
+        yes(1, "stat_prefix", STRING),
+        yes(2, "grpc_service", msg(&GRPC_SERVICE)),
+        yes(3, "failure_mode_allow", BOOL),
+        yes(4, "include_peer_certificate", BOOL),
+        fine(5, "transport_api_version", "there is only version 3").of(enumeration(&API_VERSION)),
+        yes(6, "filter_enabled_metadata", msg(&METADATA_MATCHER)),
+        no(7, "bootstrap_metadata_labels_key"),
+        yes(8, "include_tls_session", BOOL),
+        fine(9, "send_tls_alert_on_denial", "connections that are refused are reset"),
     ],
 );
 
@@ -163,6 +180,7 @@ pub static OR_MATCHER: Message = Message::plain(
 /// Everything above, for look-up by name.
 pub(super) static ALL: &[&Message] = &[
     &EXT_AUTHZ,
+    &NETWORK_AUTHZ,
     &AUTHZ_HTTP,
     &HTTP_URI,
     &AUTHZ_REQUEST,

@@ -148,7 +148,7 @@ pub static ENVOY_GRPC: Message = Message::plain(
     "envoy.config.core.v3.GrpcService.EnvoyGrpc",
     &[
         yes(1, "cluster_name", STRING),
-        fine(2, "authority", "the host in the cluster's name is the authority"),
+        fine(2, "authority", "the host in the cluster's name is the authority").of(STRING),
         no(3, "retry_policy"),
         no(4, "max_receive_message_length"),
         no(5, "skip_envoy_headers"),

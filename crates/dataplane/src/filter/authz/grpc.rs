@@ -2,7 +2,8 @@
 
 use super::Question;
 use crate::record::Record;
-use ir::{AppendAction, Str, Value};
+use ir::{AppendAction, NetworkAuthz, Str, Value};
+use policy::Stream;
 use policy::authz::{Answer, AuthzRule, Changes, Denial, Edit};
 use policy::format::{Peer, Shown};
 use proto::envoy::envoy::config::core::v3 as core;
@@ -17,40 +18,66 @@ use proto::envoy::google::protobuf::{ListValue, Struct, Timestamp, Value as PbVa
 use std::collections::BTreeMap;
 use wire::RequestHead;
 
-pub(super) fn question(rule: &AuthzRule, question: &Question<'_>, record: &Record) -> CheckRequest {
-    let peer = record.stream.peer.as_deref();
-    let ends = record.stream.downstream.as_ref();
-    let source = AuthPeer {
-        address: ends.and_then(|e| address(&e.remote)),
-        service: text(record.heads.request.field(b"x-envoy-downstream-service-cluster")),
+pub(crate) const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+
+/// About a connection.
+pub(crate) fn of_connection(config: &NetworkAuthz, stream: &Stream) -> CheckRequest {
+    let attributes = AttributeContext {
+        source: Some(source(stream, config.include_peer_certificate)),
+        destination: Some(destination(stream)),
+        tls_session: tls_session(stream, config.include_tls_session),
+        ..AttributeContext::default()
+    };
+    CheckRequest { attributes: Some(attributes) }
+}
+
+fn source(stream: &Stream, with_certificate: bool) -> AuthPeer {
+    let peer = stream.peer.as_deref();
+    AuthPeer {
+        address: stream.downstream.as_ref().and_then(|e| address(&e.remote)),
         principal: peer.map(principal).unwrap_or_default(),
         certificate: match peer {
-            Some(peer) if rule.config.include_peer_certificate => peer.certificate_in_url(),
+            Some(peer) if with_certificate => peer.certificate_in_url(),
             _ => String::new(),
         },
         ..AuthPeer::default()
-    };
-    let local = peer.and_then(|p| p.local_uri_san.clone());
-    let destination = AuthPeer {
-        address: ends.and_then(|e| address(&e.local)),
+    }
+}
+
+fn destination(stream: &Stream) -> AuthPeer {
+    let local = stream.peer.as_ref().and_then(|p| p.local_uri_san.clone());
+    AuthPeer {
+        address: stream.downstream.as_ref().and_then(|e| address(&e.local)),
         principal: local.unwrap_or_default(),
         ..AuthPeer::default()
+    }
+}
+
+fn tls_session(stream: &Stream, wanted: bool) -> Option<TlsSession> {
+    let peer = stream.peer.as_deref().filter(|p| wanted && p.tls_version.is_some());
+    peer.map(|p| TlsSession { sni: p.server_name.clone().unwrap_or_default() })
+}
+
+pub(super) fn question(rule: &AuthzRule, question: &Question<'_>, record: &Record) -> CheckRequest {
+    let stream = &record.stream;
+    let source = AuthPeer {
+        service: text(record.heads.request.field(b"x-envoy-downstream-service-cluster")),
+        ..source(stream, rule.config.include_peer_certificate)
     };
-    let nanos = record.stream.start.0;
+    let nanos = stream.start.0;
     let time = Timestamp {
         seconds: (nanos / 1_000_000_000) as i64,
         nanos: (nanos % 1_000_000_000) as i32,
     };
-    let sni = peer.filter(|p| rule.config.include_tls_session && p.tls_version.is_some());
     let context = question.context.iter().map(|(k, v)| (k.to_string(), v.to_string()));
     let attributes = AttributeContext {
         source: Some(source),
-        destination: Some(destination),
+        destination: Some(destination(stream)),
         request: Some(Request { time: Some(time), http: Some(http(rule, question, record)) }),
         context_extensions: context.collect(),
         metadata_context: Some(metadata(rule, record)),
         route_metadata_context: None,
-        tls_session: sni.map(|p| TlsSession { sni: p.server_name.clone().unwrap_or_default() }),
+        tls_session: tls_session(stream, rule.config.include_tls_session),
     };
     CheckRequest { attributes: Some(attributes) }
 }
@@ -163,7 +190,7 @@ fn fields(from: Struct, depth: u32) -> BTreeMap<Str, Value> {
 }
 
 /// What an answer of the service means.
-pub(super) fn answer(response: CheckResponse) -> Answer {
+pub(crate) fn answer(response: CheckResponse) -> Answer {
     let code = response.status.map_or(0, |s| s.code);
     let metadata = response.dynamic_metadata.map(|s| fields(s, DEEPEST)).unwrap_or_default();
     match (code, response.http_response) {

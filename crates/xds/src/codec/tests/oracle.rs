@@ -121,6 +121,10 @@ static JUDGES: &[(&str, Judge)] = &[
         through::<x::filters::http::ext_authz::v3::ExtAuthzPerRoute>,
     ),
     (
+        "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz",
+        through::<x::filters::network::ext_authz::v3::ExtAuthz>,
+    ),
+    (
         "envoy.extensions.filters.http.buffer.v3.Buffer",
         through::<x::filters::http::buffer::v3::Buffer>,
     ),

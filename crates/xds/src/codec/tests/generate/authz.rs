@@ -3,7 +3,8 @@
 use super::Gen;
 use ir::{
     AuthzBody, AuthzService, AuthzSettings, ExtAuthz, GrpcAuthz, HeaderToMetadata, HttpAuthz,
-    MetadataEntry, MetadataMatch, MetadataRule, MetadataSource, StringMatch, ValueMatch,
+    MetadataEntry, MetadataMatch, MetadataRule, MetadataSource, NetworkAuthz, StringMatch,
+    ValueMatch,
 };
 
 impl Gen {
@@ -29,6 +30,20 @@ impl Gen {
             raw_headers: self.yes(),
             ingest_metadata: self.opt(|| self.yes()),
             max_denied_body: self.u32(),
+        }
+    }
+
+    pub(super) fn network_authz(&self) -> NetworkAuthz {
+        NetworkAuthz {
+            service: GrpcAuthz {
+                cluster: format!("outbound|1||{}", self.word()).into(),
+                timeout: self.opt(|| self.duration()),
+            },
+            failure_mode_allow: self.yes(),
+            enabled_metadata: self.opt(|| self.metadata_match()),
+            include_peer_certificate: self.yes(),
+            include_tls_session: self.yes(),
+            stat_prefix: self.text(),
         }
     }
 

@@ -76,7 +76,8 @@ impl Gen {
     }
 
     fn network_filter(&self) -> NetworkFilter {
-        match self.below(5) {
+        match self.below(6) {
+            4 => NetworkFilter::ExtAuthz(Box::new(self.network_authz())),
             3 => NetworkFilter::Rbac(Box::new(self.network_rbac())),
             0 => NetworkFilter::IstioStats(self.istio_stats()),
             1 => NetworkFilter::MetadataExchange { protocol: self.word() },
