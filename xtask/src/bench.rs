@@ -1,13 +1,16 @@
 //! `cargo xtask bench`: the proxy beside Envoy (from the same bootstrap file), nginx and HAProxy, in one
 //! run with interleaved repetitions; only ratios within a run mean anything. Every proxy has one worker,
 //! pinned to the first processor; load and backend are pinned to the second. The figure is CPU time of
-//! all threads of the proxy divided by completed requests.
+//! all threads of the proxy, of both where there are two, divided by completed requests.
 //!
-//! `--quick` measures small bodies on 64 connections only; `--only http1|http2|tcp` one protocol;
+//! `--quick` measures small bodies on 64 connections only; `--only http1|http2|tcp|mtls` one protocol, and with
+//! `mtls` what handshakes and idle connections cost;
 //! `--repetitions N` and `--seconds N` (of each cell) change how long it takes.
 
 mod config;
+mod handshakes;
 mod measure;
+mod mutual;
 mod report;
 
 use crate::{peers, shell};
@@ -47,7 +50,7 @@ impl Plan {
                     let name = value()?;
                     plan.protocols.retain(|p| p.name() == name);
                     if plan.protocols.is_empty() {
-                        bail!("--only {name}: use http1, http2 or tcp");
+                        bail!("--only {name}: use http1, http2, tcp or mtls");
                     }
                 }
                 other => bail!("{other}: use --quick, --only, --repetitions or --seconds"),
@@ -59,7 +62,7 @@ impl Plan {
 
 pub fn run(args: &[String]) -> Result<()> {
     let plan = Plan::parse(args)?;
-    for tool in ["wrk", "h2load", "nginx", "haproxy", "taskset"] {
+    for tool in ["wrk", "h2load", "nginx", "haproxy", "openssl", "taskset"] {
         if shell::which(tool).is_none() {
             bail!("{tool} is not there: cargo xtask setup");
         }
@@ -75,7 +78,10 @@ pub fn run(args: &[String]) -> Result<()> {
     for &protocol in &plan.protocols {
         rows.extend(measure_protocol(protocol, &proxies, &plan, &dir)?);
     }
-    let text = report::markdown(&rows, &plan.protocols, &proxies)?;
+    let mut text = report::markdown(&rows, &plan.protocols, &proxies)?;
+    if plan.protocols.contains(&Protocol::Mutual) {
+        text += &handshakes::measured(&ours, &dir, plan.repetitions)?;
+    }
     println!("{text}");
     let out = dir.join("results.md");
     std::fs::write(&out, text)?;
@@ -105,12 +111,11 @@ fn measure_protocol(
     for repetition in 0..plan.repetitions {
         for proxy in proxies.iter().filter(|p| p.protocol == protocol) {
             println!("bench: {} ({}/{})", proxy.name, repetition + 1, plan.repetitions);
-            let process = start(proxy, dir)?;
+            let processes = start(proxy, dir)?;
             measure::load(protocol, proxy.port, Body::Small, 64, 1)?;
             for &body in plan.bodies {
                 for &connections in plan.connections {
-                    let sample =
-                        one_cell(proxy, process.as_ref(), body, connections, plan.seconds)?;
+                    let sample = one_cell(proxy, &processes, body, connections, plan.seconds)?;
                     report::add(&mut rows, proxy, body, connections, sample);
                 }
             }
@@ -119,36 +124,38 @@ fn measure_protocol(
     Ok(rows)
 }
 
-/// `None` for the row without a proxy.
-fn start(proxy: &Proxy, dir: &Path) -> Result<Option<Process>> {
-    let Some(argv) = &proxy.argv else { return Ok(None) };
-    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let process = measure::start(&argv, "0", dir)?;
+fn start(proxy: &Proxy, dir: &Path) -> Result<Vec<Process>> {
+    let one = |argv: &Vec<String>| {
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        measure::start(&argv, "0", dir)
+    };
+    let processes = proxy.programs.iter().rev().map(one).collect::<Result<_>>()?;
     measure::wait_for_port(proxy.port).with_context(|| proxy.name.to_owned())?;
-    Ok(Some(process))
+    Ok(processes)
 }
 
 fn one_cell(
     proxy: &Proxy,
-    process: Option<&Process>,
+    processes: &[Process],
     body: Body,
     connections: u32,
     seconds: u64,
 ) -> Result<Sample> {
-    let before = process.map_or(0, Process::cpu_ns);
+    let spent = || processes.iter().map(Process::cpu_ns).sum::<u64>();
+    let before = spent();
     let load = measure::load(proxy.protocol, proxy.port, body, connections, seconds)?;
-    let spent = process.map_or(0, Process::cpu_ns).saturating_sub(before);
+    let spent = spent().saturating_sub(before);
     Ok(Sample {
         cpu_us: spent as f64 / 1000.0 / load.requests.max(1) as f64,
         requests_per_second: load.requests as f64 / seconds as f64,
         errors: load.errors,
-        rss_kib: process.map_or(0, Process::rss_kib),
+        rss_kib: processes.iter().map(Process::rss_kib).sum(),
     })
 }
 
-/// Our proxy and its backend under all three protocols, for a soak.
+/// Our proxy and its backend under all protocols, for a soak.
 pub struct Rig {
-    ours: Vec<(Protocol, u16, Process)>,
+    ours: Vec<(Protocol, u16, Vec<Process>)>,
     _backend: Process,
 }
 
@@ -161,9 +168,7 @@ impl Rig {
         let _backend = backend(&dir)?;
         let mut ours = Vec::new();
         for proxy in config::ours(&program, &dir) {
-            if let Some(process) = start(&proxy, &dir)? {
-                ours.push((proxy.protocol, proxy.port, process));
-            }
+            ours.push((proxy.protocol, proxy.port, start(&proxy, &dir)?));
         }
         Ok(Rig { ours, _backend })
     }
@@ -179,8 +184,8 @@ impl Rig {
 
     /// Anonymous memory in KiB, and open descriptors.
     pub fn footprint(&self) -> (u64, usize) {
-        let memory = self.ours.iter().map(|(.., p)| p.anonymous_kib()).sum();
-        (memory, self.ours.iter().map(|(.., p)| p.descriptors()).sum())
+        let all = || self.ours.iter().flat_map(|(.., processes)| processes);
+        (all().map(Process::anonymous_kib).sum(), all().map(Process::descriptors).sum())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rows of the benchmark and the configuration files that they run from. Envoy and our proxy read
 //! the very same bootstrap file.
 
+use super::mutual;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::fs;
@@ -11,16 +12,20 @@ pub enum Protocol {
     Http1,
     Http2,
     Tcp,
+    /// Two proxies, the first of which speaks mutual TLS to the second, which asks ten policies.
+    Mutual,
 }
 
 impl Protocol {
-    pub const ALL: [Protocol; 3] = [Protocol::Http1, Protocol::Http2, Protocol::Tcp];
+    pub const ALL: [Protocol; 4] =
+        [Protocol::Http1, Protocol::Http2, Protocol::Tcp, Protocol::Mutual];
 
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Http1 => "http1",
             Protocol::Http2 => "http2",
             Protocol::Tcp => "tcp",
+            Protocol::Mutual => "mtls",
         }
     }
 
@@ -29,6 +34,7 @@ impl Protocol {
             Protocol::Http1 => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2 (32 streams a connection)",
             Protocol::Tcp => "TCP",
+            Protocol::Mutual => "HTTP/1.1 through two proxies, mutual TLS between them",
         }
     }
 }
@@ -64,8 +70,8 @@ pub struct Proxy {
     pub name: &'static str,
     pub protocol: Protocol,
     pub port: u16,
-    /// `None`: straight to the backend.
-    pub argv: Option<Vec<String>>,
+    /// The last is the first to be started; none: straight to the backend.
+    pub programs: Vec<Vec<String>>,
     pub is_envoy: bool,
 }
 
@@ -107,49 +113,56 @@ pub fn proxies(ours: &Path, envoy: &Path, dir: &Path) -> Vec<Proxy> {
             &dir.join("haproxy.cfg"),
         ),
     ];
-    let names = ["envoy", "envoy, HTTP/2", "envoy, TCP"];
+    let names = ["envoy", "envoy, HTTP/2", "envoy, TCP", "envoy, pair"];
     rows.extend(from_bootstrap(names, ENVOY, "envoy", envoy, dir, true));
     rows.extend(self::ours(ours, dir));
     rows
 }
 
 pub fn ours(program: &Path, dir: &Path) -> Vec<Proxy> {
-    from_bootstrap(["lateen", "lateen, HTTP/2", "lateen, TCP"], OURS, "lateen", program, dir, false)
+    let names = ["lateen", "lateen, HTTP/2", "lateen, TCP", "lateen, pair"];
+    from_bootstrap(names, OURS, "lateen", program, dir, false)
+}
+
+/// Where the second of a pair takes mutual TLS.
+pub fn encrypted(first_port: u16) -> u16 {
+    first_port + Protocol::ALL.len() as u16
 }
 
 fn from_bootstrap(
-    names: [&'static str; 3],
+    names: [&'static str; Protocol::ALL.len()],
     first_port: u16,
     file: &str,
     program: &Path,
     dir: &Path,
     is_envoy: bool,
 ) -> Vec<Proxy> {
-    let row = |(i, name)| {
-        let i: usize = i;
-        let config = dir.join(format!("{file}-{i}.json"));
+    let run = |file: String| {
+        let config = dir.join(file);
         let argv = [program.display().to_string(), "-c".into(), config.display().to_string()];
         let flags =
             ["--concurrency", "1", "--use-dynamic-base-id", "--disable-hot-restart", "-l", "error"];
-        let argv = argv.into_iter().chain(flags.map(String::from)).collect();
-        Proxy {
-            name,
-            protocol: Protocol::ALL[i],
-            port: first_port + i as u16,
-            argv: Some(argv),
-            is_envoy,
+        argv.into_iter().chain(flags.map(String::from)).collect()
+    };
+    let row = |(i, name)| {
+        let i: usize = i;
+        let protocol = Protocol::ALL[i];
+        let mut programs = vec![run(format!("{file}-{i}.json"))];
+        if protocol == Protocol::Mutual {
+            programs.push(run(format!("{file}-{}.json", i + 1)));
         }
+        Proxy { name, protocol, port: first_port + i as u16, programs, is_envoy }
     };
     names.into_iter().enumerate().map(row).collect()
 }
 
 fn direct(name: &'static str, protocol: Protocol, port: u16) -> Proxy {
-    Proxy { name, protocol, port, argv: None, is_envoy: false }
+    Proxy { name, protocol, port, programs: Vec::new(), is_envoy: false }
 }
 
 fn other(name: &'static str, protocol: Protocol, port: u16, argv: &[&str], file: &Path) -> Proxy {
     let argv = argv.iter().map(|s| s.to_string()).chain([file.display().to_string()]).collect();
-    Proxy { name, protocol, port, argv: Some(argv), is_envoy: false }
+    Proxy { name, protocol, port, programs: vec![argv], is_envoy: false }
 }
 
 /// Writes all files that the rows run from.
@@ -158,12 +171,26 @@ pub fn write(dir: &Path) -> Result<()> {
     for body in Body::ALL {
         fs::write(dir.join("www").join(body.name()), "x".repeat(body.bytes()))?;
     }
+    mutual::certificates(dir)?;
     for (file, first_port) in [("envoy", ENVOY), ("lateen", OURS)] {
+        let log = |i: usize| dir.join(format!("{file}-{i}.access.log"));
+        let mut all: Vec<Value> = Vec::new();
         for (i, protocol) in Protocol::ALL.into_iter().enumerate() {
             let port = first_port + i as u16;
-            let log = dir.join(format!("{file}-{i}.access.log"));
-            let text = serde_json::to_string(&bootstrap(protocol, port, &log))?;
-            fs::write(dir.join(format!("{file}-{i}.json")), text)?;
+            match protocol {
+                Protocol::Mutual => all.extend(mutual::pair(
+                    dir,
+                    port,
+                    encrypted(first_port),
+                    [&log(i), &log(i + 1)],
+                )),
+                Protocol::Http1 | Protocol::Http2 | Protocol::Tcp => {
+                    all.push(bootstrap(protocol, port, &log(i)))
+                }
+            }
+        }
+        for (i, bootstrap) in all.iter().enumerate() {
+            fs::write(dir.join(format!("{file}-{i}.json")), serde_json::to_string(bootstrap)?)?;
         }
     }
     let dir_name = dir.display().to_string();
@@ -222,10 +249,10 @@ backend tcp
   server s 127.0.0.1:19000
 ";
 
-fn bootstrap(protocol: Protocol, port: u16, log: &Path) -> Value {
+pub fn bootstrap(protocol: Protocol, port: u16, log: &Path) -> Value {
     let (backend, http2) = match protocol {
         Protocol::Http2 => (BACKEND_HTTP2, true),
-        Protocol::Http1 | Protocol::Tcp => (BACKEND_HTTP1, false),
+        Protocol::Http1 | Protocol::Tcp | Protocol::Mutual => (BACKEND_HTTP1, false),
     };
     let filter = if protocol == Protocol::Tcp { tcp_proxy() } else { manager(log) };
     json!({ "static_resources": {
@@ -238,7 +265,7 @@ fn bootstrap(protocol: Protocol, port: u16, log: &Path) -> Value {
     }})
 }
 
-fn address(port: u16) -> Value {
+pub fn address(port: u16) -> Value {
     json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
 }
 

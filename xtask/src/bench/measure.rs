@@ -127,7 +127,7 @@ pub fn load(
     let url = format!("http://127.0.0.1:{port}/{}", body.name());
     let (connections, duration) = (connections.to_string(), seconds.to_string());
     let text = match protocol {
-        Protocol::Http1 | Protocol::Tcp => shell::output(&mut super::pinned(
+        Protocol::Http1 | Protocol::Tcp | Protocol::Mutual => shell::output(&mut super::pinned(
             "1",
             &[
                 "wrk",
