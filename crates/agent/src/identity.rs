@@ -22,6 +22,8 @@ pub struct Authority {
     pub root_file: PathBuf,
     pub identity: SpiffeId,
     pub dial: Dial,
+    /// How long certificates are asked for.
+    pub life: Duration,
 }
 
 /// What the authority has given last; nothing at first. Kept in memory only.
@@ -80,10 +82,11 @@ pub enum IdentityError {
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A day, as Istio asks for.
-const LIFE: Duration = Duration::from_secs(24 * 3600);
+pub const LIFE: Duration = Duration::from_secs(24 * 3600);
 
 impl Authority {
-    /// TLS towards the control plane: its DNS name, our root.
+    /// TLS towards the control plane: its DNS name, and the roots of the pod's file, which the node keeps
+    /// up to date.
     pub fn tls(&self, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, IdentityError> {
         let roots = read(&self.root_file)?;
         let trust = TrustSource::new(Trust::from_pem(&roots)?);
@@ -100,7 +103,7 @@ impl Authority {
         let (csr, key) = tls::request(&self.identity)?;
         let request = IstioCertificateRequest {
             csr,
-            validity_duration: i64::try_from(LIFE.as_secs()).unwrap_or(0),
+            validity_duration: i64::try_from(self.life.as_secs()).unwrap_or(0),
             metadata: None,
         };
         let stream = self.connect().await?;
@@ -111,9 +114,10 @@ impl Authority {
         let answer = tokio::time::timeout(TIMEOUT, call)
             .await
             .map_err(|_| FetchError::Body(format!("no answer within {TIMEOUT:?}")))??;
-        let answer = IstioCertificateResponse::decode(answer)?;
-        let roots = answer.cert_chain.last().cloned().unwrap_or_default();
-        let chain = answer.cert_chain.concat();
+        let mut answer = IstioCertificateResponse::decode(answer)?.cert_chain;
+        // Peers have the roots, or would not believe them.
+        let roots = answer.pop().unwrap_or_default();
+        let chain = answer.concat();
         let credential = Credential::from_pem(&chain, &key)?;
         Trust::from_pem(&roots)?;
         Ok(Issued { chain, key, roots, credential })
@@ -141,13 +145,14 @@ impl Authority {
                 Ok(issued) => {
                     failures = 0;
                     told(&issued.credential);
-                    let pause = until_renewal(&issued.credential, wall(), jitter());
+                    let pause = until_renewal(issued.credential.facts.not_after, wall(), jitter());
                     identity.replace(issued);
                     pause
                 }
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(%error, "no certificate yet; trying again");
+                    let held = identity.current().map(|i| i.credential.facts.not_after);
+                    tracing::warn!(%error, "{}; trying again", without(held, wall()));
                     back_off(failures, jitter())
                 }
             };
@@ -156,12 +161,24 @@ impl Authority {
     }
 }
 
-/// Half of the life, one percent earlier or later, so that pods do not renew in step.
-fn until_renewal(credential: &Credential, now: WallTime, jitter: f64) -> Duration {
-    let facts = &credential.facts;
-    let life = facts.not_after.0.saturating_sub(facts.not_before.0) as f64;
-    let at = facts.not_before.0 as f64 + life * (0.49 + 0.02 * jitter);
-    Duration::from_nanos((at - now.0 as f64).max(1e9) as u64)
+/// Just before half of what our clock says is left of a new certificate's life, so that pods do not renew
+/// in step. A clock that is wrong, by less than half a life, moves the time and breaks nothing.
+fn until_renewal(ends: WallTime, now: WallTime, jitter: f64) -> Duration {
+    let left = ends.0.saturating_sub(now.0) as f64;
+    Duration::from_nanos((left * (0.48 + 0.02 * jitter)).max(1e9) as u64)
+}
+
+/// What it means that no certificate has come.
+fn without(held: Option<WallTime>, now: WallTime) -> String {
+    let Some(ends) = held else { return "the workload has no certificate yet".to_owned() };
+    let seconds = |from: WallTime, to: WallTime| to.0.saturating_sub(from.0) / 1_000_000_000;
+    match ends > now {
+        true => format!("the certificate is not renewed and ends in {} s", seconds(now, ends)),
+        false => format!(
+            "the certificate has expired {} s ago, and whoever asks for it refuses this workload",
+            seconds(ends, now)
+        ),
+    }
 }
 
 /// 100 ms doubled, 10 s at most, spread over half.
@@ -197,5 +214,31 @@ mod tests {
         assert_eq!(back_off(40, 1.0), Duration::from_secs(10));
         assert_eq!(back_off(40, 0.0), Duration::from_secs(5));
         assert!((0.0..1.0).contains(&jitter()));
+    }
+
+    #[test]
+    fn certificates_are_renewed_before_half_of_their_life_whatever_the_clock_says() {
+        let at = |seconds: u64| WallTime(1_800_000_000_000_000_000 + seconds * 1_000_000_000);
+        let hours = |n: u64| n * 3600;
+        // The authority's clock is right; ours is right, an hour ahead, an hour behind.
+        let ends = at(hours(24));
+        for (now, left) in
+            [(at(0), 24), (at(hours(1)), 23), (WallTime(at(0).0 - 3_600_000_000_000), 25)]
+        {
+            for jitter in [0.0, 0.5, 1.0] {
+                let pause = until_renewal(ends, now, jitter);
+                let half = Duration::from_secs(hours(left) / 2);
+                assert!(pause <= half && pause > half.mul_f64(0.95), "{pause:?}");
+            }
+        }
+        assert_eq!(until_renewal(at(0), at(5), 0.5), Duration::from_secs(1), "not in a frenzy");
+    }
+
+    #[test]
+    fn what_a_missing_certificate_means_is_said() {
+        let at = |seconds: u64| WallTime(seconds * 1_000_000_000);
+        assert!(without(None, at(5)).contains("no certificate yet"));
+        assert!(without(Some(at(9)), at(5)).contains("ends in 4 s"));
+        assert!(without(Some(at(2)), at(5)).contains("has expired 3 s ago"));
     }
 }

@@ -5,7 +5,7 @@ use crate::capture::{MARK, own_traffic};
 use crate::dial::Dial;
 use crate::dns::{self, Names, ResolvConf, Upstream};
 use crate::flags::Flags;
-use crate::identity::{Authority, Identity};
+use crate::identity::{Authority, Identity, LIFE};
 use crate::node::{Node, Role, Sources, global_addresses};
 use crate::status::{Application, Probes, Readiness, Scrape, Status};
 use crate::{envoy, ours};
@@ -151,6 +151,7 @@ fn setting(role: Role, flags: &Flags) -> Result<Setting, String> {
             &or("SERVICE_ACCOUNT", "default"),
         ),
         dial,
+        life: life(env("SECRET_TTL").as_deref())?,
     };
     let captured = role == Role::Sidecar && node.metadata["DNS_CAPTURE"] == "true";
     let names = captured.then(|| {
@@ -171,6 +172,13 @@ fn setting(role: Role, flags: &Flags) -> Result<Setting, String> {
         readiness: watch::Sender::new(Readiness::Waiting("no configuration yet".into())),
         quit: watch::Sender::new(false),
     })
+}
+
+/// `SECRET_TTL`, as Istio's agent takes it.
+fn life(written: Option<&str>) -> Result<Duration, String> {
+    let Some(text) = written.filter(|t| !t.is_empty()) else { return Ok(LIFE) };
+    let life = base::duration(text).filter(|d| *d >= Duration::from_secs(2));
+    life.ok_or_else(|| format!("SECRET_TTL {text:?}: write two seconds or more, as in 24h0m0s"))
 }
 
 /// The agent's port and the readiness port, which are the same server.

@@ -1,6 +1,7 @@
 //! Vocabulary shared by every crate: hosts, identities, label selectors, findings, origins and the
 //! injected environment. Layer 0: no I/O, no clock, no randomness of its own.
 
+mod duration;
 mod env;
 mod finding;
 mod host;
@@ -10,6 +11,7 @@ mod origin;
 mod shards;
 mod words;
 
+pub use duration::duration;
 pub use env::{Env, FixedEnv, Instant, WallTime};
 pub use finding::{Finding, Level};
 pub use host::{Host, InvalidHost};

@@ -1,13 +1,16 @@
-//! Signing. The names in a certificate come from the caller's proven identity; what the request
-//! asks for beyond its public key is ignored.
+//! What is to be signed. The names in a certificate come from the caller's proven identity; what the
+//! request asks for beyond its public key is ignored.
 
+use crate::roots::Pace;
 use base::{SpiffeId, WallTime};
 use rcgen::string::Ia5String;
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DistinguishedName, ExtendedKeyUsagePurpose,
     KeyUsagePurpose, PublicKey, SanType,
 };
-use std::time::Duration;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What a certificate is issued for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub enum Names {
 }
 
 /// How long certificates live.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     pub default: Duration,
     /// A request for more is refused.
@@ -32,7 +35,8 @@ impl Default for Lifetimes {
     }
 }
 
-/// A signed certificate: PEM, leaf first, the root last.
+/// A signed certificate: PEM, leaf first, then intermediates; last, in one piece, the roots that peers
+/// are to be verified against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
     pub chain: Vec<String>,
@@ -50,50 +54,86 @@ pub enum IssueError {
     Sign(String),
 }
 
-/// Signs what `issue` has decided. A plugged-in or remote authority implements this.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Issued, IssueError>> + Send + 'a>>;
+
+/// An authority as it is at one moment: who signs, and whom peers are to trust.
 pub trait Signer: Send + Sync {
-    fn sign(&self, leaf: CertificateParams, key: &PublicKey) -> Result<Issued, IssueError>;
-    /// The root that peers verify against, PEM.
-    fn root_pem(&self) -> &str;
+    fn issue<'a>(&'a self, order: &'a Order) -> Answer<'a>;
+    /// The roots that peers verify against, PEM.
+    fn roots(&self) -> String;
+    /// For people.
+    fn state(&self, pace: Pace) -> State;
+}
+
+/// An authority as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    pub source: &'static str,
+    /// Of the rotation.
+    pub phase: &'static str,
+    /// When the next step comes by itself.
+    pub next_at: Option<WallTime>,
+    /// What is signed by and what is trusted: what each is there for, and its PEM.
+    pub certificates: Vec<(&'static str, String)>,
+}
+
+/// A certificate that may be issued: whoever holds one has checked the request and the lifetime.
+#[derive(Debug)]
+pub struct Order {
+    key: PublicKey,
+    names: Names,
+    pub ttl: Duration,
+    now: WallTime,
 }
 
 /// The clock of a caller may be behind ours by this much.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
 
-/// Issues a certificate for `names` over the public key of `csr`. A zero `asked` means the default.
-pub fn issue(
-    signer: &dyn Signer,
-    csr_pem: &str,
-    names: &Names,
-    asked: Duration,
-    lifetimes: Lifetimes,
-    now: WallTime,
-) -> Result<Issued, IssueError> {
-    let ttl = if asked.is_zero() { lifetimes.default } else { asked };
-    if ttl > lifetimes.max {
-        return Err(IssueError::TooLong { asked: ttl, limit: lifetimes.max });
-    }
-    let csr = CertificateSigningRequestParams::from_pem(csr_pem)
-        .map_err(|e| IssueError::Request(e.to_string()))?;
-    signer.sign(leaf(names, ttl, now)?, &csr.public_key)
-}
-
-fn leaf(names: &Names, ttl: Duration, now: WallTime) -> Result<CertificateParams, IssueError> {
-    let ia5 = |s: &str| Ia5String::try_from(s).map_err(|_| IssueError::Name(s.to_owned()));
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.subject_alt_names = match names {
-        Names::Workload(id) => vec![SanType::URI(ia5(&id.to_string())?)],
-        Names::Server(hosts) => {
-            hosts.iter().map(|h| Ok(SanType::DnsName(ia5(h)?))).collect::<Result<_, _>>()?
+impl Order {
+    /// For `names`, over the public key of `csr_pem`. A zero `asked` means the default.
+    pub fn new(
+        csr_pem: &str,
+        names: Names,
+        asked: Duration,
+        lifetimes: Lifetimes,
+        now: WallTime,
+    ) -> Result<Self, IssueError> {
+        let ttl = if asked.is_zero() { lifetimes.default } else { asked };
+        if ttl > lifetimes.max {
+            return Err(IssueError::TooLong { asked: ttl, limit: lifetimes.max });
         }
-    };
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    let start = std::time::UNIX_EPOCH + Duration::from_nanos(now.0);
-    params.not_before = (start - CLOCK_SKEW).into();
-    params.not_after = (start + ttl).into();
-    Ok(params)
+        let csr = CertificateSigningRequestParams::from_pem(csr_pem)
+            .map_err(|e| IssueError::Request(e.to_string()))?;
+        Ok(Self { key: csr.public_key, names, ttl, now })
+    }
+
+    pub(crate) fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The certificate to sign. It does not outlive who signs it.
+    pub(crate) fn leaf(&self, signer_ends: WallTime) -> Result<CertificateParams, IssueError> {
+        let ia5 = |s: &str| Ia5String::try_from(s).map_err(|_| IssueError::Name(s.to_owned()));
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = match &self.names {
+            Names::Workload(id) => vec![SanType::URI(ia5(&id.to_string())?)],
+            Names::Server(hosts) => {
+                hosts.iter().map(|h| Ok(SanType::DnsName(ia5(h)?))).collect::<Result<_, _>>()?
+            }
+        };
+        params.key_usages =
+            vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let start = UNIX_EPOCH + Duration::from_nanos(self.now.0);
+        let end = (start + self.ttl).min(UNIX_EPOCH + Duration::from_nanos(signer_ends.0));
+        if end <= start {
+            return Err(IssueError::Sign("the authority's own certificate has expired".to_owned()));
+        }
+        params.not_before = (start - CLOCK_SKEW).into();
+        params.not_after = end.into();
+        Ok(params)
+    }
 }

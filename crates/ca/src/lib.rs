@@ -1,10 +1,16 @@
-//! The mesh's certificate authority: who asks (`authenticate`), what they get (`issue`), and the
-//! self-signed root that signs it (`self_signed`). The service around it lives in `control`.
+//! The mesh's certificate authority: who asks (`authenticate`), what they may get (`issue`), and who
+//! signs it: roots of our own that replace one another (`roots`, of `self_signed` ones), or what the
+//! operator brings (`plug_in`). The service
+//! around it lives in `control`.
 
 mod authenticate;
 mod issue;
+mod plug_in;
+mod roots;
 mod self_signed;
 
 pub use authenticate::{AuthError, Caller, TokenAuthenticator, caller_of};
-pub use issue::{IssueError, Issued, Lifetimes, Names, Signer, issue};
+pub use issue::{Answer, IssueError, Issued, Lifetimes, Names, Order, Signer, State};
+pub use plug_in::{PlugIn, PlugInError};
+pub use roots::{Pace, Roots};
 pub use self_signed::{RootError, SelfSigned};

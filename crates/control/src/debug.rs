@@ -2,6 +2,7 @@
 //! machine, and for callers with a token of the installation's namespace.
 
 use crate::ads::Ads;
+use crate::authority::Authority;
 use crate::http::{json, reply};
 use crate::listen::{Body, Peer};
 use crate::world::World;
@@ -15,11 +16,13 @@ use tokio::sync::watch;
 pub(crate) struct Debug {
     pub worlds: watch::Receiver<Option<World>>,
     pub ads: Ads,
+    pub authority: Authority,
     pub tokens: Arc<dyn TokenAuthenticator>,
     pub namespace: Arc<str>,
 }
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
+    "/debug/ca",
     "/debug/syncz",
     "/debug/configz",
     "/debug/endpointz",
@@ -50,6 +53,7 @@ impl Debug {
             "/debug/configz" => configz(&world),
             "/debug/endpointz" => endpointz(&world),
             "/debug/registryz" => registryz(&world),
+            "/debug/ca" => self.authority.show(),
             "/debug/mesh" => world.facts.mesh.clone(),
             page @ ("/debug/config_dump" | "/debug/ndsz") => {
                 let id = query(request, "proxyID").unwrap_or_default();

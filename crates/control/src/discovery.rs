@@ -2,12 +2,12 @@
 //! services answers, ADS or certificates.
 
 use crate::ads::Ads;
-use crate::env::SystemEnv;
+use crate::authority::Authority;
 use crate::grpc;
 use crate::listen::{Body, Peer, Serve};
 use crate::metrics::Metrics;
-use base::{Env, SpiffeId};
-use ca::{AuthError, IssueError, Lifetimes, Names, Signer, TokenAuthenticator};
+use base::SpiffeId;
+use ca::{AuthError, IssueError, Names, TokenAuthenticator};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use proto::ca::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
@@ -20,7 +20,7 @@ use tonic::Status;
 #[derive(Clone)]
 pub(crate) struct Discovery {
     pub ads: Ads,
-    pub authority: Arc<dyn Signer>,
+    pub authority: Authority,
     pub tokens: Arc<dyn TokenAuthenticator>,
     pub metrics: Arc<Metrics>,
 }
@@ -103,15 +103,7 @@ impl Discovery {
         let asked = r.get_ref();
         let validity =
             Duration::from_secs(u64::try_from(asked.validity_duration).unwrap_or_default());
-        let issued = ca::issue(
-            &*self.authority,
-            &asked.csr,
-            &Names::Workload(identity),
-            validity,
-            Lifetimes::default(),
-            SystemEnv::default().wall(),
-        );
-        match issued {
+        match self.authority.issue(&asked.csr, Names::Workload(identity), validity).await {
             Ok(issued) => {
                 self.metrics.count("citadel_server_success_cert_issuance_count", &[]);
                 Ok(IstioCertificateResponse { cert_chain: issued.chain })

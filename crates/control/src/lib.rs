@@ -4,6 +4,7 @@
 
 mod addresses;
 mod ads;
+mod authority;
 mod credentials;
 mod debounce;
 mod debug;

@@ -1,6 +1,8 @@
 //! What the control plane is told when it starts: Istio's flags and environment.
 
+use ca::Lifetimes;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -19,6 +21,10 @@ pub struct Options {
     pub ready: SocketAddr,
     /// How long a change that would take a served host out of service waits for its other half.
     pub settle: Duration,
+    /// Of workloads' certificates.
+    pub lifetimes: Lifetimes,
+    /// Where the files of an authority lie that is plugged in.
+    pub plugged_in: PathBuf,
 }
 
 impl Options {
@@ -40,6 +46,8 @@ impl Options {
             webhooks: any(15017),
             monitoring: any(15014),
             ready: any(8080),
+            lifetimes: lifetimes(&read),
+            plugged_in: or("ROOT_CA_DIR", "/etc/cacerts").into(),
             settle: settle.map_or(Duration::from_secs(5), Duration::from_secs_f64),
         }
     }
@@ -63,6 +71,15 @@ impl Options {
         names.dedup();
         names
     }
+}
+
+/// Under Istio's names; what cannot be read is as it is without.
+fn lifetimes(read: impl Fn(&str) -> Option<String>) -> Lifetimes {
+    let usual = Lifetimes::default();
+    let of = |key: &str| Some(read(key)?.parse::<api::Duration>().ok()?.0);
+    let max = of("MAX_WORKLOAD_CERT_TTL").unwrap_or(usual.max);
+    let default = of("DEFAULT_WORKLOAD_CERT_TTL").unwrap_or(usual.default).min(max);
+    Lifetimes { default, max }
 }
 
 /// Every address of both families.

@@ -1,48 +1,20 @@
-//! Trust: the root is read from its Secret or made once, its certificate is put where proxies and
-//! the cluster's API look for it, and the control plane's own certificate is signed by it.
+//! Trust: the authority's roots are put where proxies and the cluster's API look for them, and the
+//! control plane's own certificate is signed by it.
 
-use crate::env::SystemEnv;
+use crate::authority::Authority;
 use crate::world::World;
 use crate::{Options, StartError};
-use base::Env;
-use ca::{Names, SelfSigned, Signer};
+use ca::Names;
 use k8s::{Client, Resource};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tls::{Credential, CredentialSource};
+use tls::{Credential, CredentialSource, Trust, TrustSource};
 use tokio::sync::watch;
 
-const SECRET: &str = "istio-ca-secret";
 const CONFIG_MAP: &str = "istio-ca-root-cert";
 /// The control plane's own certificate is renewed well before a proxy's would be.
 const SERVING_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// The root of this installation. Whoever writes the Secret first has made it; the others read.
-pub(crate) async fn load(client: &Client, options: &Options) -> Result<SelfSigned, StartError> {
-    let namespace = Some(options.namespace.as_str());
-    for _ in 0..3 {
-        if let Some(secret) = client.get(&Resource::SECRET, namespace, SECRET).await? {
-            return Ok(SelfSigned::from_secret(&secret["data"])?);
-        }
-        let root = SelfSigned::generate(
-            &trust_domain(client, options).await?,
-            SystemEnv::default().wall(),
-        )?;
-        let secret = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": SECRET, "namespace": options.namespace},
-            "type": "istio.io/ca-root",
-            "data": root.to_secret()});
-        match client.create(&Resource::SECRET, secret).await {
-            Ok(_) => return Ok(root),
-            Err(e) if e.is_conflict() => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Err(StartError::RootContested)
-}
 
 /// The mesh's trust domain, which later changes of the ConfigMap do not change for a running mesh.
 pub(crate) async fn trust_domain(client: &Client, options: &Options) -> Result<String, StartError> {
@@ -55,25 +27,38 @@ pub(crate) async fn trust_domain(client: &Client, options: &Options) -> Result<S
 }
 
 /// A certificate for the control plane's own servers.
-pub(crate) fn serving(root: &dyn Signer, options: &Options) -> Result<Credential, StartError> {
+pub(crate) async fn serving(
+    authority: &Authority,
+    options: &Options,
+) -> Result<Credential, StartError> {
     let names = Names::Server(options.dns_names());
     let nobody = base::SpiffeId::new("cluster.local", &options.namespace, "istiod");
     let (csr, key) = tls::request(&nobody)?;
-    let lifetimes = ca::Lifetimes::default();
-    let now = SystemEnv::default().wall();
-    let issued = ca::issue(root, &csr, &names, SERVING_LIFE, lifetimes, now)?;
+    let mut issued = authority.issue(&csr, names, SERVING_LIFE).await?;
+    // Who connects has the roots.
+    issued.chain.pop();
     Ok(Credential::from_pem(&issued.chain.concat(), &key)?)
 }
 
-/// Renews the serving certificate at half of its life, for ever.
+/// Renews the serving certificate at half of its life and whenever another root signs, and lets in whom
+/// the roots of the moment vouch for; for ever.
 pub(crate) async fn keep_serving(
-    root: std::sync::Arc<SelfSigned>,
+    authority: Authority,
     options: Options,
     source: CredentialSource,
+    trust: TrustSource,
 ) {
+    let mut roots = authority.follow();
     loop {
-        tokio::time::sleep(SERVING_LIFE / 2).await;
-        match serving(&*root, &options) {
+        tokio::select! {
+            changed = roots.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(SERVING_LIFE / 2) => {}
+        }
+        match Trust::from_pem(&authority.roots()) {
+            Ok(roots) => trust.replace(roots),
+            Err(error) => tracing::error!(%error, "clients are still checked by the roots before"),
+        }
+        match serving(&authority, &options).await {
             Ok(credential) => source.replace(credential),
             Err(error) => {
                 tracing::error!(%error, "the control plane's certificate was not renewed")
@@ -82,21 +67,23 @@ pub(crate) async fn keep_serving(
     }
 }
 
-/// Keeps the root certificate in every namespace, and looks again from time to time since anybody
-/// may delete it.
+/// Keeps the roots in every namespace, and looks again from time to time since anybody may delete them.
 pub(crate) async fn distribute(
     client: Client,
-    root_pem: String,
+    authority: Authority,
     mut worlds: watch::Receiver<Option<World>>,
 ) {
     const LOOK_AGAIN: Duration = Duration::from_secs(60);
     let mut done: BTreeSet<String> = BTreeSet::new();
+    let mut roots = authority.follow();
     loop {
         let wanted: BTreeSet<String> = match &*worlds.borrow_and_update() {
             Some(world) => world.facts.meshed_namespaces().into_iter().map(str::to_owned).collect(),
             None => BTreeSet::new(),
         };
         done.retain(|n| wanted.contains(n));
+        roots.mark_unchanged();
+        let root_pem = authority.roots();
         let mut all = true;
         for namespace in wanted.difference(&done.clone()) {
             match put_root(&client, namespace, &root_pem).await {
@@ -110,6 +97,10 @@ pub(crate) async fn distribute(
         let pause = if all { LOOK_AGAIN } else { Duration::from_secs(1) };
         tokio::select! {
             changed = worlds.changed() => if changed.is_err() { return },
+            changed = roots.changed() => match changed {
+                Ok(()) => done.clear(),
+                Err(_) => return,
+            },
             () = tokio::time::sleep(pause) => if all { done.clear() },
         }
     }
@@ -141,17 +132,24 @@ async fn put_root(client: &Client, namespace: &str, root_pem: &str) -> Result<()
 
 /// Keeps the bundle right in the webhook configurations of this revision, and lets validation
 /// refuse once it can answer.
-pub(crate) async fn patch_webhooks(client: Client, options: Options, root_pem: String) {
+pub(crate) async fn patch_webhooks(client: Client, options: Options, authority: Authority) {
     const LOOK_AGAIN: Duration = Duration::from_secs(30);
+    let mut roots = authority.follow();
     loop {
         let mut all = true;
+        roots.mark_unchanged();
+        let root_pem = authority.roots();
         for r in [&Resource::MUTATING_WEBHOOK, &Resource::VALIDATING_WEBHOOK] {
             if let Err(error) = patch_kind(&client, r, &options, &root_pem).await {
                 all = false;
                 tracing::warn!(%error, "webhooks do not know the root yet");
             }
         }
-        tokio::time::sleep(if all { LOOK_AGAIN } else { Duration::from_secs(1) }).await;
+        let pause = if all { LOOK_AGAIN } else { Duration::from_secs(1) };
+        tokio::select! {
+            changed = roots.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starting in order: the cluster, the root, the watches, then the doors; and ending, streams first.
 
 use crate::ads::Ads;
+use crate::authority::{self, Authority};
 use crate::debug::Debug;
 use crate::discovery::Discovery;
 use crate::http::{Monitoring, Ready, Webhooks};
@@ -9,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::tokens::ClusterTokens;
 use crate::world::{self, Loader, World};
 use crate::{Options, addresses, roots, status};
-use ca::{RootError, SelfSigned, Signer, TokenAuthenticator};
+use ca::{RootError, TokenAuthenticator};
 use k8s::Client;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -29,6 +30,12 @@ pub enum StartError {
         "Secret istio-ca-secret appears and disappears; is another control plane fighting for it?"
     )]
     RootContested,
+    #[error(
+        "Secret istio-ca-secret is gone; restart the control plane to have a new root made, or bring the Secret back"
+    )]
+    RootGone,
+    #[error("Secret cacerts: {0}")]
+    PluggedIn(#[from] ca::PlugInError),
     #[error("{0}")]
     Issue(#[from] ca::IssueError),
     #[error("{0}")]
@@ -40,9 +47,10 @@ pub enum StartError {
 /// Runs until `stop` completes, then drains.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let client = Client::connect().await?;
-    let root = Arc::new(roots::load(&client, &options).await?);
     let trust_domain = roots::trust_domain(&client, &options).await?;
-    let serving = CredentialSource::new(roots::serving(&*root, &options)?);
+    let (authority, keeping) = authority::begin(&client, &options, &trust_domain).await?;
+    let serving = CredentialSource::new(roots::serving(&authority, &options).await?);
+    let trust = TrustSource::new(Trust::from_pem(&authority.roots())?);
 
     let expected = world::resources();
     let (changes, watches) = k8s::watch(&client, &expected);
@@ -56,14 +64,17 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
 
     let mut background = JoinSet::new();
     background.spawn(world::run(loader, changes, metrics.clone(), publish));
-    background.spawn(roots::keep_serving(root.clone(), options.clone(), serving.clone()));
-    let root_pem = root.root_pem().to_owned();
-    background.spawn(roots::distribute(client.clone(), root_pem.clone(), worlds.clone()));
-    background.spawn(roots::patch_webhooks(client.clone(), options.clone(), root_pem));
+    background.spawn(keeping);
+    background.spawn(authority::count_down(authority.clone(), metrics.clone()));
+    let ours = (serving.clone(), trust.clone());
+    background.spawn(roots::keep_serving(authority.clone(), options.clone(), ours.0, ours.1));
+    background.spawn(roots::distribute(client.clone(), authority.clone(), worlds.clone()));
+    background.spawn(roots::patch_webhooks(client.clone(), options.clone(), authority.clone()));
     background.spawn(addresses::write(client.clone(), worlds.clone()));
     background.spawn(status::write(client, worlds.clone(), ads.clone()));
 
-    let doors = Doors { options, root, tokens, serving, worlds, ads, metrics, stop: stopped };
+    let doors =
+        Doors { options, authority, trust, tokens, serving, worlds, ads, metrics, stop: stopped };
     let open = doors.open().await?;
     tracing::info!("the control plane serves");
     stop.await;
@@ -76,7 +87,9 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
 /// Everything that the servers share.
 struct Doors {
     options: Options,
-    root: Arc<SelfSigned>,
+    authority: Authority,
+    /// Whose clients are believed.
+    trust: TrustSource,
     tokens: Arc<dyn TokenAuthenticator>,
     serving: CredentialSource,
     worlds: watch::Receiver<Option<World>>,
@@ -91,12 +104,13 @@ impl Doors {
         let debug = Debug {
             worlds: self.worlds.clone(),
             ads: self.ads.clone(),
+            authority: self.authority.clone(),
             tokens: self.tokens.clone(),
             namespace: self.options.namespace.as_str().into(),
         };
         let discovery = Discovery {
             ads: self.ads.clone(),
-            authority: self.root.clone(),
+            authority: self.authority.clone(),
             tokens: self.tokens.clone(),
             metrics: self.metrics.clone(),
         };
@@ -107,9 +121,8 @@ impl Doors {
         };
         let monitoring = Monitoring { metrics: self.metrics.clone(), debug: debug.clone() };
         let ready = Ready { worlds: self.worlds.clone(), debug };
-        let trust = TrustSource::new(Trust::from_pem(self.root.root_pem())?);
-        let secure =
-            tls::server_config(self.serving.clone(), ClientAuth::Optional(trust), &[b"h2"])?;
+        let clients = ClientAuth::Optional(self.trust.clone());
+        let secure = tls::server_config(self.serving.clone(), clients, &[b"h2"])?;
         let https =
             tls::server_config(self.serving.clone(), ClientAuth::None, &[b"h2", b"http/1.1"])?;
         if let Some(address) = self.options.plaintext {

@@ -6,6 +6,7 @@ mod envoy;
 
 use crate::Options;
 use crate::ads::Ads;
+use crate::authority::Authority;
 use crate::discovery::Discovery;
 use crate::listen;
 use crate::metrics::Metrics;
@@ -58,7 +59,7 @@ struct Plane {
     changes: mpsc::Sender<Change>,
     plaintext: SocketAddr,
     secure: SocketAddr,
-    root: Arc<SelfSigned>,
+    authority: Authority,
     ads: Ads,
     _stop: watch::Sender<bool>,
 }
@@ -81,21 +82,24 @@ impl Plane {
         let ads =
             Ads::new(worlds, Arc::new(ByName), metrics.clone(), options.clone(), stopped.clone());
         let root = Arc::new(SelfSigned::generate("cluster.local", now()).unwrap());
+        let signer: Arc<dyn Signer> = Arc::new(ca::Roots::Steady(root));
+        let authority = Authority::new(watch::channel(signer).1, options.lifetimes);
         let discovery = Discovery {
             ads: ads.clone(),
-            authority: root.clone(),
+            authority: authority.clone(),
             tokens: Arc::new(ByName),
             metrics,
         };
-        let serving = CredentialSource::new(crate::roots::serving(&*root, &options).unwrap());
-        let trust = TrustSource::new(Trust::from_pem(root.root_pem()).unwrap());
+        let serving =
+            CredentialSource::new(crate::roots::serving(&authority, &options).await.unwrap());
+        let trust = TrustSource::new(Trust::from_pem(&authority.roots()).unwrap());
         let tls = tls::server_config(serving, ClientAuth::Optional(trust), &[b"h2"]).unwrap();
         let listen = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let (open, closed) = (listen().await, listen().await);
         let (plaintext, secure) = (open.local_addr().unwrap(), closed.local_addr().unwrap());
         tokio::spawn(listen::serve(open, None, discovery.clone(), stopped.clone()));
         tokio::spawn(listen::serve(closed, Some(tls), discovery, stopped));
-        Self { changes, plaintext, secure, root, ads, _stop: stop }
+        Self { changes, plaintext, secure, authority, ads, _stop: stop }
     }
 
     async fn apply(&self, object: Value) {

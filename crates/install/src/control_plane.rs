@@ -54,7 +54,10 @@ fn deployment(values: &Values) -> Value {
                         "prometheus.io/scrape": "true", "prometheus.io/port": "15014"}},
                 "spec": {
                     "serviceAccountName": "istiod",
-                    "containers": [container(values)]}}}})
+                    "containers": [container(values)],
+                    "volumes": [{
+                        "name": "cacerts",
+                        "secret": {"secretName": "cacerts", "optional": true}}]}}}})
 }
 
 fn container(values: &Values) -> Value {
@@ -82,6 +85,8 @@ fn container(values: &Values) -> Value {
             field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
             {"name": "CLUSTER_ID", "value": values.cluster_id},
             {"name": "LATEEN_PLAINTEXT_DISCOVERY", "value": values.plaintext_discovery.to_string()}],
+        // An authority that the operator brings; the volume is empty without the Secret.
+        "volumeMounts": [{"name": "cacerts", "mountPath": "/etc/cacerts", "readOnly": true}],
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},

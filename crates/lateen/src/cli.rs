@@ -2,6 +2,7 @@
 //! same program.
 
 pub mod analyze;
+mod ca;
 pub mod dns;
 mod explain;
 pub mod jsonpath;
@@ -84,6 +85,8 @@ pub enum Command {
     Dns(dns::DnsArgs),
     /// What became of a request that has passed, at every proxy on its way, and why
     Why(why::WhyArgs),
+    /// The certificate authority: what it is, and how its root is replaced
+    Ca(ca::CaArgs),
     /// Unit tests of routing, from files alone
     Test(test::TestArgs),
     /// What admission would say of the objects in files
@@ -145,6 +148,11 @@ fn istio_habits(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
+/// Seconds since 1970.
+fn now() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
+}
+
 async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = cli.global;
     match cli.command {
@@ -157,6 +165,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Exec(args) => return pods::exec(&global, args).await,
         Command::PortForward(args) => pods::port_forward(&global, args).await?,
         Command::ProxyStatus(args) => mesh::proxy_status(&global, args).await?,
+        Command::Ca(args) => ca::run(&global, args).await?,
         Command::ProxyConfig(args) => mesh::proxy_config(&global, args).await?,
         Command::Version(args) => mesh::version(&global, args).await?,
         Command::Analyze(args) => return analyze::run(&global, args).await,

@@ -138,6 +138,12 @@ pub fn facts(der: &[u8]) -> Result<Facts, TlsError> {
     })
 }
 
+/// Those of every certificate in a PEM text that can be read.
+pub fn certificate_facts(pem: &str) -> Vec<Facts> {
+    let list = CertificateDer::pem_slice_iter(pem.as_bytes());
+    list.filter_map(|der| facts(&der.ok()?).ok()).collect()
+}
+
 fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()

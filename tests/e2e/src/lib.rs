@@ -94,7 +94,8 @@ impl Mesh {
         let status: Value =
             serde_json::from_str(&mesh.lateen(&["status", "-o", "json"])).expect("status is JSON");
         assert_eq!(status["state"], "running", "{status}");
-        mesh.ingress = status["ingress"]["http"].as_str().expect("ingress.http").to_owned();
+        // A profile may have none.
+        mesh.ingress = status["ingress"]["http"].as_str().unwrap_or_default().to_owned();
         Some(mesh)
     }
 

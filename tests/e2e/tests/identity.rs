@@ -3,6 +3,8 @@
 
 #[path = "identity/impostors.rs"]
 mod impostors;
+#[path = "identity/rotation.rs"]
+mod rotation;
 #[path = "identity/scene.rs"]
 mod scene;
 
@@ -24,6 +26,19 @@ fn workloads_prove_who_they_are() {
     impostors::are_turned_away(&scene);
     a_server_must_run_as_its_service_does(&scene);
     a_port_may_be_left_open(&scene);
+}
+
+#[test]
+fn certificates_are_replaced_while_they_are_used() {
+    if e2e::envoy().is_none() {
+        return;
+    }
+    let Some(mesh) = Mesh::up("rotation", &["--profile", "minimal"]) else { return };
+    rotation::shorten_lives(&mesh);
+    let scene = Scene::set(&mesh);
+    rotation::connect_anew(&scene);
+    rotation::another_root_comes_without_a_failed_request(&scene);
+    rotation::without_a_control_plane_all_goes_on_until_leaves_end(&scene);
 }
 
 /// Envoy and ours, in all four combinations.

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 /// The status of a call with one message, and what came back.
 async fn call(plane: &Plane, path: &str, token: Option<&str>, message: Vec<u8>) -> (String, Bytes) {
-    let trust = TrustSource::new(Trust::from_pem(plane.root.root_pem()).unwrap());
+    let trust = TrustSource::new(Trust::from_pem(&plane.authority.roots()).unwrap());
     let config = tls::client_config(trust, Expect::DialledName, None, &[b"h2"]).unwrap();
     let socket = TcpStream::connect(plane.secure).await.unwrap();
     let name = "istiod.istio-system.svc".try_into().unwrap();
@@ -60,7 +60,7 @@ async fn a_certificate_is_for_the_holder_of_the_token() {
     let leaf = Credential::from_pem(&chain.concat(), &key).unwrap();
     let holder = SpiffeId::new("cluster.local", "default", "ratings");
     assert_eq!(leaf.facts.identity, Some(holder));
-    assert_eq!(chain.last().map(String::as_str), Some(plane.root.root_pem()));
+    assert_eq!(chain.last(), Some(&plane.authority.roots()));
     for token in [None, Some("stolen")] {
         assert_eq!(
             call(&plane, CREATE_CERTIFICATE, token, request.clone()).await.0,

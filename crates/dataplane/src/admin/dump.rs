@@ -125,9 +125,10 @@ fn active_listener(listener: &Value) -> Value {
     json!({ "name": listener["name"], "active_state": { "listener": listener } })
 }
 
-/// Only names: keys never leave the process.
+/// Certificates and roots, which everybody may see; keys never leave the process.
 fn secrets(config: &Arc<ir::Config>) -> Value {
-    let list: Vec<Value> = config.secrets.iter().map(|s| json!({ "name": &*s.name })).collect();
+    let entry = |s: &Arc<ir::Secret>| json!({ "name": &*s.name, "secret": shown(&Resource::Secret(s.clone())) });
+    let list: Vec<Value> = config.secrets.iter().map(entry).collect();
     json!({ "@type": format!("{ADMIN}SecretsConfigDump"), "dynamic_active_secrets": list })
 }
 

@@ -186,9 +186,16 @@ fn private_keys_are_not_shown() {
     };
     let tls = Some(ir::UpstreamTls { common, ..Default::default() });
     let cluster = Cluster { tls, ..Cluster::new("c", Discovery::Static(vec![])) };
-    fake.config = Arc::new(Config { clusters: vec![Arc::new(cluster)], ..Config::default() });
+    let own = ir::Certificate { chain: source("SHOWN"), key: source("THE KEY") };
+    let own = ir::Secret { name: "default".into(), value: ir::SecretValue::Certificate(own) };
+    fake.config = Arc::new(Config {
+        clusters: vec![Arc::new(cluster)],
+        secrets: vec![Arc::new(own)],
+        ..Config::default()
+    });
     let (_, text) = get(&fake, "/config_dump");
     assert!(text.contains("private_key"), "{text}");
+    assert!(text.contains("U0hPV04="), "certificates of secrets are: {text}");
     // Bytes are shown in base64.
     for secret in ["THE KEY", "VEhFIEtFWQ"] {
         assert!(!text.contains(secret), "{text}");

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 mod dump;
+mod secrets;
 
 const DEBUG_PORT: u16 = 15014;
 const ADMIN_PORT: u16 = 15000;
@@ -33,6 +34,8 @@ pub enum Section {
     #[value(alias = "endpoint", alias = "ep")]
     Endpoints,
     Bootstrap,
+    #[value(alias = "secrets", alias = "s")]
+    Secret,
     All,
 }
 
@@ -94,7 +97,7 @@ async fn control_planes(remote: &Remote, namespace: &str) -> Result<Vec<String>>
 }
 
 /// What every control plane answers on a debug path.
-async fn ask_control_planes(
+pub(super) async fn ask_control_planes(
     remote: &Remote,
     namespace: &str,
     path: &str,
@@ -220,6 +223,7 @@ pub async fn proxy_config(global: &Global, args: ProxyConfigArgs) -> Result<()> 
         Section::Routes => dump.routes(&filter),
         Section::Clusters => dump.clusters(&filter),
         Section::Endpoints => dump.endpoints(&filter),
+        Section::Secret => secrets::secrets(&dump, super::now()),
         Section::Bootstrap => dump.bootstrap(),
         Section::All => dump.all(&filter),
     };

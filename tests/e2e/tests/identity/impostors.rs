@@ -5,7 +5,7 @@ use super::scene::{SERVERS, Scene};
 use e2e::authority::{Authority, Leaf, of_mesh};
 use std::time::{Duration, SystemTime};
 
-const FRIEND: &str = "spiffe://cluster.local/ns/outside/sa/friend";
+pub const FRIEND: &str = "spiffe://cluster.local/ns/outside/sa/friend";
 
 pub fn are_turned_away(scene: &Scene<'_>) {
     let mesh = of_mesh(scene.mesh);
@@ -40,7 +40,7 @@ pub fn are_turned_away(scene: &Scene<'_>) {
 }
 
 /// The status, after what curl has to say.
-fn ask(scene: &Scene<'_>, server: &str, own: Option<&Leaf>) -> String {
+pub fn ask(scene: &Scene<'_>, server: &str, own: Option<&Leaf>) -> String {
     let url = format!("https://{}:8080/get", scene.address_of(server));
     let curl = "curl -sSk -m 5 -o /dev/null -w '%{http_code}'";
     let script = match own {

@@ -13,7 +13,7 @@ pub struct Part {
 }
 
 impl Part {
-    fn new(head: &[&str], raw: Vec<Value>, mut rows: Vec<Vec<String>>) -> Part {
+    pub fn new(head: &[&str], raw: Vec<Value>, mut rows: Vec<Vec<String>>) -> Part {
         rows.sort();
         rows.dedup();
         rows.insert(0, head.iter().map(|h| (*h).to_owned()).collect());
@@ -68,7 +68,7 @@ impl Dump {
     }
 
     /// Every `inner` under any of the lists of the section of this type.
-    fn resources(&self, section: &str, inner: &str) -> Vec<&Value> {
+    pub fn resources(&self, section: &str, inner: &str) -> Vec<&Value> {
         let wanted = |c: &&Value| c["@type"].as_str().is_some_and(|t| t.ends_with(section));
         let lists =
             self.0.iter().filter(wanted).filter_map(Value::as_object).flat_map(|o| o.values());
