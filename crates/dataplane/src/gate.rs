@@ -64,13 +64,7 @@ pub async fn refusal(gates: &[Gate], connection: &Identified) -> Option<Refusal>
     if gates.is_empty() {
         return None;
     }
-    let client = &connection.client;
-    let mut stream = Stream {
-        downstream: Some(client.ends.clone()),
-        remote: Some(client.remote.clone()),
-        peer: client.peer.clone(),
-        ..Stream::default()
-    };
+    let mut stream = known(connection);
     for gate in gates {
         let refused = match gate {
             Gate::Rules(guard) => {
@@ -86,6 +80,26 @@ pub async fn refusal(gates: &[Gate], connection: &Identified) -> Option<Refusal>
         }
     }
     None
+}
+
+/// What there is to judge by.
+fn known(connection: &Identified) -> Stream {
+    let client = &connection.client;
+    Stream {
+        downstream: Some(client.ends.clone()),
+        remote: Some(client.remote.clone()),
+        peer: client.peer.clone(),
+        ..Stream::default()
+    }
+}
+
+/// Whether rules forbid a connection by now. Services are not asked anew.
+pub fn forbid(gates: &[Gate], connection: &Identified) -> bool {
+    let mut stream = known(connection);
+    gates.iter().any(|gate| match gate {
+        Gate::Rules(guard) => !guard.allows(&mut stream),
+        Gate::Ask(_) => false,
+    })
 }
 
 /// Whether a connection would be served without asking anybody; nothing is counted.

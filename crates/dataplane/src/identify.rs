@@ -6,7 +6,7 @@ use crate::early::Early;
 use crate::io::Io;
 use crate::peel::{Peeled, Secured};
 use crate::record::Client;
-use crate::runtime::{ChainRt, ListenerRt, ManagerRt, Place};
+use crate::runtime::{ChainRt, Lineage, ListenerRt, Place};
 use crate::view::View;
 use crate::worker::Worker;
 use base::Env;
@@ -16,7 +16,6 @@ use policy::format::{Ends, Identities, Peer, Shown};
 use policy::{Flag, Info, Stream};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection whose chain and peer are known.
@@ -44,20 +43,9 @@ pub struct Origin {
     pub direction: Direction,
     pub place: Place,
     pub chain: Str,
+    pub lineage: Lineage,
     /// Where the connection was meant for before it was redirected.
     pub original: Option<SocketAddr>,
-}
-
-impl Origin {
-    /// The connection manager in a newer configuration, if the chain is still in it.
-    pub fn manager(&self, view: &View) -> Option<Arc<ManagerRt>> {
-        let listener = view.runtime.listeners.get(&self.listener)?;
-        let same = listener.chain_config(self.place)?.name == self.chain;
-        match listener.chain(self.place)? {
-            ChainRt::Http(manager) if same => Some(manager.clone()),
-            _ => None,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +94,7 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
             direction: listener.config.direction,
             place,
             chain: config.name.clone(),
+            lineage: listener.lineage(place),
             original: accepted.original,
         },
         chain,

@@ -12,6 +12,7 @@ mod admit;
 mod alarm;
 mod buffer;
 mod chain;
+mod course;
 mod detect;
 mod early;
 mod env;

@@ -219,6 +219,7 @@ mod tests {
             direction: Direction::Outbound,
             place: Place::Default,
             chain: "".into(),
+            lineage: Default::default(),
             original: None,
         }
     }

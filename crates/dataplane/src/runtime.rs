@@ -11,7 +11,7 @@ use policy::RouteTable;
 use policy::log::{LogRule, Sink};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use telemetry::{ClusterStats, HttpStats, ListenerStats, Registry, TcpStats};
 use wire::h1::Limits;
 
@@ -57,11 +57,24 @@ pub struct ListenerRt {
     tls: Vec<Option<ChainTls>>,
     /// By the same places: who may connect.
     gates: Vec<Vec<Gate>>,
+    lineages: Vec<Lineage>,
     pub stats: ListenerStats,
     /// For connections that no chain wants.
     pub logs: Vec<(LogRule, u32)>,
     /// Connections that count against a limit, over configurations.
     pub open: Arc<AtomicU64>,
+}
+
+/// Chains of one lineage, in one configuration after another, take the same connections in the same way:
+/// they have the same name, matches and TLS settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lineage(u64);
+
+impl Lineage {
+    fn founded() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
 }
 
 /// The TLS context of one chain.
@@ -213,11 +226,16 @@ impl Runtime {
         let default_chain = config.default_chain.as_ref().map(|c| chain((last, c)));
         let tls = self.chains_tls(config, old);
         let gates = self.gates(config, registry);
+        let chains_of = config.chains.iter().chain(&config.default_chain);
+        let heir =
+            |(i, c)| old.and_then(|old| old.founder_of(c, i)).unwrap_or_else(Lineage::founded);
+        let lineages = chains_of.enumerate().map(heir).collect();
         let address = config.address.to_string().replace(':', "_");
         let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
         let open = old.map_or_else(Arc::default, |o| o.open.clone());
         let logs = self.logs(&config.access_log, &format!("listener[{}]", config.name));
-        ListenerRt { config: config.clone(), chains, default_chain, tls, gates, stats, logs, open }
+        let config = config.clone();
+        ListenerRt { config, chains, default_chain, tls, gates, lineages, stats, logs, open }
     }
 
     fn gates(&mut self, config: &Listener, registry: &Registry) -> Vec<Vec<Gate>> {
@@ -390,13 +408,47 @@ impl ListenerRt {
 
     /// What was made for the same TLS settings of a chain of this name, most likely at `place`.
     fn tls_of(&self, chain: &FilterChain, place: usize) -> Option<&ChainTls> {
-        let all = || self.config.chains.iter().chain(&self.config.default_chain);
         let same = |c: &FilterChain| c.name == chain.name && c.tls == chain.tls;
-        let found = match all().nth(place) {
-            Some(c) if same(c) => place,
-            _ => all().position(same)?,
+        self.tls.get(self.find(place, same)?)?.as_ref()
+    }
+
+    /// The lineage that a chain, most likely at `place`, belongs to.
+    fn founder_of(&self, chain: &FilterChain, place: usize) -> Option<Lineage> {
+        let same = |c: &FilterChain| {
+            c.name == chain.name && c.matches == chain.matches && c.tls == chain.tls
         };
-        self.tls.get(found)?.as_ref()
+        self.lineages.get(self.find(place, same)?).copied()
+    }
+
+    fn find(&self, place: usize, same: impl Fn(&FilterChain) -> bool) -> Option<usize> {
+        let all = || self.config.chains.iter().chain(&self.config.default_chain);
+        match all().nth(place) {
+            Some(c) if same(c) => Some(place),
+            _ => all().position(same),
+        }
+    }
+
+    pub fn lineage(&self, place: Place) -> Lineage {
+        self.lineages.get(self.number(place)).copied().unwrap_or_default()
+    }
+
+    /// Where the chain of a lineage is, most likely at `place`.
+    pub fn heir(&self, lineage: Lineage, place: Place) -> Option<Place> {
+        if self.lineages.get(self.number(place)) == Some(&lineage) {
+            return Some(place);
+        }
+        let found = self.lineages.iter().position(|l| *l == lineage)?;
+        Some(if found < self.chains.len() { Place::At(found) } else { Place::Default })
+    }
+
+    /// The first connection manager among chains of this name.
+    pub fn namesake(&self, name: &str) -> Option<&Arc<ManagerRt>> {
+        let all = self.config.chains.iter().zip(&self.chains);
+        let mut all = all.chain(self.config.default_chain.iter().zip(&self.default_chain));
+        all.find_map(|(config, chain)| match chain {
+            ChainRt::Http(manager) if *config.name == *name => Some(manager),
+            _ => None,
+        })
     }
 
     pub fn chain(&self, place: Place) -> Option<&ChainRt> {

@@ -3,6 +3,7 @@
 use crate::admit::Admitted;
 use crate::alarm::Alarm;
 use crate::buffer::{Buffer, LARGE, Stock};
+use crate::course::Leave;
 use crate::identify::Identified;
 use crate::io::Io;
 use crate::istio;
@@ -84,7 +85,13 @@ async fn run(connection: &mut Identified, proxy: &TcpRt, upstream: Upstream, str
     if let Some(cells) = cells {
         worker.shard.inc(cells.opened);
     }
-    let moved = copy_both(&worker.stock, client, prefix, server, upstream.prefix, limits).await;
+    let mut leave = Leave::new(connection);
+    let over = || leave.is_over(connection);
+    let ends = [(client, prefix), (server, upstream.prefix)];
+    let moved = copy_both(&worker.stock, ends, limits, over).await;
+    if moved.cut {
+        stream.details = "filter_chain_changed".into();
+    }
     stream.bytes_received = moved.forth;
     stream.bytes_sent = moved.back;
     let (shard, stats) = (&worker.shard, &upstream.picked.cluster.stats);
@@ -225,6 +232,8 @@ pub struct Moved {
     pub back: u64,
     /// It ended because nothing moved for too long.
     pub idle: bool,
+    /// It was ended.
+    pub cut: bool,
 }
 
 /// How long bytes are copied.
@@ -236,21 +245,24 @@ pub struct Bounds {
 }
 
 /// Copies bytes both ways until both ends have finished or one has failed. The end of one direction
-/// is passed on; the other goes on.
+/// is passed on; the other goes on. `ends` are the client's and the upstream's, each with what it has said
+/// already. Once it is `over`, no byte is passed on.
 pub async fn copy_both(
     stock: &Stock,
-    client: &Io,
-    from_client: Buffer,
-    upstream: &Io,
-    from_upstream: Buffer,
+    ends: [(&Io, Buffer); 2],
     bounds: Bounds,
+    mut over: impl FnMut() -> bool,
 ) -> Moved {
+    let [(client, from_client), (upstream, from_upstream)] = ends;
     let mut forth = Half::new(from_client);
     let mut back = Half::new(from_upstream);
     let mut alarm = Alarm::default();
     let mut moved = 0;
     let mut since = Instant::now();
     let result = poll_fn(|cx| {
+        if over() {
+            return Poll::Ready(End::Cut);
+        }
         let a = forth.poll(cx, client, upstream, stock);
         let b = back.poll(cx, upstream, client, stock);
         match (a, b) {
@@ -273,13 +285,14 @@ pub async fn copy_both(
         Poll::Pending
     })
     .await;
-    if result == End::Failed {
+    if matches!(result, End::Failed | End::Cut) {
         client.reset_on_close();
         upstream.reset_on_close();
     }
     stock.take_back(forth.buffer);
     stock.take_back(back.buffer);
-    Moved { forth: forth.bytes, back: back.bytes, idle: result == End::Idle }
+    let (idle, cut) = (result == End::Idle, result == End::Cut);
+    Moved { forth: forth.bytes, back: back.bytes, idle, cut }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +300,7 @@ enum End {
     Finished,
     Failed,
     Idle,
+    Cut,
 }
 
 /// One direction.

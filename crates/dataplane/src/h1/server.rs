@@ -6,6 +6,7 @@ use super::{Reader, Writer, client};
 use crate::accept::Served;
 use crate::alarm::Alarm;
 use crate::buffer::Buffer;
+use crate::course::Course;
 use crate::exchange::Run;
 use crate::forward::Ending;
 use crate::identify::Identified;
@@ -33,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub fn serve(connection: Identified, manager: Arc<ManagerRt>) -> Served {
     let mut server = Server::new(connection, manager);
     Box::pin(async move {
-        let stats = server.manager.stats;
+        let stats = server.course.manager().stats;
         let shard = &server.worker.shard;
         shard.inc(stats.cx_total);
         shard.inc(stats.cx_http1_total);
@@ -51,8 +52,7 @@ struct Server {
     input: Buffer,
     connection: crate::identify::Origin,
     client: Client,
-    view: Rc<View>,
-    manager: Arc<ManagerRt>,
+    course: Course,
     alarm: Alarm,
     requests: u32,
     began: Instant,
@@ -61,13 +61,12 @@ struct Server {
 impl Server {
     fn new(connection: Identified, manager: Arc<ManagerRt>) -> Self {
         Self {
+            course: Course::new(&connection.origin, &connection.view, manager),
             worker: connection.worker,
             io: connection.io,
             input: connection.prefix,
             client: connection.client,
             connection: connection.origin,
-            view: connection.view,
-            manager,
             alarm: Alarm::default(),
             requests: 0,
             began: Instant::now(),
@@ -97,13 +96,14 @@ impl Server {
             self.worker.stock.take_back_heads(heads);
             return None;
         }
-        self.refresh();
-        let (worker, view, manager) = (&self.worker, &self.view, &self.manager);
-        let mut record = Record::new(worker, view, manager, &self.client, heads);
+        let view = self.worker.view();
+        self.course.refresh(&self.connection, &view);
+        let mut record =
+            Record::new(&self.worker, &view, self.course.manager(), &self.client, heads);
         Some(match read {
             Ok(framing) => {
                 record.has_request = true;
-                self.exchange(framing, record).await
+                self.exchange(framing, &view, record).await
             }
             Err(Stop::Malformed(error)) => self.refuse(error, record).await,
             Err(Stop::TooSlow) => {
@@ -116,7 +116,7 @@ impl Server {
     /// Waits for a request without holding a buffer; false when the connection is to be closed.
     async fn wait(&mut self) -> bool {
         self.worker.stock.take_back(std::mem::take(&mut self.input));
-        let common = &self.manager.config.common;
+        let common = &self.course.manager().config.common;
         let idle = common.idle_timeout.unwrap_or(IDLE);
         let now = Instant::now();
         let idle = (!idle.is_zero()).then(|| now + idle);
@@ -141,9 +141,9 @@ impl Server {
     }
 
     async fn read_head(&mut self, into: &mut wire::Request) -> Result<Framing, Stop> {
-        let limits = self.manager.limits;
+        let limits = self.course.manager().limits;
         let mut scan = HeadScan::default();
-        let timeout = self.manager.config.request_headers_timeout.filter(|t| !t.is_zero());
+        let timeout = self.course.manager().config.request_headers_timeout.filter(|t| !t.is_zero());
         let deadline = timeout.map(|t| Instant::now() + t);
         loop {
             let parsed = parse_request(self.input.unread(), &mut scan, &limits, into);
@@ -172,22 +172,10 @@ impl Server {
         }
     }
 
-    /// Takes the newest configuration, if this connection's chain is still in it.
-    fn refresh(&mut self) {
-        let view = self.worker.view();
-        if view.version == self.view.version {
-            return;
-        }
-        if let Some(manager) = self.connection.manager(&view) {
-            self.manager = manager;
-        }
-        self.view = view;
-    }
-
-    async fn exchange(&mut self, framing: Framing, mut record: Record) -> Next {
+    async fn exchange(&mut self, framing: Framing, view: &Rc<View>, mut record: Record) -> Next {
         self.requests = self.requests.saturating_add(1);
         record.stream.protocol = Some(record.heads.request.version);
-        let (view, manager) = (self.view.clone(), self.manager.clone());
+        let manager = self.course.manager().clone();
         let case = client::case(manager.config.http1.header_case);
         let mut down = Down {
             io: &self.io,
@@ -199,7 +187,9 @@ impl Server {
             ),
             version: record.heads.request.version,
             head_only: record.heads.request.method() == b"HEAD",
-            close: !framing.keep_alive || self.worker.is_draining(self.connection.direction),
+            close: !framing.keep_alive
+                || self.course.is_leaving()
+                || self.worker.is_draining(self.connection.direction),
         };
         down.reader.begin(framing.body);
         let most = manager.config.common.max_requests_per_connection;
@@ -209,7 +199,7 @@ impl Server {
             record.heads.request.fields.remove(b"expect");
         }
         let run = Run {
-            view: &view,
+            view,
             manager: &manager,
             client: &self.client,
             connection: &self.connection,
@@ -236,14 +226,14 @@ impl Server {
 
     async fn refuse(&mut self, error: HeadError, mut record: Record) -> Next {
         record.stream.protocol = Some(Version::Http11);
-        self.worker.shard.inc(self.manager.stats.cx_protocol_error);
+        self.worker.shard.inc(self.course.manager().stats.cx_protocol_error);
         self.local(Reply::malformed(error), record).await
     }
 
     /// Answers a request whose head could not be read, and ends the connection.
     async fn local(&mut self, reply: Reply<'static>, mut record: Record) -> Next {
         record.heads.request.clear();
-        let case = client::case(self.manager.config.http1.header_case);
+        let case = client::case(self.course.manager().config.http1.header_case);
         let mut down = Down {
             io: &self.io,
             reader: Reader::new(std::mem::take(&mut self.input)),
@@ -252,7 +242,7 @@ impl Server {
             head_only: false,
             close: true,
         };
-        let manager = self.manager.clone();
+        let manager = self.course.manager().clone();
         down.reply(reply, &manager, &mut record).await;
         self.input = down.release(&self.worker.stock);
         Next::Close
@@ -303,15 +293,9 @@ async fn tunnel(
     }
     let (connection, answer) = client.into_parts(&worker.stock);
     let from_client = std::mem::take(&mut down.reader.buffer);
-    let moved = tcp::copy_both(
-        &worker.stock,
-        down.io,
-        from_client,
-        &connection.io,
-        answer,
-        tcp::Bounds { idle, until: None },
-    )
-    .await;
+    let ends = [(down.io, from_client), (&connection.io, answer)];
+    let bounds = tcp::Bounds { idle, until: None };
+    let moved = tcp::copy_both(&worker.stock, ends, bounds, || false).await;
     if moved.idle {
         record.stream.flags.set(Flag::StreamIdleTimeout);
         record.stream.details = "stream_idle_timeout".into();

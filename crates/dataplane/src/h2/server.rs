@@ -8,6 +8,7 @@ use super::settings;
 use super::stream;
 use super::transport::Transport;
 use crate::alarm::Alarm;
+use crate::course::{Course, LEAVE};
 use crate::identify::{Identified, Origin};
 use crate::record::Client;
 use crate::runtime::ManagerRt;
@@ -36,7 +37,7 @@ pub(super) struct Shared {
     pub worker: Rc<Worker>,
     pub client: Client,
     pub origin: Origin,
-    pub current: RefCell<(Rc<View>, Arc<ManagerRt>)>,
+    course: RefCell<Course>,
     open: Cell<usize>,
     idle_since: Cell<Instant>,
 }
@@ -76,8 +77,8 @@ async fn run(connection: Identified, manager: Arc<ManagerRt>) -> Result<(), ::h2
     let shared = Rc::new(Shared {
         worker: connection.worker,
         client: connection.client,
+        course: RefCell::new(Course::new(&connection.origin, &connection.view, manager)),
         origin: connection.origin,
-        current: RefCell::new((connection.view, manager)),
         open: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
     });
@@ -129,17 +130,12 @@ fn begin(
 }
 
 impl Shared {
-    /// The newest configuration, if this connection's chain is still in it.
+    /// The newest configuration.
     pub fn refresh(&self) -> (Rc<View>, Arc<ManagerRt>) {
         let view = self.worker.view();
-        let mut current = self.current.borrow_mut();
-        if view.version != current.0.version {
-            if let Some(manager) = self.origin.manager(&view) {
-                current.1 = manager;
-            }
-            current.0 = view;
-        }
-        current.clone()
+        let mut course = self.course.borrow_mut();
+        course.refresh(&self.origin, &view);
+        (view, course.manager().clone())
     }
 }
 
@@ -163,8 +159,8 @@ struct Life {
 
 impl Life {
     fn new(shared: &Shared) -> Self {
-        let current = shared.current.borrow();
-        let common = &current.1.config.common;
+        let course = shared.course.borrow();
+        let common = &course.manager().config.common;
         let idle = common.idle_timeout.unwrap_or(IDLE);
         Self {
             alarm: Alarm::default(),
@@ -186,7 +182,8 @@ impl Life {
             // A connection with open streams is looked at again when it could be idle at the earliest.
             let since = if shared.open.get() == 0 { shared.idle_since.get() } else { now };
             let deadline = [self.idle.map(|d| since + d), self.oldest].into_iter().flatten().min();
-            if !shared.worker.is_draining(shared.origin.direction) && !used_up {
+            let left = shared.course.borrow().is_leaving();
+            if !shared.worker.is_draining(shared.origin.direction) && !used_up && !left {
                 if self.alarm.poll(cx, deadline).is_pending() {
                     return Poll::Pending;
                 }
@@ -194,7 +191,7 @@ impl Life {
                     continue;
                 }
             }
-            self.leaving = Some(Instant::now() + DRAIN);
+            self.leaving = Some(Instant::now() + if left { LEAVE } else { DRAIN });
             return Poll::Ready(Phase::Leave);
         }
     }

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// A proxy with one listener and one cluster, `up`.
 pub struct TestProxy {
     proxy: Proxy,
+    config: ir::Config,
     pub address: SocketAddr,
 }
 
@@ -27,13 +28,20 @@ impl TestProxy {
         assert_eq!(proxy.publish(&config), []);
         let ir::Address::Ip(asked) = config.listeners[0].address else { panic!() };
         let address = proxy.bound(asked).unwrap();
-        Self { proxy, address }
+        Self { proxy, config, address }
     }
 
     pub fn stat(&self, name: &str) -> u64 {
         let text = telemetry::text(self.proxy.registry(), |n| n == name);
         let value = text.trim().rsplit(": ").next().unwrap_or_default();
         value.parse().unwrap_or_else(|_| panic!("no statistic {name}: {text}"))
+    }
+
+    /// The only chain takes other connections from now on.
+    pub fn take_others(&mut self) {
+        let listener = Arc::make_mut(&mut self.config.listeners[0]);
+        listener.chains[0].matches.transport_protocol = "tls".into();
+        assert_eq!(self.proxy.publish(&self.config), []);
     }
 
     pub fn drain(&self) {

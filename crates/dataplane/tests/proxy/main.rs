@@ -5,6 +5,7 @@
 
 mod access;
 mod certificates;
+mod course;
 mod http1;
 mod limits;
 mod mesh;
