@@ -14,6 +14,7 @@ mod pod;
 mod probes;
 mod proxy_config;
 mod settings;
+mod shape;
 
 pub use context::{Context, Owner, Values, nodes_run_native};
 pub use decide::Skip;
@@ -48,6 +49,10 @@ pub fn inject(pod: &Value, ctx: &Context) -> Decision {
 
 /// The pod as it will run.
 fn injected(pod: &Value, ctx: &Context) -> Result<Value, Vec<Finding>> {
+    let faults = shape::faults(pod);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     let settings = settings::read(pod, ctx)?;
     let mut new = pod.clone();
     let probers = probes::rewrite(&mut new, &settings);

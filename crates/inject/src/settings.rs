@@ -258,7 +258,12 @@ impl Reader<'_> {
     fn json_map(&mut self, key: &str) -> Map<String, Value> {
         match annotation(self.pod, key).map(serde_json::from_str::<Map<String, Value>>) {
             None => Map::new(),
-            Some(Ok(map)) => map,
+            Some(Ok(map)) => {
+                if let Some((name, _)) = map.iter().find(|(_, v)| !v.is_object()) {
+                    self.refuse(key, format!("what it says of {name:?} is not an object"));
+                }
+                map
+            }
             Some(Err(e)) => {
                 self.refuse(key, format!("it is not a JSON object by name: {e}"));
                 Map::new()

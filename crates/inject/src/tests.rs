@@ -452,3 +452,31 @@ fn documents_are_injected_by_their_template_and_others_pass() {
         assert_eq!(inject_document(&other, &by_hand), Outcome::Unchanged(None));
     }
 }
+
+/// A caller of the webhook need not be an API server that has looked at the pod.
+#[test]
+fn what_has_not_the_shape_of_a_pod_is_refused() {
+    let world = World::default();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut pod = productpage();
+        change(&mut pod);
+        pod
+    };
+    let volume = |text: &'static str| {
+        with(&|p| p["metadata"]["annotations"] = json!({"sidecar.istio.io/userVolume": text}))
+    };
+    let cases = [
+        (json!("pod"), ""),
+        (with(&|p| p["spec"] = json!("x")), "spec"),
+        (with(&|p| p["metadata"] = json!([])), "metadata"),
+        (with(&|p| p["metadata"]["labels"] = json!(1)), "metadata.labels"),
+        (with(&|p| p["spec"]["containers"] = json!({"a": 1})), "spec.containers"),
+        (with(&|p| p["spec"]["containers"][0] = json!("a")), "spec.containers[0]"),
+        (with(&|p| p["spec"]["volumes"] = json!([3])), "spec.volumes[0]"),
+        (volume(r#"{"a": 3}"#), "metadata.annotations[sidecar.istio.io/userVolume]"),
+    ];
+    for (pod, path) in cases {
+        let Decision::Refuse(findings) = inject(&pod, &world.ctx()) else { panic!("{pod}") };
+        assert!(findings.iter().any(|f| f.path == path), "{pod}: {findings:?}");
+    }
+}

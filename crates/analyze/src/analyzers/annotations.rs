@@ -90,6 +90,10 @@ fn check(about: &ObjectRef, kind: &str, written: &Labels, place: &str, report: &
 /// Injection itself says which values it cannot act on.
 fn check_values(owner: &Resource, pod: &Value, prefix: &str, report: &mut Report) {
     let mut pod = pod.clone();
+    // What is no pod is said by its schema.
+    if !pod["metadata"].is_object() {
+        return;
+    }
     pod["metadata"]["labels"] = json!({"sidecar.istio.io/inject": "true"});
     let (mesh, values) = (json!({}), Values::default());
     let ctx = Context {

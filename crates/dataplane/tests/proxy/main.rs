@@ -11,6 +11,7 @@ mod limits;
 mod mesh;
 mod mirror;
 mod names;
+mod posture;
 mod preamble;
 mod protocol;
 mod robust;
