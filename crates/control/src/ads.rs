@@ -5,6 +5,7 @@ mod access;
 mod book;
 mod dialect;
 mod layers;
+mod limits;
 mod patch;
 mod plan;
 #[cfg(test)]
@@ -16,9 +17,10 @@ use crate::Options;
 use crate::discovery::Caller;
 use crate::grpc::Answers;
 use crate::metrics::Metrics;
+use crate::shares::{Share, Shares};
 use crate::tokens::SecretAccess;
 use crate::world::World;
-use base::{Finding, ObjectRef};
+use base::{Finding, ObjectRef, SpiffeId};
 use book::Book;
 use plan::Planner;
 use proto::discovery::{
@@ -40,6 +42,7 @@ pub(crate) struct Shared {
     worlds: watch::Receiver<Option<World>>,
     planner: Planner,
     book: Book,
+    streams: Arc<Shares<SpiffeId>>,
     access: Arc<dyn SecretAccess>,
     metrics: Arc<Metrics>,
     options: Options,
@@ -55,7 +58,8 @@ impl Ads {
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (planner, book) = (Planner::default(), Book::default());
-        Self(Arc::new(Shared { worlds, planner, book, access, metrics, options, stop }))
+        let streams = Shares::of(options.streams);
+        Self(Arc::new(Shared { worlds, planner, book, streams, access, metrics, options, stop }))
     }
 
     pub fn state_of_the_world(
@@ -63,7 +67,8 @@ impl Ads {
         caller: Caller,
         requests: Streaming<DiscoveryRequest>,
     ) -> Result<Answers<DiscoveryResponse>, Status> {
-        Ok(stream::run::<dialect::StateOfTheWorld>(self.0.clone(), caller, requests))
+        let share = self.0.share_of(&caller)?;
+        Ok(stream::run::<dialect::StateOfTheWorld>(self.0.clone(), caller, share, requests))
     }
 
     pub fn delta(
@@ -71,7 +76,8 @@ impl Ads {
         caller: Caller,
         requests: Streaming<DeltaDiscoveryRequest>,
     ) -> Result<Answers<DeltaDiscoveryResponse>, Status> {
-        Ok(stream::run::<dialect::Delta>(self.0.clone(), caller, requests))
+        let share = self.0.share_of(&caller)?;
+        Ok(stream::run::<dialect::Delta>(self.0.clone(), caller, share, requests))
     }
 
     pub fn syncz(&self) -> Value {
@@ -103,5 +109,18 @@ impl Ads {
     /// Rings when any proxy's standing changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.book.changes()
+    }
+}
+
+impl Shared {
+    /// The right to one stream more. Whom nobody has vouched for comes by the plaintext port, where there
+    /// are no identities to tell apart.
+    fn share_of(&self, caller: &Caller) -> Result<Option<Share<SpiffeId>>, Status> {
+        let Caller::Known(identity) = caller else { return Ok(None) };
+        let full = || {
+            let most = self.options.streams;
+            Status::resource_exhausted(format!("{identity} holds {most} streams; end some first"))
+        };
+        self.streams.take(identity).map(Some).ok_or_else(full)
     }
 }

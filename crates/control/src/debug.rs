@@ -40,7 +40,7 @@ impl Debug {
         peer: &Peer,
         request: &http::Request<Incoming>,
     ) -> http::Response<Body> {
-        if let Err(why) = self.authorize(peer, request).await {
+        if let Err(why) = self.authorize(peer, request.headers()).await {
             return reply(401, "text/plain", why);
         }
         let Some(world) = self.worlds.borrow().clone() else {
@@ -78,15 +78,15 @@ impl Debug {
     }
 
     /// The pod itself may look, and a service account of the installation's namespace.
-    async fn authorize(
+    pub(crate) async fn authorize(
         &self,
         peer: &Peer,
-        request: &http::Request<Incoming>,
+        headers: &http::HeaderMap,
     ) -> Result<(), String> {
         if peer.local {
             return Ok(());
         }
-        let header = request.headers().get("authorization").and_then(|v| v.to_str().ok());
+        let header = headers.get("authorization").and_then(|v| v.to_str().ok());
         let token = header
             .and_then(|v| v.strip_prefix("Bearer "))
             .ok_or("send `authorization: Bearer <token>`; `kubectl create token istiod -n istio-system --audience istio-ca` makes one\n")?;

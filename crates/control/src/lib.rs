@@ -18,6 +18,7 @@ mod node;
 mod options;
 mod roots;
 mod settle;
+mod shares;
 mod start;
 mod status;
 mod tokens;

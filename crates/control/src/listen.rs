@@ -1,6 +1,7 @@
 //! Accept loops: plain or TLS, HTTP/1 or HTTP/2, a bounded number of connections, each drained when
 //! the program ends.
 
+use crate::shares::Shares;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -36,6 +37,8 @@ pub(crate) trait Serve: Clone + Send + 'static {
 }
 
 const MAX_CONNECTIONS: usize = 10_000;
+/// From one address, other than this machine's own: a pod needs a few, and a hostile one must not take all.
+const MAX_OF_ADDRESS: usize = 1_000;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open connections may take to end when the program does.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -48,6 +51,7 @@ pub(crate) async fn serve<S: Serve + Sync>(
     mut stop: watch::Receiver<bool>,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let shares = Shares::of(MAX_OF_ADDRESS);
     let acceptor = tls.map(TlsAcceptor::from);
     loop {
         let accepted = tokio::select! {
@@ -59,10 +63,16 @@ pub(crate) async fn serve<S: Serve + Sync>(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let ip = from.ip().to_canonical();
+        let local = ip.is_loopback();
+        let share = shares.take(&ip);
+        if share.is_none() && !local {
+            tracing::debug!(%ip, "too many connections from one address");
+            continue;
+        }
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let _ = socket.set_nodelay(true);
         let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
-        let local = from.ip().to_canonical().is_loopback();
         tokio::spawn(async move {
             match acceptor {
                 None => {
@@ -81,7 +91,7 @@ pub(crate) async fn serve<S: Serve + Sync>(
                     }
                 }
             }
-            drop(permit);
+            drop((permit, share));
         });
     }
     drop(listener);

@@ -5,6 +5,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// All replicas of a workload share one identity, and take two streams each while they reconnect. A fifth of
+/// all connections that are accepted.
+const STREAMS: usize = 2_000;
+
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The installation's namespace, where its ConfigMaps and the root's Secret are.
@@ -19,6 +23,8 @@ pub struct Options {
     pub webhooks: SocketAddr,
     pub monitoring: SocketAddr,
     pub ready: SocketAddr,
+    /// How many discovery streams one identity may hold.
+    pub streams: usize,
     /// How long a change that would take a served host out of service waits for its other half.
     pub settle: Duration,
     /// Of workloads' certificates.
@@ -48,6 +54,7 @@ impl Options {
             ready: any(8080),
             lifetimes: lifetimes(&read),
             plugged_in: or("ROOT_CA_DIR", "/etc/cacerts").into(),
+            streams: STREAMS,
             settle: settle.map_or(Duration::from_secs(5), Duration::from_secs_f64),
         }
     }
@@ -85,4 +92,20 @@ fn lifetimes(read: impl Fn(&str) -> Option<String>) -> Lifetimes {
 /// Every address of both families.
 fn any(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discovery_is_in_the_clear_only_where_that_is_asked_for() {
+        let with = |value: Option<&str>| {
+            let read =
+                |key: &str| (key == "LATEEN_PLAINTEXT_DISCOVERY").then_some(value?.to_owned());
+            Options::from_env(read).plaintext.map(|at| at.port())
+        };
+        assert_eq!((with(None), with(Some("")), with(Some("1"))), (None, None, None));
+        assert_eq!(with(Some("true")), Some(15010));
+    }
 }

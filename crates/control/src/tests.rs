@@ -71,7 +71,8 @@ fn now() -> WallTime {
 
 impl Plane {
     async fn start() -> Self {
-        let options = Options { settle: Duration::from_secs(2), ..Options::from_env(|_| None) };
+        let settle = Duration::from_secs(2);
+        let options = Options { settle, streams: 3, ..Options::from_env(|_| None) };
         let expected = [resource_of(Kind::Service)];
         let loader = Loader::new("cluster.local", "istio-system", &expected);
         let (changes, read) = mpsc::channel(64);

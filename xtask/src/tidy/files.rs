@@ -59,6 +59,10 @@ fn check_one(source: &Source) -> Vec<String> {
     if !has_head {
         complaints.push(format!("{path}: no `//!` head that says what this is"));
     }
+    // The suite builds no documentation: an example there would be code that nothing checks.
+    if production.lines().any(begins_example) {
+        complaints.push(format!("{path}: an example in a comment is not run; make it a test"));
+    }
     if is_test || source.text.contains(TABLE_MARK) {
         return complaints;
     }
@@ -90,6 +94,13 @@ fn check_one(source: &Source) -> Vec<String> {
         complaints.push(format!("{path}: {lines} lines; an entry point holds no logic"));
     }
     complaints
+}
+
+/// A fence without a language, or of Rust, would be run by `cargo test --doc`.
+fn begins_example(line: &str) -> bool {
+    let comment = line.trim_start();
+    let text = comment.strip_prefix("///").or_else(|| comment.strip_prefix("//!"));
+    text.is_some_and(|t| matches!(t.trim(), "```" | "```rust"))
 }
 
 /// What stands before the unit tests.
@@ -161,6 +172,7 @@ mod tests {
                 "outside of crate net",
             ),
             ("crates/ir/src/a.rs", "//! Head.\nfn f() {\n    todo!()\n}\n".to_owned(), "todo!("),
+            ("crates/ir/src/a.rs", "//! Head.\n//! ```\n//! f()\n".to_owned(), "is not run"),
         ];
         for (path, text, expected) in table {
             let complaints = check_one(&source(path, &text)).join("\n");

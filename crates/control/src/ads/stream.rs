@@ -5,14 +5,16 @@ use super::Shared;
 use super::access::Access;
 use super::book::{Applied, Page, short};
 use super::dialect::Dialect;
+use super::limits::Pace;
 use super::plan::Planned;
 use crate::discovery::Caller;
 use crate::env::SystemEnv;
 use crate::grpc::Answers;
 use crate::node;
 use crate::settle::Settle;
+use crate::shares::Share;
 use crate::world::World;
-use base::{Env, Instant};
+use base::{Env, Instant, SpiffeId};
 use compile::Proxy;
 use proto::discovery::ControlPlane;
 use serde_json::Value;
@@ -24,15 +26,19 @@ use xds::server::{Event, Session};
 
 /// Messages that wait for a slow proxy; then its stream waits, and later worlds replace earlier ones.
 const QUEUE: usize = 16;
+/// A stream is opened by a request, not in advance.
+const FIRST: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Serves a stream in a task of its own; the task ends when the proxy goes.
 pub(super) fn run<D: Dialect>(
     shared: Arc<Shared>,
     caller: Caller,
+    share: Option<Share<SpiffeId>>,
     requests: Streaming<D::Request>,
 ) -> Answers<D::Response> {
     let (out, answers) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
+        let _share = share;
         if let Err(status) = converse::<D>(&shared, caller, requests, &out).await {
             tracing::info!(%status, "a discovery stream is refused");
             let _ = out.send(Err(status)).await;
@@ -47,7 +53,9 @@ async fn converse<D: Dialect>(
     mut requests: Streaming<D::Request>,
     out: &mpsc::Sender<Result<D::Response, Status>>,
 ) -> Result<(), Status> {
-    let Some(first) = requests.message().await? else { return Ok(()) };
+    let first = tokio::time::timeout(FIRST, requests.message()).await;
+    let first = first.map_err(|_| Status::deadline_exceeded("no request came; send one"))??;
+    let Some(first) = first else { return Ok(()) };
     let (proxy, metadata) = admit(&caller, &first, D::node)?;
     let mut worlds = shared.worlds.clone();
     let mut stop = shared.stop.clone();
@@ -72,6 +80,7 @@ async fn converse<D: Dialect>(
     };
     talk.world(&mut worlds).await?;
     let mut answers = talk.request(first);
+    let mut pace = Pace::default();
     loop {
         for answer in answers {
             if out.send(Ok(answer)).await.is_err() {
@@ -81,8 +90,11 @@ async fn converse<D: Dialect>(
         let news = tokio::select! {
             biased;
             _ = stop.wait_for(|s| *s) => News::End,
-            request = requests.message() => match request {
-                Ok(Some(request)) => News::Request(request),
+            request = next(&pace, &mut requests) => match request {
+                Ok(Some(request)) => {
+                    pace.count(tokio::time::Instant::now());
+                    News::Request(request)
+                }
                 Ok(None) | Err(_) => News::End,
             },
             changed = worlds.changed() => changed.map_or(News::End, |()| News::World),
@@ -94,6 +106,13 @@ async fn converse<D: Dialect>(
             News::End => return Ok(()),
         };
     }
+}
+
+async fn next<R>(pace: &Pace, requests: &mut Streaming<R>) -> Result<Option<R>, Status> {
+    if let Some(time) = pace.opens() {
+        tokio::time::sleep_until(time).await;
+    }
+    requests.message().await
 }
 
 /// What a stream waits for.

@@ -1,18 +1,41 @@
 //! The TLS door: who gets a certificate, whose name is in it, and who may speak for which proxy.
 
 use super::*;
+use crate::debug::Debug;
+use crate::listen::Peer;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use futures::{StreamExt, stream};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use proto::ca::{CREATE_CERTIFICATE, IstioCertificateRequest, IstioCertificateResponse};
 use proto::discovery::{DELTA, DeltaDiscoveryRequest, Node};
+use std::convert::Infallible;
 use tls::{Credential, Expect};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 
-/// The status of a call with one message, and what came back.
-async fn call(plane: &Plane, path: &str, token: Option<&str>, message: Vec<u8>) -> (String, Bytes) {
+/// What a client says: one message, and no end before what is returned is dropped.
+fn saying(message: &[u8]) -> (BoxBody<Bytes, Infallible>, oneshot::Sender<()>) {
+    let mut framed = vec![0];
+    framed.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    framed.extend_from_slice(message);
+    let (end, ended) = oneshot::channel();
+    let end_of_body = stream::once(ended).filter_map(|_| std::future::ready(None));
+    let frames = stream::iter([Ok(Frame::data(Bytes::from(framed)))]).chain(end_of_body);
+    (BodyExt::boxed(StreamBody::new(frames)), end)
+}
+
+/// What comes back for a call, as far as its head.
+async fn open(
+    plane: &Plane,
+    path: &str,
+    token: Option<&str>,
+    body: BoxBody<Bytes, Infallible>,
+) -> http::Response<hyper::body::Incoming> {
     let trust = TrustSource::new(Trust::from_pem(&plane.authority.roots()).unwrap());
     let config = tls::client_config(trust, Expect::DialledName, None, &[b"h2"]).unwrap();
     let socket = TcpStream::connect(plane.secure).await.unwrap();
@@ -22,17 +45,20 @@ async fn call(plane: &Plane, path: &str, token: Option<&str>, message: Vec<u8>) 
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
-    let mut framed = vec![0];
-    framed.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
-    framed.extend(message);
     let mut request = http::Request::post(format!("https://istiod{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    let request = request.body(Full::new(Bytes::from(framed))).unwrap();
-    let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+    let request = request.body(body).unwrap();
+    sender.send_request(request).await.unwrap()
+}
+
+/// The status of a call with one message, and what came back.
+async fn call(plane: &Plane, path: &str, token: Option<&str>, message: Vec<u8>) -> (String, Bytes) {
+    let body = saying(&message).0;
+    let (head, body) = open(plane, path, token, body).await.into_parts();
     let body = body.collect().await.unwrap();
     let trailers = body.trailers().cloned().unwrap_or_default();
     let status = trailers.get("grpc-status").or(head.headers.get("grpc-status")).unwrap();
@@ -44,6 +70,8 @@ async fn call(plane: &Plane, path: &str, token: Option<&str>, message: Vec<u8>) 
 const OK: &str = "0";
 const PERMISSION_DENIED: &str = "7";
 const INVALID: &str = "3";
+const RESOURCE_EXHAUSTED: &str = "8";
+const OUT_OF_RANGE: &str = "11";
 const UNAUTHENTICATED: &str = "16";
 
 #[tokio::test]
@@ -86,5 +114,60 @@ async fn a_token_speaks_only_for_proxies_of_its_namespace() {
         (Some("default/ratings"), "nonsense", INVALID),
     ] {
         assert_eq!(call(&plane, DELTA, token, hello(id)).await.0, expected, "{token:?} {id}");
+    }
+}
+
+#[tokio::test]
+async fn an_identity_holds_so_many_streams_and_others_have_theirs() {
+    let plane = Plane::start().await;
+    plane.synced().await;
+    let node = Node { id: "sidecar~10.0.0.1~p.default~default.svc".to_owned(), ..Node::default() };
+    let hello = DeltaDiscoveryRequest { node: Some(node), ..Default::default() }.encode_to_vec();
+    let (plane, hello) = (&plane, &hello);
+    let follow = |token: &'static str| async move {
+        let (body, end) = saying(hello);
+        let answer = open(plane, DELTA, Some(token), body).await;
+        answer.headers().get("grpc-status").is_none().then_some((answer, end))
+    };
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(follow("default/ratings").await.expect("a stream"));
+    }
+    let refused = call(plane, DELTA, Some("default/ratings"), hello.clone()).await.0;
+    assert_eq!(refused, RESOURCE_EXHAUSTED);
+    assert!(follow("default/reviews").await.is_some());
+    held.pop();
+    eventually("the place is given back", || follow("default/ratings")).await;
+}
+
+#[tokio::test]
+async fn messages_without_end_are_refused() {
+    let plane = Plane::start().await;
+    let csr = "x".repeat(17 << 20);
+    let request = IstioCertificateRequest { csr, ..Default::default() }.encode_to_vec();
+    let status = call(&plane, CREATE_CERTIFICATE, Some("default/ratings"), request).await.0;
+    assert!([RESOURCE_EXHAUSTED, OUT_OF_RANGE].contains(&&*status), "{status}");
+}
+
+#[tokio::test]
+async fn debug_pages_are_for_this_pod_and_for_accounts_of_the_installation() {
+    let plane = Plane::start().await;
+    let (_, worlds) = watch::channel(None);
+    let namespace = "istio-system".into();
+    let debug = Debug { worlds, ads: plane.ads.clone(), tokens: Arc::new(ByName), namespace };
+    let (far, near) = (Peer::default(), Peer { local: true, ..Peer::default() });
+    for (peer, token, may) in [
+        (&near, None, true),
+        (&far, None, false),
+        (&far, Some("stolen"), false),
+        (&far, Some("default/ratings"), false),
+        (&far, Some("istio-system/istiod"), true),
+    ] {
+        let mut headers = http::HeaderMap::new();
+        if let Some(token) = token {
+            headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        let answer = debug.authorize(peer, &headers).await;
+        assert_eq!(answer.is_ok(), may, "{token:?}: {answer:?}");
     }
 }
