@@ -1,5 +1,5 @@
-//! Where what nobody here wrote and what checks us lies: real Envoy, two `kubectl`s, h2spec, Autobahn, and the
-//! documents that Istio has released.
+//! Where what nobody here wrote and what checks us lies: real Envoy, two `kubectl`s, h2spec, Autobahn, sslyze,
+//! and the documents that Istio has released.
 
 use crate::shell;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,11 @@ pub fn wstest() -> Option<PathBuf> {
     named_or("WSTEST", "autobahn/bin/wstest")
 }
 
+/// sslyze, which scans servers that speak TLS: `$SSLYZE`, else the one of its own Python environment.
+pub fn sslyze() -> Option<PathBuf> {
+    named_or("SSLYZE", "sslyze/bin/sslyze")
+}
+
 fn named_or(variable: &str, below: &str) -> Option<PathBuf> {
     let named = std::env::var_os(variable).map(PathBuf::from);
     Some(named.unwrap_or_else(|| dir().join(below))).filter(|p| p.is_file())
@@ -84,7 +89,8 @@ pub fn missing() -> Vec<String> {
     });
     let h2spec = (h2spec().is_none() && go().is_some()).then(|| "h2spec".to_owned());
     let wstest = (wstest().is_none() && python2().is_some()).then(|| "Autobahn".to_owned());
-    kubectls.chain(envoy).chain(documents).chain(h2spec).chain(wstest).collect()
+    let sslyze = sslyze().is_none().then(|| "sslyze".to_owned());
+    kubectls.chain(envoy).chain(documents).chain(h2spec).chain(wstest).chain(sslyze).collect()
 }
 
 /// Tells a test run where its peers are.
@@ -92,7 +98,7 @@ pub fn point_to(command: &mut Command) {
     if let Some(path) = envoy() {
         command.env("ENVOY", path);
     }
-    for (variable, path) in [("H2SPEC", h2spec()), ("WSTEST", wstest())] {
+    for (variable, path) in [("H2SPEC", h2spec()), ("WSTEST", wstest()), ("SSLYZE", sslyze())] {
         if let Some(path) = path {
             command.env(variable, path);
         }

@@ -3,6 +3,8 @@
 
 #[path = "identity/impostors.rs"]
 mod impostors;
+#[path = "identity/posture.rs"]
+mod posture;
 #[path = "identity/rotation.rs"]
 mod rotation;
 #[path = "identity/scene.rs"]
@@ -24,6 +26,7 @@ fn workloads_prove_who_they_are() {
     a_workload_calls_itself(&scene);
     both_ends_count_who_it_was(&scene);
     impostors::are_turned_away(&scene);
+    posture::is_modern(&scene);
     a_server_must_run_as_its_service_does(&scene);
     a_port_may_be_left_open(&scene);
 }

@@ -1,5 +1,5 @@
-//! Suites of others that check protocols: h2spec, which is built by Go, and Autobahn, which runs on
-//! Python 2 only.
+//! Suites of others that check protocols: h2spec, which is built by Go, Autobahn, which runs on Python 2
+//! only, and sslyze.
 
 use super::Packages;
 use crate::{peers, shell};
@@ -58,6 +58,18 @@ pub fn autobahn() -> Result<()> {
             .stderr(Stdio::null()),
     )?;
     peers::wstest().map(drop).ok_or_else(|| anyhow!("the package holds no wstest"))
+}
+
+const SSLYZE: &str = "sslyze==6.3.1";
+
+pub fn sslyze() -> Result<()> {
+    if peers::sslyze().is_some() {
+        return Ok(());
+    }
+    let venv = peers::suites().join("sslyze");
+    shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    shell::run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", SSLYZE]))?;
+    peers::sslyze().map(drop).ok_or_else(|| anyhow!("the package holds no sslyze"))
 }
 
 /// Debian's last Python 2, unpacked.
