@@ -4,15 +4,18 @@
 use base::{SpiffeId, WallTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ca::{Lifetimes, Names, SelfSigned};
-use std::sync::LazyLock;
+use ca::{Lifetimes, Names, Order, Roots, SelfSigned, Signer};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// 2026.
 const NOW: WallTime = WallTime(1_767_225_600 * 1_000_000_000);
 
-static ROOT: LazyLock<SelfSigned> =
-    LazyLock::new(|| SelfSigned::generate("cluster.local", NOW).expect("a root can be made"));
+static ROOT: LazyLock<Roots> = LazyLock::new(|| {
+    let root = SelfSigned::generate("cluster.local", NOW).expect("a root can be made");
+    Roots::Steady(Arc::new(root))
+});
 
 fn caller() -> SpiffeId {
     SpiffeId::new("cluster.local", "default", "ratings")
@@ -29,8 +32,11 @@ pub fn run(bytes: &[u8]) {
         }
     };
     let names = Names::Workload(caller());
-    let issued = ca::issue(&*ROOT, pem, &names, Duration::ZERO, Lifetimes::default(), NOW);
-    let Ok(issued) = issued else { return };
+    let order = Order::new(pem, names, Duration::ZERO, Lifetimes::default(), NOW);
+    let Ok(order) = order else { return };
+    // A root of our own has signed at once.
+    let issued = ROOT.issue(&order).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Ok(issued)) = issued else { return };
     let leaf = tls::facts(&der_of(&issued.chain[0])).expect("what was issued can be read");
     assert_eq!(leaf.identity, Some(caller()));
 }

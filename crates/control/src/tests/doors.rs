@@ -154,7 +154,8 @@ async fn debug_pages_are_for_this_pod_and_for_accounts_of_the_installation() {
     let plane = Plane::start().await;
     let (_, worlds) = watch::channel(None);
     let namespace = "istio-system".into();
-    let debug = Debug { worlds, ads: plane.ads.clone(), tokens: Arc::new(ByName), namespace };
+    let (ads, authority) = (plane.ads.clone(), plane.authority.clone());
+    let debug = Debug { worlds, ads, tokens: Arc::new(ByName), namespace, authority };
     let (far, near) = (Peer::default(), Peer { local: true, ..Peer::default() });
     for (peer, token, may) in [
         (&near, None, true),
