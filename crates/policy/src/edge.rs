@@ -19,7 +19,7 @@ pub struct Via<'a> {
 }
 
 /// Headers that only clients inside the mesh may use to steer this proxy.
-const INTERNAL: [&[u8]; 12] = [
+const INTERNAL: [&[u8]; 15] = [
     b"x-envoy-retriable-status-codes",
     b"x-envoy-retriable-header-names",
     b"x-envoy-retry-on",
@@ -32,6 +32,18 @@ const INTERNAL: [&[u8]; 12] = [
     b"x-envoy-expected-rq-timeout-ms",
     b"x-envoy-force-trace",
     b"x-envoy-hedge-on-per-try-timeout",
+    b"x-envoy-upstream-stream-duration-ms",
+    b"x-envoy-original-url",
+    b"x-envoy-ip-tags",
+];
+
+/// What only a proxy of ours may have said, so that at the edge nobody has.
+const EDGE: [&[u8]; 5] = [
+    b"x-envoy-decorator-operation",
+    b"x-envoy-downstream-service-cluster",
+    b"x-envoy-downstream-service-node",
+    b"x-envoy-original-path",
+    b"x-envoy-original-host",
 ];
 
 /// Prepares a request. Gives the client's address where `x-forwarded-for` is trusted to say it.
@@ -65,7 +77,9 @@ pub fn prepare(
         request.fields.remove(name);
     }
     if edge {
-        request.fields.remove(b"x-envoy-decorator-operation");
+        for name in EDGE {
+            request.fields.remove(name);
+        }
         let address = client.unwrap_or(via.remote).to_string();
         request.fields.set(b"x-envoy-external-address", address.as_bytes());
     }

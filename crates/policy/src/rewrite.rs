@@ -180,25 +180,27 @@ impl RedirectRule {
 
     /// The value of `location`; `matched` bytes of the path were matched by the route.
     pub fn location(&self, head: &impl RequestHead, matched: usize) -> Vec<u8> {
-        let current = head.get(b"x-forwarded-proto").unwrap_or(head.scheme());
         let scheme = match &self.from {
             r if r.https => b"https",
             r if !r.scheme.is_empty() => r.scheme.as_bytes(),
-            _ => current,
+            _ => head.scheme(),
         };
-        let changes_scheme = self.from.https || !self.from.scheme.is_empty();
         let mut out = [scheme, b"://"].concat();
-        out.extend_from_slice(&self.host(head.authority(), current, changes_scheme));
+        out.extend_from_slice(&self.host(head, scheme));
         out.extend_from_slice(&self.path(head.path(), matched));
         out
     }
 
-    fn host(&self, authority: &[u8], current_scheme: &[u8], changes_scheme: bool) -> Vec<u8> {
+    fn host(&self, head: &impl RequestHead, scheme: &[u8]) -> Vec<u8> {
+        let authority = head.authority();
         let (name, port) = split_port(authority);
-        let default = matches!((current_scheme, port), (b"http", Some(80)) | (b"https", Some(443)));
+        // The port is judged by what was forwarded, the scheme by what became of it.
+        let before = head.get(b"x-forwarded-proto").unwrap_or(head.scheme());
+        let was = |scheme: &[u8]| before.eq_ignore_ascii_case(scheme);
+        let default = (was(b"http") && port == Some(80)) || (was(b"https") && port == Some(443));
         let chosen = match &self.from.host {
             host if !host.is_empty() => host.as_bytes(),
-            _ if self.from.port != 0 || (changes_scheme && default) => name,
+            _ if self.from.port != 0 || (scheme != before && default) => name,
             _ => authority,
         };
         match self.from.port {

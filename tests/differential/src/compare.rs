@@ -63,9 +63,11 @@ fn headers(
     let names: std::collections::BTreeSet<_> = envoy.keys().chain(ours.keys()).collect();
     for name in names {
         let shown = |h: &BTreeMap<String, Vec<String>>| {
-            // Lines of one name say the same as one line with commas, but for cookies.
+            // Lines of one name say the same as one line with commas, but for cookies; blanks at the
+            // end of a line are no part of its value, and before a comma no part of an item.
             let between = if name.eq_ignore_ascii_case("set-cookie") { " | " } else { "," };
-            h.get(name).map_or_else(|| "absent".to_owned(), |v| v.join(between))
+            let joined = |v: &Vec<String>| v.join(between).replace(" ,", ",");
+            h.get(name).map_or_else(|| "absent".to_owned(), joined)
         };
         let (envoy, mut ours) = (shown(envoy), shown(ours));
         let time = ["x-envoy-expected-rq-timeout-ms", "grpc-timeout"].contains(&name.as_str());

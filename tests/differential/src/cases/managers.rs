@@ -13,7 +13,10 @@ pub(super) fn cases(dice: &Dice) -> Vec<Case> {
         json!({ "use_remote_address": false, "xff_num_trusted_hops": 1 }),
         json!({ "use_remote_address": true, "skip_xff_append": true }),
     ];
-    cases.extend(addresses.into_iter().enumerate().map(|(n, m)| trust(dice, n, m)));
+    for (n, manager) in addresses.into_iter().enumerate() {
+        cases.push(trust(dice, n, manager.clone()));
+        cases.push(steering(n, manager));
+    }
     cases.extend(request_ids());
     cases.extend(server_headers());
     cases.extend(paths());
@@ -62,6 +65,40 @@ fn trust(dice: &Dice, n: usize, manager: Value) -> Case {
         })
         .collect();
     plain(&format!("trust_{n}"), manager, requests)
+}
+
+/// Headers by which proxies tell one another something, each alone, from a client that nobody knows.
+fn steering(n: usize, manager: Value) -> Case {
+    const NAMES: [(&str, &str); 26] = [
+        ("x-envoy-original-path", "/was"),
+        ("x-envoy-original-host", "was.example"),
+        ("x-envoy-original-url", "http://was/"),
+        ("x-envoy-original-method", "PUT"),
+        ("x-envoy-original-dst-host", "10.0.0.1:80"),
+        ("x-envoy-downstream-service-cluster", "me"),
+        ("x-envoy-downstream-service-node", "me"),
+        ("x-envoy-ip-tags", "good"),
+        ("x-envoy-force-trace", "true"),
+        ("x-envoy-retry-on", "5xx"),
+        ("x-envoy-retry-grpc-on", "internal"),
+        ("x-envoy-retriable-status-codes", "404"),
+        ("x-envoy-retriable-header-names", "x-a"),
+        ("x-envoy-max-retries", "2"),
+        ("x-envoy-upstream-rq-timeout-ms", "9000"),
+        ("x-envoy-upstream-rq-per-try-timeout-ms", "8000"),
+        ("x-envoy-upstream-rq-timeout-alt-response", "1"),
+        ("x-envoy-hedge-on-per-try-timeout", "true"),
+        ("x-envoy-is-timeout-retry", "true"),
+        ("x-envoy-overloaded", "true"),
+        ("x-envoy-degraded", "true"),
+        ("x-envoy-immediate-health-check-fail", "1"),
+        ("x-envoy-upstream-canary", "true"),
+        ("x-envoy-upstream-stream-duration-ms", "9000"),
+        ("x-envoy-peer-metadata", "bWU="),
+        ("x-envoy-peer-metadata-id", "me"),
+    ];
+    let requests = NAMES.into_iter().map(|(name, value)| Request::get("/").with(name, value));
+    plain(&format!("steering_{n}"), manager, requests.collect())
 }
 
 fn request_ids() -> Vec<Case> {

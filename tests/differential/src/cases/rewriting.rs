@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 pub(super) fn cases(dice: &Dice) -> Vec<Case> {
     let mut cases = vec![path_rewrites(), host_rewrites(), direct_responses()];
     cases.extend((0..3).map(|n| redirects(dice, n)));
+    cases.push(schemes());
     cases.extend((0..4).map(|n| header_levels(dice, n)));
     cases.push(formatters());
     cases.push(cors());
@@ -136,6 +137,29 @@ fn redirects(dice: &Dice, n: usize) -> Case {
     requests.push(Request::get("/b/c?d").host("[::1]:80"));
     requests.push(Request::get("/").with("x-forwarded-proto", "https"));
     Case::new(&format!("redirects_{n}"), any_host(routes), requests)
+}
+
+/// What is said of the scheme by the request, by who forwarded it, and by the route.
+fn schemes() -> Case {
+    let redirect = |prefix: &str, redirect: Value| json!({ "match": { "prefix": prefix }, "redirect": redirect });
+    let routes = vec![
+        redirect("/keep", json!({ "path_redirect": "/new" })),
+        redirect("/tls", json!({ "https_redirect": true })),
+        redirect("/plain", json!({ "scheme_redirect": "http" })),
+        redirect("/", json!({ "scheme_redirect": "https", "port_redirect": 444 })),
+    ];
+    let mut requests = Vec::new();
+    for path in ["/keep", "/tls", "/plain", "/"] {
+        for host in ["h:80", "h:443", "h"] {
+            let to = Request::get(path).host(host);
+            for said in ["https", "HTTPS", "gopher"] {
+                let said = to.clone().with("x-forwarded-proto", said);
+                requests.extend([said.clone(), said.version("HTTP/2")]);
+            }
+            requests.push(to);
+        }
+    }
+    Case::new("schemes", any_host(routes), requests)
 }
 
 fn header_ops(dice: &Dice, level: &str) -> Value {
