@@ -12,7 +12,7 @@ mod value;
 
 use crate::authorization::condition::Reading;
 use api::{AuthorizationAction, AuthorizationPolicy};
-use base::Finding;
+use base::{Finding, ObjectRef, Origin};
 pub use external::Authorizer;
 pub(crate) use guard::Guard;
 use ir::{Permission, Principal, Rbac, RbacAction, RbacPolicy, RbacRules, Str};
@@ -136,6 +136,16 @@ fn filter(carries: Carries) -> Rbac {
 /// As Istio names it, in logs and statistics.
 fn rule_name(policy: &Item<AuthorizationPolicy>, rule: usize) -> String {
     format!("ns[{}]-policy[{}]-rule[{rule}]", policy.namespace(), policy.name())
+}
+
+/// Where a rule stands that bears such a name, whatever is before and behind that.
+pub fn rule_of(name: &str) -> Option<Origin> {
+    let (_, rest) = name.split_once("ns[")?;
+    let (namespace, rest) = rest.split_once("]-policy[")?;
+    let (policy, rest) = rest.split_once("]-rule[")?;
+    let (rule, _) = rest.split_once(']')?;
+    let object = ObjectRef::new("AuthorizationPolicy", namespace, policy);
+    Some(Origin { object, path: format!("spec.rules[{rule}]"), line: None })
 }
 
 /// The rules of a policy. One without rules is there, and matches nothing.

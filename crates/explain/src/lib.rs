@@ -7,6 +7,7 @@
 //! `request` (virtual host, route, filters) -> `forward` (clusters, what is sent) -> `hints` (what is
 //! missing, and what came nearest) -> [`Explanation`], which prints itself as text or JSON.
 
+mod access;
 mod asked;
 mod because;
 mod connection;
@@ -21,6 +22,7 @@ mod request;
 mod show;
 pub mod suite;
 
+pub use access::{Permission, Wish, access};
 pub use asked::{Asked, InvalidRequest, Scheme};
 pub use destination::service;
 pub use dns::{NameAnswer, Named};

@@ -2,6 +2,7 @@
 //! same program.
 
 pub mod analyze;
+mod authz;
 mod ca;
 pub mod dns;
 mod explain;
@@ -83,6 +84,8 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// What a workload's DNS answers to a name, and why
     Dns(dns::DnsArgs),
+    /// Who may ask a workload for what: its AuthorizationPolicies, and what they decide
+    Authz(authz::AuthzArgs),
     /// What became of a request that has passed, at every proxy on its way, and why
     Why(why::WhyArgs),
     /// The certificate authority: what it is, and how its root is replaced
@@ -171,6 +174,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Analyze(args) => return analyze::run(&global, args).await,
         Command::Explain(args) => explain::run(&global, args).await?,
         Command::Dns(args) => dns::run(&global, args).await?,
+        Command::Authz(args) => return authz::run(&global, args).await,
         Command::Why(args) => why::run(&global, args).await?,
         Command::Test(args) => return test::run(&global, &args),
         Command::Validate(args) => return validate::run(&global, args),

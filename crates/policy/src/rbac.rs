@@ -4,6 +4,7 @@
 
 mod expression;
 mod index;
+mod near;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use base::Finding;
 use expression::{Permit, Who};
 use index::Index;
 use ir::{Metadata, Rbac, RbacAction, RbacPolicy, RbacRules, Str};
+pub use near::{Half, Near};
 use std::net::{IpAddr, SocketAddr};
 use wire::RequestHead;
 

@@ -4,6 +4,7 @@ mod access;
 mod authz;
 mod balancing;
 mod crossing;
+mod decisive;
 mod filters;
 mod managers;
 mod matching;
@@ -16,6 +17,8 @@ mod second;
 use crate::client::Request;
 use crate::dice::Dice;
 use serde_json::{Value, json};
+
+pub use decisive::FIELDS;
 
 /// One listener, and what is sent to it.
 #[derive(Clone, Debug)]
@@ -94,6 +97,13 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(access::cases(&Dice::of(seed, 0)));
     cases.extend(second::cases(&dice));
     cases.extend(crossing::cases());
+    cases
+}
+
+/// What is about access alone, at large.
+pub fn decisions(seed: u64) -> Vec<Case> {
+    let mut cases = decisive::cases(&Dice::of(seed, 0));
+    cases.extend(access::cases(&Dice::of(seed, 1)));
     cases
 }
 

@@ -161,7 +161,8 @@ fn no_empty_texts(part: &Value, path: &str, report: &mut Report) {
 fn condition(when: &Value, path: &str, report: &mut Report) {
     let key = when["key"].as_str().unwrap_or_default();
     if !is_condition(key) {
-        let say = format!("{key:?} is not an attribute that conditions may name");
+        let meant = meant(key).map(|m| format!(", did you mean {m}?")).unwrap_or_default();
+        let say = format!("{key:?} is not an attribute that conditions may name{meant}");
         report.error(&format!("{path}.key"), say);
     }
     let some = is_set(&when["values"]) || is_set(&when["notValues"]);
@@ -181,28 +182,41 @@ fn condition(when: &Value, path: &str, report: &mut Report) {
     }
 }
 
+const PLAIN: [&str; 12] = [
+    "source.ip",
+    "remote.ip",
+    "source.namespace",
+    "source.serviceAccount",
+    "source.principal",
+    "source.trustDomain",
+    "request.auth.principal",
+    "request.auth.audiences",
+    "request.auth.presenter",
+    "destination.ip",
+    "destination.port",
+    "connection.sni",
+];
+
+/// Those with a name in brackets.
+const NAMED: [&str; 2] = ["request.headers", "request.auth.claims"];
+
+/// The attribute that was mistyped, as it is written.
+fn meant(key: &str) -> Option<String> {
+    let (attribute, name) = key.split_at(key.find('[').unwrap_or(key.len()));
+    let named = name.len() > 2 && name.ends_with(']');
+    let known = if named { &NAMED[..] } else { &PLAIN[..] };
+    let near = known.iter().filter_map(|k| Some((base::mistyped(attribute, k)?, k)));
+    let (_, known) = near.min()?;
+    Some(format!("{known}{}", if named { name } else { "" }))
+}
+
 /// The attributes of Istio's conditions.
 fn is_condition(key: &str) -> bool {
-    const PLAIN: [&str; 12] = [
-        "source.ip",
-        "remote.ip",
-        "source.namespace",
-        "source.serviceAccount",
-        "source.principal",
-        "source.trustDomain",
-        "request.auth.principal",
-        "request.auth.audiences",
-        "request.auth.presenter",
-        "destination.ip",
-        "destination.port",
-        "connection.sni",
-    ];
     let indexed = |prefix: &str| {
         let rest = key.strip_prefix(prefix);
         rest.is_some_and(|r| r.len() > 2 && r.starts_with('[') && r.ends_with(']'))
     };
     PLAIN.contains(&key)
-        || indexed("request.headers")
-        || indexed("request.auth.claims")
+        || NAMED.iter().any(|name| indexed(name))
         || key.starts_with("experimental.envoy.filters.")
 }

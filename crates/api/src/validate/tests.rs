@@ -464,6 +464,14 @@ fn security_kinds() {
             (rule(json!({"to": [{"operation": {"ports": ["0"]}}]})), "ports[0]"),
             (when(json!({"key": "request.headers[x]", "values": ["a"]})), ""),
             (when(json!({"key": "request.headers", "values": ["a"]})), "not an attribute"),
+            (
+                when(json!({"key": "request.header[foo]", "values": ["bar"]})),
+                "did you mean request.headers[foo]?",
+            ),
+            (
+                when(json!({"key": "source.namespaces", "values": ["bar"]})),
+                "did you mean source.namespace?",
+            ),
             (when(json!({"key": "source.ip"})), "at least one of values"),
             (json!({"selector": {"matchLabels": {"a": "*"}}}), "wildcard"),
         ],

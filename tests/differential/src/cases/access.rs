@@ -30,7 +30,7 @@ const HOSTS: &[&str] =
 const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE", "get"];
 const VALUES: &[&str] = &["one", "One", "one,two", "two", "", "oneone", " one"];
 
-fn filter(mut config: Value) -> Value {
+pub(super) fn filter(mut config: Value) -> Value {
     config["@type"] = RBAC.into();
     json!({ "name": "rbac", "typed_config": config })
 }
