@@ -84,7 +84,7 @@ pub struct VersionArgs {
     output: Option<String>,
 }
 
-/// Pods of the control plane in the namespace it lives in.
+/// Pods of the control plane in the namespace it lives in, without those that are going.
 async fn control_planes(remote: &Remote, namespace: &str) -> Result<Vec<String>> {
     let path = format!("/api/v1/namespaces/{namespace}/pods?labelSelector=app%3Distiod");
     let list = remote.connection.get(&path).await?.body;
@@ -92,7 +92,8 @@ async fn control_planes(remote: &Remote, namespace: &str) -> Result<Vec<String>>
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|p| p["status"]["phase"] == "Running");
+        .filter(|p| p["status"]["phase"] == "Running")
+        .filter(|p| p["metadata"]["deletionTimestamp"].is_null());
     Ok(running.filter_map(|p| p["metadata"]["name"].as_str().map(str::to_owned)).collect())
 }
 

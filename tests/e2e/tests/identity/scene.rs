@@ -25,7 +25,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Status (`000` without an answer) and body of what a workload of the mesh gets.
-    fn ask(&self, client: &str, server: &str) -> (String, String) {
+    pub fn ask(&self, client: &str, server: &str) -> (String, String) {
         let script =
             format!("curl -s -m 5 -w '\\n%{{http_code}}' http://{server}:8000/headers || true");
         let pod = format!("deploy/{client}");
