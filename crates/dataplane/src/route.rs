@@ -75,7 +75,12 @@ pub fn route<'v>(router: Router<'v>, record: &mut Record) -> Routed<'v> {
         return Routed { decision: Decision::NotFound, bound: None, cluster: None };
     };
     let worker = record.worker.clone();
-    let decision = bound.table.decide(&record.heads.request, &worker.env, &mut NoTrace);
+    let decision = bound.table.decide(
+        &record.heads.request,
+        &record.stream.metadata,
+        &worker.env,
+        &mut NoTrace,
+    );
     let mut of_decision = None;
     match &decision {
         Decision::Redirect(Redirection { host, route: Some(route), .. })

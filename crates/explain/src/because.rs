@@ -37,6 +37,9 @@ pub(crate) fn route(miss: Miss<'_>, matches: Option<&RouteMatch>, head: &Request
             format!("query parameter {} is not {wanted} ({own})", text(name))
         }
         Miss::Grpc => "it is not gRPC".to_owned(),
+        Miss::Said(filter, path) => {
+            format!("what filter {filter} says at {} is another, or nothing", path.join("."))
+        }
         Miss::Fraction => "it is outside the fraction of requests that is meant".to_owned(),
     }
 }

@@ -78,7 +78,7 @@ fn follow(
     told.routes = Some(config.name.to_string()).filter(|n| !n.is_empty());
     let table = explainer.table(&manager.routes, config);
     let mut heard = Heard { explainer, config, head: &head, host: None, told };
-    let decision = table.decide(&head, &env, &mut heard);
+    let decision = table.decide(&head, &ir::Metadata::new(), &env, &mut heard);
     let host = heard.host;
     let place = told.place.and_then(|p| usize::try_from(p).ok());
     let written = host.and_then(|h| h.routes.get(place?));

@@ -1,6 +1,8 @@
 //! Routes (`envoy.config.route.v3`): which virtual host, which route, and what then.
 
-use crate::{Fraction, HeaderOps, HttpFilterConfig, Metadata, RateLimit, Str, StringMatch};
+use crate::{
+    Fraction, HeaderOps, HttpFilterConfig, Metadata, MetadataMatch, RateLimit, Str, StringMatch,
+};
 use base::OriginId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -70,6 +72,8 @@ pub struct RouteMatch {
     /// Only gRPC requests (content-type application/grpc).
     pub grpc: bool,
     pub runtime_fraction: Option<Fraction>,
+    /// On what filters have said; it counts once a filter has a request routed again.
+    pub metadata: Vec<MetadataMatch>,
 }
 
 impl RouteMatch {
@@ -81,6 +85,7 @@ impl RouteMatch {
             query: Vec::new(),
             grpc: false,
             runtime_fraction: None,
+            metadata: Vec::new(),
         }
     }
 }

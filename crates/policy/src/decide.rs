@@ -9,7 +9,7 @@ use crate::table::{
 use crate::{HostFrom, Scope, Stream};
 use base::Env;
 use bytes::Bytes;
-use ir::RequireTls;
+use ir::{Metadata, RequireTls, Str};
 use wire::{Request, RequestHead, Response};
 
 /// Listens to a decision. The proxy passes [`NoTrace`], which compiles to nothing.
@@ -32,6 +32,8 @@ pub enum Miss<'t> {
     Header(usize, &'t [u8]),
     Query(usize, &'t [u8]),
     Grpc,
+    /// What the filter has said at this path.
+    Said(&'t Str, &'t [Str]),
     /// The draw fell outside the fraction.
     Fraction,
 }
@@ -127,10 +129,11 @@ pub enum Target {
 }
 
 impl RouteTable {
-    /// Decides about one request.
+    /// Decides about one request, of which filters have `said` something.
     pub fn decide<'t>(
         &'t self,
         head: &impl RequestHead,
+        said: &Metadata,
         env: &impl Env,
         trace: &mut impl Trace,
     ) -> Decision<'t> {
@@ -144,7 +147,7 @@ impl RouteTable {
         let (path, query) = split_query(head.path());
         let connect = head.method() == b"CONNECT";
         for route in &host.routes {
-            match route.matches(head, path, query, connect, env) {
+            match route.matches(head, path, query, connect, said, env) {
                 Ok(matched) => {
                     trace.taken(route);
                     return self.act(host, route, matched, head, env, trace);
@@ -289,6 +292,7 @@ impl Route {
         path: &[u8],
         query: &[u8],
         connect: bool,
+        said: &Metadata,
         env: &impl Env,
     ) -> Result<usize, Miss<'_>> {
         let matched = self.path.matches(path, connect).ok_or(Miss::Path)?;
@@ -300,6 +304,10 @@ impl Route {
         }
         if self.grpc && !head.get(b"content-type").is_some_and(is_grpc) {
             return Err(Miss::Grpc);
+        }
+        if let Some(matcher) = self.said.iter().find(|m| !m.matches(said)) {
+            let (filter, path) = matcher.name();
+            return Err(Miss::Said(filter, path));
         }
         if self.fraction.is_some_and(|f| env.below(1_000_000) >= u64::from(f)) {
             return Err(Miss::Fraction);

@@ -34,6 +34,11 @@ impl MetadataMatcher {
         }
     }
 
+    /// Who says it, and what is looked at.
+    pub fn name(&self) -> (&Str, &[Str]) {
+        (&self.filter, &self.path)
+    }
+
     pub fn matches(&self, metadata: &Metadata) -> bool {
         self.value.matches(find(metadata, &self.filter, &self.path)) != self.invert
     }

@@ -4,6 +4,7 @@ use crate::cors::CorsRule;
 use crate::filter_rule::FilterRule;
 use crate::headers::HeaderRules;
 use crate::matching::{HeaderMatcher, QueryMatcher, whole};
+use crate::metadata::MetadataMatcher;
 use crate::rate_limit::DescriptorRule;
 use crate::retry::RetryRules;
 use crate::rewrite::{RedirectRule, Rewrites};
@@ -59,6 +60,7 @@ pub struct Route {
     pub(crate) grpc: bool,
     /// In parts of a million.
     pub(crate) fraction: Option<u32>,
+    pub(crate) said: Vec<MetadataMatcher>,
     pub(crate) headers: HeaderRules,
     pub(crate) action: RouteAction,
 }
@@ -259,6 +261,7 @@ impl Build {
             query: m.query.iter().map(|q| QueryMatcher::new(q, &at, findings)).collect(),
             grpc: m.grpc,
             fraction: m.runtime_fraction.map(|f| f.per_million()),
+            said: m.metadata.iter().map(|m| MetadataMatcher::new(m, &at, findings)).collect(),
             headers: HeaderRules::new(&route.headers, path, findings),
             filters: self.filters(&route.per_filter, path),
             action: self.action(&route.action, host, path),

@@ -160,7 +160,7 @@ impl<'a> Simulated<'a> {
         }
         let mut drawn: BTreeMap<Option<u32>, (u32, String)> = BTreeMap::new();
         for _ in 0..DRAWS {
-            match table.decide(&head, &self.env, &mut NoTrace) {
+            match table.decide(&head, &ir::Metadata::new(), &self.env, &mut NoTrace) {
                 Decision::Forward(to) => {
                     let cluster = if let Target::Cluster(at) = to.to { Some(at) } else { None };
                     let said = || (0, self.forwarded(&table, &to, &head));

@@ -45,7 +45,7 @@ fn table(virtual_hosts: Vec<ir::VirtualHost>, ignore_port: bool) -> RouteTable {
 }
 
 fn taken<'t>(table: &'t RouteTable, request: &Request) -> Option<&'t str> {
-    match table.decide(request, &FixedEnv::seeded(1), &mut NoTrace) {
+    match table.decide(request, &ir::Metadata::new(), &FixedEnv::seeded(1), &mut NoTrace) {
         Decision::Forward(f) => Some(&f.route.name),
         _ => None,
     }
@@ -156,11 +156,36 @@ fn the_host_of_a_weighted_cluster_hides_what_it_was() {
     let routes = vec![route("r", PathMatch::Prefix("/".into()), to)];
     let table = table(vec![host("any", &["*"], routes)], false);
     let mut request = Request::new(b"GET", b"old", b"/");
-    let decision = table.decide(&request.clone(), &FixedEnv::seeded(1), &mut NoTrace);
+    let decision =
+        table.decide(&request.clone(), &ir::Metadata::new(), &FixedEnv::seeded(1), &mut NoTrace);
     let Decision::Forward(forwarding) = decision else { panic!("{decision:?}") };
     forwarding.rewrite(&mut request, &Stream::default(), true);
     assert_eq!(wire::RequestHead::authority(&request), b"new");
     assert_eq!(wire::Head::get(&request, b"x-envoy-original-host"), None);
+}
+
+#[test]
+fn what_filters_have_said_chooses() {
+    let value = ir::ValueMatch::Text(ir::StringMatch::exact("b"));
+    let (filter, path) = (ir::Str::from("claims"), vec![ir::Str::from("group")]);
+    let mut claimed =
+        route("claimed", PathMatch::Prefix("/".into()), Destination::Cluster("b".into()));
+    claimed.matches.metadata =
+        vec![ir::MetadataMatch { filter: filter.clone(), path, value, invert: false }];
+    let other = route("other", PathMatch::Prefix("/".into()), Destination::Cluster("a".into()));
+    let table = table(vec![host("any", &["*"], vec![claimed, other])], false);
+    let request = Request::new(b"GET", b"h", b"/");
+    for (group, expected) in [(None, "other"), (Some("a"), "other"), (Some("b"), "claimed")] {
+        let mut said = ir::Metadata::new();
+        if let Some(group) = group {
+            let fields = [("group".into(), ir::Value::String(group.into()))].into();
+            crate::metadata::add(&mut said, &filter, fields);
+        }
+        match table.decide(&request, &said, &FixedEnv::seeded(1), &mut NoTrace) {
+            Decision::Forward(f) => assert_eq!(&*f.route.name, expected, "{group:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -176,14 +201,17 @@ fn weights_are_kept() {
     let mut counts = [0u32; 3];
     let request = Request::new(b"GET", b"split", b"/");
     for _ in 0..4000 {
-        match table.decide(&request, &env, &mut NoTrace) {
+        match table.decide(&request, &ir::Metadata::new(), &env, &mut NoTrace) {
             Decision::Forward(Forwarding { to: Target::Cluster(n), .. }) => counts[n as usize] += 1,
             other => panic!("{other:?}"),
         }
     }
     assert!((1840..2160).contains(&counts[0]) && counts[1] == 0, "{counts:?}");
     let request = Request::new(b"GET", b"zero", b"/");
-    let Decision::Forward(f) = table.decide(&request, &env, &mut NoTrace) else { panic!() };
+    let Decision::Forward(f) = table.decide(&request, &ir::Metadata::new(), &env, &mut NoTrace)
+    else {
+        panic!()
+    };
     assert_eq!(f.to, Target::Nowhere);
 }
 
@@ -193,7 +221,9 @@ fn a_host_that_wants_tls_redirects() {
     secure.require_tls = RequireTls::All;
     let table = table(vec![secure], false);
     let mut request = Request::new(b"GET", b"a:80", b"/p?q");
-    let Decision::Redirect(r) = table.decide(&request, &FixedEnv::default(), &mut NoTrace) else {
+    let Decision::Redirect(r) =
+        table.decide(&request, &ir::Metadata::new(), &FixedEnv::default(), &mut NoTrace)
+    else {
         panic!()
     };
     assert_eq!((r.status(), r.location(&request).as_slice()), (301, &b"https://a/p?q"[..]));

@@ -1,6 +1,7 @@
 //! Route configurations, virtual hosts, and what a route matches.
 
 use super::at::{At, number_of};
+use super::authz::{read_metadata_match, write_metadata_match};
 use super::common::{
     lower, read_data_source, read_header_match, read_header_ops, read_metadata, read_regex,
     read_regex_rewrite, read_runtime_fraction, read_string_match, strs, write_header_match,
@@ -150,7 +151,8 @@ fn write_match(m: &RouteMatch) -> Msg {
         .set("headers", Val::list(&m.headers, write_header_match))
         .set("query_parameters", Val::list(&m.query, query))
         .set_opt("grpc", m.grpc.then(|| Msg::new(&GRPC_MATCH)))
-        .set_opt("runtime_fraction", m.runtime_fraction.as_ref().map(write_runtime_fraction));
+        .set_opt("runtime_fraction", m.runtime_fraction.as_ref().map(write_runtime_fraction))
+        .set("dynamic_metadata", Val::list(&m.metadata, write_metadata_match));
     match &m.path {
         PathMatch::Prefix(p) => msg.set("prefix", p),
         PathMatch::Exact(p) => msg.set("path", p),
@@ -182,6 +184,7 @@ fn read_match(at: &At) -> RouteMatch {
         query: at.each("query_parameters", read_query),
         grpc: at.has("grpc"),
         runtime_fraction: at.msg("runtime_fraction").map(|f| read_runtime_fraction(&f)),
+        metadata: at.each("dynamic_metadata", read_metadata_match),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Routes (`envoy.config.route.v3`). One row a field: `yes` is honoured, `fine` is
 //! harmless and says why, `no` is refused.
 
+use super::authz::METADATA_MATCHER;
 use super::core::{
     DATA_SOURCE, HEADER_VALUE_OPTION, INT64_RANGE, METADATA, REGEX_MATCHER, REGEX_REWRITE,
     RUNTIME_FRACTIONAL_PERCENT, STRING_MATCHER,
@@ -112,7 +113,7 @@ pub static ROUTE_MATCH: Message = Message::plain(
         yes(10, "safe_regex", msg(&REGEX_MATCHER)).choice(1),
         no(11, "tls_context"),
         yes(12, "connect_matcher", msg(&CONNECT_MATCHER)).choice(1),
-        no(13, "dynamic_metadata").many(),
+        yes(13, "dynamic_metadata", msg(&METADATA_MATCHER)).many(),
         yes(14, "path_separated_prefix", STRING).choice(1),
         no(15, "path_match_policy").choice(1),
         no(16, "filter_state").many(),

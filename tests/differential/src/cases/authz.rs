@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         bodies_by_grpc(),
         of_routes(),
         again(),
+        by_metadata(),
         failing("authz_error", json!({ "status_on_error": { "code": 503 } })),
         failing(
             "authz_open",
@@ -249,6 +250,44 @@ fn again() -> Case {
         ask("/?x", "unquery=x"),
     ];
     Case::new("authz_again", any_host(routes), requests).filter(filter(config))
+}
+
+/// Routes by what a filter has said, which counts when another has the route looked for again.
+fn by_metadata() -> Case {
+    let said = |key: &str, invert: bool, value: Value| {
+        json!({ "prefix": "/", "dynamic_metadata": [{
+            "filter": "claims",
+            "path": [{ "key": key }],
+            "value": value,
+            "invert": invert,
+        }] })
+    };
+    let exact = |text: &str| json!({ "string_match": { "exact": text } });
+    let routes = vec![
+        route(said("group", false, exact("b")), to("b")),
+        says(said("group", false, json!({ "string_match": { "prefix": "direct" } })), "direct"),
+        says(said("other", false, json!({ "present_match": true })), "other"),
+        says(said("group", true, exact("a")), "not a"),
+        all_to("a", json!({})),
+    ];
+    let rule = |header: &str, key: &str| json!({ "header": header, "on_header_present": { "metadata_namespace": "claims", "key": key } });
+    let says = json!({ "name": "says", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config",
+        "request_rules": [rule("x-group", "group"), rule("x-other", "other")],
+    } });
+    let group = |value: &str| Request::get("/").with("x-group", value).with("x-do", "set=x-n:1");
+    let requests = vec![
+        Request::get("/").with("x-do", "set=x-n:1"),
+        Request::get("/").with("x-group", "b").with("x-do", ""),
+        group("a"),
+        group("b"),
+        group("direct-1"),
+        group("c"),
+        group("c").with("x-other", "o"),
+        group("b").with("x-other", "o"),
+    ];
+    let config = merged(grpc(), json!({ "clear_route_cache": true }));
+    Case::new("routes_by_metadata", any_host(routes), requests).filter(says).filter(filter(config))
 }
 
 /// The authorizer is not there.

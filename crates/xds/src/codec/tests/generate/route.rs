@@ -76,6 +76,7 @@ impl Gen {
             }),
             grpc: self.yes(),
             runtime_fraction: self.opt(|| self.runtime_fraction()),
+            metadata: self.some_of(|| self.metadata_match()),
         }
     }
 
