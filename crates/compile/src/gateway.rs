@@ -13,7 +13,7 @@ use crate::build::Build;
 use crate::chains::without_overlaps;
 use crate::cluster::{self, Clusters};
 use crate::half::Part;
-use crate::http::{Side, manager};
+use crate::http::{Side, manager, speak_web};
 use crate::outbound::{empty_listener, tcp_chain_of, with_options};
 use crate::route::{Place, destinations, tcp_routes, tls_routes};
 use crate::scope::Scope;
@@ -137,7 +137,10 @@ fn preamble(mesh: &MeshConfig) -> Option<Preamble> {
 fn http_chain(b: &Build<'_>, group: &PortGroup, route: Str, matches: ChainMatch) -> FilterChain {
     let stat_prefix = format!("outbound_{}_{}", group.ip, group.port).into();
     let routes = RouteSource::Rds(route);
-    let manager = manager(&b.world.mesh.config, b.proxy, Side::Gateway, stat_prefix, routes);
+    let mut manager = manager(&b.world.mesh.config, b.proxy, Side::Gateway, stat_prefix, routes);
+    if group.servers.iter().any(|s| s.server.port.protocol.eq_ignore_ascii_case("GRPC-WEB")) {
+        speak_web(&mut manager);
+    }
     FilterChain {
         name: "".into(),
         matches,

@@ -104,6 +104,19 @@ fn filters(proxy: &Proxy, side: Side) -> Vec<HttpFilter> {
     chain
 }
 
+/// Who speaks gRPC-Web is made to speak gRPC before anything else looks at it.
+pub(crate) fn speak_web(manager: &mut HttpManager) {
+    let is_stats = |f: &HttpFilter| matches!(f.config, HttpFilterConfig::GrpcStats { .. });
+    let place = manager.filters.iter().position(is_stats).unwrap_or(0);
+    let web = HttpFilter {
+        name: "envoy.filters.http.grpc_web".into(),
+        config: HttpFilterConfig::GrpcWeb,
+        disabled: false,
+        origin: OriginId::NONE,
+    };
+    manager.filters.insert(place, web);
+}
+
 /// A sidecar tells both of its neighbours who it is; a gateway does not tell its clients, who are
 /// strangers.
 fn peer_metadata(side: Side) -> PeerMetadata {

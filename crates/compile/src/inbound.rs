@@ -14,7 +14,7 @@ use crate::cluster::{
     connections, inbound_passthrough, inbound_sources, service_value, to_original,
 };
 use crate::half::Part;
-use crate::http::{Side, manager};
+use crate::http::{Side, manager, speak_web};
 use crate::outbound::{empty_listener, tcp_chain_of};
 use crate::route::{inbound_retry, plain_route};
 use crate::{gateway, log, mesh_tls, names};
@@ -273,7 +273,11 @@ fn http_of_port(b: &Build<'_>, port: &InboundPort) -> HttpManager {
         ..VirtualHost::default()
     };
     let stat_prefix = format!("inbound_{}_{}", b.proxy.wildcard(), port.port).into();
-    http_manager(b, names::inbound(port.port), host, stat_prefix)
+    let mut manager = http_manager(b, names::inbound(port.port), host, stat_prefix);
+    if port.protocol == Protocol::GrpcWeb {
+        speak_web(&mut manager);
+    }
+    manager
 }
 
 fn http_manager(b: &Build<'_>, name: Str, host: VirtualHost, stat_prefix: Str) -> HttpManager {

@@ -6,7 +6,7 @@ use compile::{Compiled, compile};
 use ir::{Discovery, FilterChain, ForwardClientCert, Listener, TcpDestination, Terminal};
 use registry::Store;
 use serde_json::{Value, json};
-use support::{apply, bookinfo, ingress};
+use support::{apply, bookinfo, ingress, sidecar};
 
 fn object(kind: &str, name: &str, spec: Value) -> String {
     json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": name},
@@ -303,4 +303,30 @@ fn the_topology_in_front_of_gateways_is_heeded() {
     assert_eq!(heeded(json!({"proxyProtocol": {}})), (true, 0, set));
     let forward = json!({"forwardClientCertDetails": "ALWAYS_FORWARD_ONLY"});
     assert_eq!(heeded(forward), (false, 0, ForwardClientCert::AlwaysForwardOnly));
+}
+
+/// reference: protocol selection; what a port that is `grpc-web` makes of its requests.
+#[test]
+fn grpc_web_is_spoken_where_a_port_says_so() {
+    let speaks = |c: &Compiled, name: &str| {
+        let chains = listener(c, name).chains.iter();
+        let mut managers = chains.filter_map(|c| match &c.terminal {
+            Terminal::Http(manager) => Some(manager),
+            _ => None,
+        });
+        managers.any(|m| m.filters.iter().any(|f| f.config == ir::HttpFilterConfig::GrpcWeb))
+    };
+    for (protocol, name, expected) in [("HTTP", "http", false), ("GRPC-WEB", "grpc-web", true)] {
+        let mut store = bookinfo();
+        let port = json!({"number": 80, "name": "p", "protocol": protocol});
+        let g = gateway("g", json!([{"port": port, "hosts": ["*"]}]));
+        assert_eq!(speaks(&compiled(&mut store, &[g]), "0.0.0.0_8080"), expected, "{protocol}");
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "reviews"},
+            "spec": {"clusterIP": "10.96.0.4", "selector": {"app": "reviews"},
+                "ports": [{"name": name, "port": 9080}]}});
+        apply(&mut store, &service.to_string());
+        let proxy = sidecar("default", "reviews", "v1", "10.1.0.4");
+        let c = compile(&store.snapshot(), &proxy);
+        assert_eq!(speaks(&c, "virtualInbound"), expected, "{name}");
+    }
 }

@@ -33,6 +33,8 @@ pub enum Filter {
     /// Bytes that are kept of a body.
     Buffer(u32),
     ToMetadata(ToMetadata),
+    /// gRPC-Web to gRPC, and back.
+    Web,
 }
 
 /// `old` lends what its filters have counted.
@@ -68,6 +70,7 @@ pub fn steps(
             HttpFilterConfig::HeaderToMetadata(config) => {
                 Filter::ToMetadata(ToMetadata::new(config, &at, findings))
             }
+            HttpFilterConfig::GrpcWeb => Filter::Web,
             _ => continue,
         };
         steps.push(Step { name: filter.name.clone(), off: filter.disabled, filter: compiled });

@@ -17,7 +17,7 @@ use crate::verdict::verdict;
 use crate::view::View;
 use policy::Forwarding;
 use policy::edge::Via;
-use policy::local::{grpc_status, is_grpc};
+use policy::local::{grpc_status, is_grpc, percent_encoded};
 use policy::receive;
 use std::future::poll_fn;
 use std::io;
@@ -163,7 +163,8 @@ pub async fn reply<D: Downstream>(
     }
     record.stream.details = reply.details.clone();
     let head_only = record.has_request && record.heads.request.method() == b"HEAD";
-    let grpc = record.has_request && is_grpc(&record.heads.request);
+    let speaks = record.has_request && is_grpc(&record.heads.request);
+    let grpc = speaks && !reply.passed.is_web();
     let second = record.heads.request.version == Version::Http2;
     let text: &[u8] = if head_only || grpc { b"" } else { &reply.body };
     let heads = &mut record.heads;
@@ -188,12 +189,16 @@ pub async fn reply<D: Downstream>(
     }
     reply.passed.answer(response);
     describe_body(response, &reply, grpc, second);
+    let coded = reply.passed.code(response, text.is_empty());
+    let recoded = coded.recoding.is_some();
+    let text = &*coded.whole(response, text);
     answer::finish(record, &manager.config, true);
     record.stream.status = record.heads.response.status;
     record.charged = Some(reply.status);
     record.has_response = true;
     let body = match text.len() {
         0 => Body::Empty,
+        _ if recoded => Body::Chunked,
         n => Body::Length(n as u64),
     };
     if !down.skip_request() {
@@ -252,17 +257,4 @@ fn describe_body(response: &mut Response, reply: &Reply<'_>, grpc: bool, second:
     if !second && !matches!(reply.status, 100..=199 | 204 | 304) {
         response.fields.push(b"content-length", b"0");
     }
-}
-
-/// As gRPC encodes messages: printable ASCII except `%` as it is.
-fn percent_encoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for &byte in text {
-        if (0x20..0x7f).contains(&byte) && byte != b'%' {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
-        }
-    }
-    out
 }

@@ -2,6 +2,7 @@
 //! cross-origin rules, limits of the rate, external authorization. A filter may answer, whatever the route says.
 
 pub(crate) mod authz;
+mod coding;
 mod limit;
 mod rbac;
 
@@ -14,6 +15,8 @@ use crate::reply::{Reply, Shared};
 use crate::route::{Routed, Router};
 use crate::runtime::ManagerRt;
 use authz::Check;
+pub use coding::Coded;
+use coding::Coding;
 use ir::AbortStatus;
 use limit::Told;
 use policy::authz::{Changes, Edit};
@@ -39,6 +42,8 @@ pub struct Passed<'v> {
     told: Told,
     /// What authorizers ask for.
     edits: Vec<Edit>,
+    /// What is to become of the body.
+    codings: Vec<Coding>,
 }
 
 impl Passed<'_> {
@@ -56,6 +61,15 @@ pub enum Stop<'v> {
     Reply(Box<Reply<'v>>),
     /// The client is gone.
     Gone,
+}
+
+impl<'v> Stop<'v> {
+    fn mapped(self, change: impl Fn(Box<Reply<'v>>) -> Box<Reply<'v>>) -> Self {
+        match self {
+            Stop::Reply(reply) => Stop::Reply(change(reply)),
+            Stop::Gone => Stop::Gone,
+        }
+    }
 }
 
 impl<'v> From<Box<Reply<'v>>> for Stop<'v> {
@@ -123,21 +137,20 @@ async fn run<'v, D: Downstream>(
             Filter::Buffer(chain) => {
                 let own = scope.own(&step.name);
                 let max = if let Some(FilterRule::Buffer(own)) = own { own } else { chain };
-                buffer(*max, record, intake).await?;
+                buffer(*max, record, intake).await.map_err(|stop| stop.mapped(of_route))?;
             }
             Filter::ToMetadata(chain) => {
                 let own = scope.own(&step.name);
                 let rules = if let Some(FilterRule::ToMetadata(own)) = own { own } else { chain };
                 rules.apply(&mut record.heads.request, &mut record.stream.metadata);
             }
+            Filter::Web => coding::web(&mut record.heads.request, passed, intake),
             Filter::Authz(rule) => {
                 let cluster = routed.cluster.clone();
                 let check = Check { name: &step.name, rule, scope, cluster };
-                let allowed =
-                    Box::pin(check.run(record, intake)).await.map_err(|stop| match stop {
-                        Stop::Reply(reply) => Stop::Reply(of_route(reply)),
-                        Stop::Gone => Stop::Gone,
-                    })?;
+                let allowed = Box::pin(check.run(record, intake))
+                    .await
+                    .map_err(|stop| stop.mapped(of_route))?;
                 passed.edits.extend(allowed.response);
                 if allowed.reroute {
                     *routed = router.again(record);
@@ -176,6 +189,7 @@ async fn gather<'v, D: Downstream>(
         Ok(Gathered::Part) | Err(Broken::NoRoom) => Reply::too_long(),
         Err(Broken::Gone) => return Err(Stop::Gone),
         Err(Broken::Malformed) => Reply::bad_body(),
+        Err(Broken::Unreadable(why)) => Reply::unreadable(why),
         Err(Broken::Idle) => Reply::idle(false),
     };
     Err(Stop::Reply(Box::new(reply)))

@@ -4,6 +4,7 @@
 use crate::forward::Downstream;
 use crate::replay::Replay;
 use crate::stream::{Fill, SourceError};
+use policy::coding::{Coder, Unreadable};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -34,6 +35,8 @@ pub enum Gathered {
 pub enum Broken {
     Gone,
     Malformed,
+    /// It is not what its head says.
+    Unreadable(Unreadable),
     Idle,
     /// This worker keeps no more of bodies.
     NoRoom,
@@ -50,29 +53,33 @@ impl<D: Downstream> Intake<'_, D> {
             if self.replay.bytes().len() > limit {
                 return Ok(Gathered::Part);
             }
-            let fill = poll_fn(|cx| match self.down.data().is_empty() {
-                true => self.down.poll_fill(cx),
-                false => Poll::Ready(Ok(Fill::Data)),
-            });
+            let fill = poll_fn(|cx| self.replay.poll_ahead(self.down, cx));
             let fill = match self.idle {
                 Some(idle) => tokio::time::timeout(idle, fill).await.map_err(|_| Broken::Idle)?,
                 None => fill.await,
             };
             match fill {
                 Ok(Fill::Data) => {
-                    let data = self.down.data();
-                    let n = data.len();
-                    if !self.replay.ahead(data) {
+                    if !self.replay.ahead(self.down) {
                         return Err(Broken::NoRoom);
                     }
-                    self.down.consume(n);
                 }
                 Ok(Fill::End) => self.replay.end(),
                 Err(SourceError::Io(_)) => return Err(Broken::Gone),
                 Err(SourceError::Body(_)) => return Err(Broken::Malformed),
+                Err(SourceError::Coding(why)) => return Err(Broken::Unreadable(why)),
             }
         }
         Ok(if self.replay.bytes().len() > limit { Gathered::Part } else { Gathered::Whole })
+    }
+
+    /// A filter makes another body of it.
+    pub fn recode(&mut self, coder: Coder) {
+        if self.upgrade || self.body == Body::Empty {
+            return;
+        }
+        self.replay.recode(coder, self.down);
+        self.body = Body::Chunked;
     }
 
     /// Waits for a filter's work, unless the client goes away meanwhile.

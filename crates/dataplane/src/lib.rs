@@ -33,6 +33,7 @@ mod pick;
 mod pool;
 mod proxy;
 mod recent;
+mod recode;
 mod record;
 mod replay;
 mod reply;

@@ -1,7 +1,9 @@
 //! A request body that can be sent again: what was sent is kept, up to a bound for the request and one
 //! for all requests of a worker.
 
+use crate::recode::Recoded;
 use crate::stream::{Fill, Source, SourceError};
+use policy::coding::{Coder, Recoding};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -68,12 +70,14 @@ pub struct Replay {
     whole: bool,
     limit: usize,
     ended: bool,
+    /// What filters make of the body before it is kept and sent.
+    recoding: Option<Box<Recoding>>,
 }
 
 impl Replay {
     pub fn new(limit: usize, account: &Rc<Account>) -> Self {
         let held = Held { account: account.clone(), bytes: 0 };
-        Self { kept: Vec::new(), held, at: 0, whole: true, limit, ended: false }
+        Self { kept: Vec::new(), held, at: 0, whole: true, limit, ended: false, recoding: None }
     }
 
     /// Another bound, for a body of which something was read ahead.
@@ -95,13 +99,71 @@ impl Replay {
         self.ended = true;
     }
 
-    /// Takes what was read before it is sent. `false`: there is no room.
-    pub fn ahead(&mut self, data: &[u8]) -> bool {
-        let fits = self.held.more(data.len());
+    /// What filters make of the body from here on, of what was read ahead, too.
+    pub fn recode(&mut self, coder: Coder, inner: &impl Source) {
+        let recoding = self.recoding.get_or_insert_default();
+        if !self.kept.is_empty() || self.ended {
+            let ended = self.ended.then(|| inner.trailers());
+            recoding.untake(std::mem::take(&mut self.kept), ended);
+        }
+        self.ended = false;
+        recoding.then(coder);
+    }
+
+    /// What of the source is not kept yet.
+    fn fresh<'s>(&'s self, inner: &'s impl Source) -> &'s [u8] {
+        self.recoding.as_ref().map_or_else(|| inner.data(), |r| r.data())
+    }
+
+    fn consume_fresh(&mut self, inner: &mut impl Source, n: usize) {
+        match &mut self.recoding {
+            Some(recoding) => recoding.consume(n),
+            None => inner.consume(n),
+        }
+    }
+
+    fn poll_fresh(
+        &mut self,
+        inner: &mut impl Source,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Fill, SourceError>> {
+        match &mut self.recoding {
+            Some(recoding) => Recoded { recoding, inner }.poll_fill(cx),
+            None => inner.poll_fill(cx),
+        }
+    }
+
+    /// Gets what is to be read ahead, or the end.
+    pub fn poll_ahead(
+        &mut self,
+        inner: &mut impl Source,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Fill, SourceError>> {
+        match self.fresh(inner).is_empty() {
+            true => self.poll_fresh(inner, cx),
+            false => Poll::Ready(Ok(Fill::Data)),
+        }
+    }
+
+    /// Takes what there is before it is sent. `false`: there is no room.
+    pub fn ahead(&mut self, inner: &mut impl Source) -> bool {
+        let n = self.fresh(inner).len();
+        let fits = self.held.more(n);
         if fits {
-            self.kept.extend_from_slice(data);
+            self.keep(inner, n);
+            self.consume_fresh(inner, n);
         }
         fits
+    }
+
+    fn keep(&mut self, inner: &impl Source, n: usize) {
+        let fresh = self.recoding.as_ref().map_or_else(|| inner.data(), |r| r.data());
+        self.kept.extend_from_slice(&fresh[..n]);
+    }
+
+    /// Bytes that have come, of a body of which so many were sent.
+    pub fn received(&self, sent: u64) -> u64 {
+        self.recoding.as_ref().map_or(sent, |r| r.taken)
     }
 
     pub fn is_whole(&self) -> bool {
@@ -131,6 +193,7 @@ impl Replay {
     pub fn restart(&mut self) {
         self.drop_kept();
         self.ended = false;
+        self.recoding = None;
         self.limit = 0;
     }
 
@@ -154,14 +217,14 @@ impl<S: Source> Source for Replayed<'_, S> {
         if self.replay.ended {
             return Poll::Ready(Ok(Fill::End));
         }
-        let fill = self.inner.poll_fill(cx);
+        let fill = self.replay.poll_fresh(self.inner, cx);
         self.replay.ended = matches!(fill, Poll::Ready(Ok(Fill::End)));
         fill
     }
 
     fn data(&self) -> &[u8] {
         match &self.replay.kept[self.replay.at..] {
-            [] => self.inner.data(),
+            [] => self.replay.fresh(self.inner),
             kept => kept,
         }
     }
@@ -173,16 +236,19 @@ impl<S: Source> Source for Replayed<'_, S> {
             return;
         }
         if replay.whole && replay.kept.len() + n <= replay.limit && replay.held.more(n) {
-            replay.kept.extend_from_slice(&self.inner.data()[..n]);
+            replay.keep(self.inner, n);
             replay.at += n;
         } else {
             replay.whole = false;
             replay.drop_kept();
         }
-        self.inner.consume(n);
+        replay.consume_fresh(self.inner, n);
     }
 
     fn trailers(&self) -> Option<&Fields> {
-        self.inner.trailers()
+        match &self.replay.recoding {
+            Some(recoding) => recoding.trailers(),
+            None => self.inner.trailers(),
+        }
     }
 }

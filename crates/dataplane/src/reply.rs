@@ -1,6 +1,7 @@
 //! Answers that do not come from an upstream: what they say, and why.
 
 use crate::filter::Passed;
+use policy::coding::Unreadable;
 use policy::cors::CorsRule;
 use policy::{Flag, Forwarding, Route, RouteTable, VirtualHost};
 use std::borrow::Cow;
@@ -129,6 +130,14 @@ impl<'v> Reply<'v> {
     pub fn bad_body() -> Reply<'static> {
         let reply = Reply::new(400, "http1.codec_error").text("Bad Request").closing();
         reply.flag(Flag::DownstreamProtocolError)
+    }
+
+    /// A body that is not what its head says.
+    pub fn unreadable(why: Unreadable) -> Reply<'static> {
+        match why {
+            Unreadable::Base64 => Reply::new(400, "grpc_base_64_decode_failed")
+                .text("Bad gRPC-web request, invalid base64 data."),
+        }
     }
 
     /// Nothing moved for too long; `sent`: the request had come to its end.

@@ -30,6 +30,8 @@ pub enum SourceError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Body(#[from] wire::h1::BodyError),
+    #[error(transparent)]
+    Coding(#[from] policy::coding::Unreadable),
 }
 
 /// Where a body goes.

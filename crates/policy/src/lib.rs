@@ -10,6 +10,7 @@
 pub mod authz;
 mod bucket;
 pub mod chain;
+pub mod coding;
 pub mod cors;
 mod decide;
 pub mod directory;

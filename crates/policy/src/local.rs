@@ -45,6 +45,19 @@ fn http_status(grpc: u32) -> u16 {
     }
 }
 
+/// As gRPC encodes messages: printable ASCII except `%` as it is.
+pub fn percent_encoded(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        if (0x20..0x7f).contains(&byte) && byte != b'%' {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

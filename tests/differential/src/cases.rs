@@ -3,6 +3,7 @@
 mod access;
 mod authz;
 mod balancing;
+mod coding;
 mod crossing;
 mod decisive;
 mod filters;
@@ -93,6 +94,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(balancing::cases(&dice));
     cases.extend(rates::cases());
     cases.extend(filters::cases());
+    cases.extend(coding::cases());
     cases.extend(authz::cases());
     cases.extend(access::cases(&Dice::of(seed, 0)));
     cases.extend(second::cases(&dice));

@@ -203,8 +203,8 @@ async fn answer(
         respond.send_informational(hints).ok()?;
     }
     let trailers = trailers.map(|t| headers(&t)).unwrap_or_default();
-    let text = match wish.body {
-        Some(n) => vec![b'x'; n],
+    let text = match wish.content() {
+        Some(content) => content,
         None if wish.empty => Vec::new(),
         None => describe(&name, &line, &sent, &body, &trailers),
     };

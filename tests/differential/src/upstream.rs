@@ -60,6 +60,8 @@ pub(crate) struct Wish {
     pub empty: bool,
     pub early_hints: bool,
     pub body: Option<usize>,
+    /// Messages of gRPC with so many bytes.
+    pub frames: Vec<u32>,
     pub add: Vec<(String, String)>,
 }
 
@@ -72,6 +74,7 @@ impl Wish {
                 "status" => wish.status = value.parse().ok(),
                 "delay" => wish.delay = value.parse().ok().map(Duration::from_millis),
                 "fail" => wish.fail = value.parse().ok(),
+                "frames" => wish.frames = value.split(',').filter_map(|n| n.parse().ok()).collect(),
                 "body" => wish.body = value.parse().ok(),
                 "chunked" => wish.chunked = true,
                 "close" => wish.close = true,
@@ -88,6 +91,18 @@ impl Wish {
             }
         }
         wish
+    }
+
+    /// The body that is asked for.
+    pub fn content(&self) -> Option<Vec<u8>> {
+        if !self.frames.is_empty() {
+            let frame = |n: &u32| {
+                let body = vec![b'r'; *n as usize];
+                [&[0], &n.to_be_bytes()[..], &body].concat()
+            };
+            return Some(self.frames.iter().flat_map(frame).collect());
+        }
+        self.body.map(|n| vec![b'x'; n])
     }
 
     /// Past the failing attempts nothing is wished for.
@@ -124,8 +139,8 @@ fn answer<S: Read + Write>(name: &str, from: &mut BufReader<S>, seen: &Seen) -> 
         out.write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n")?;
     }
     let text = describe(name, &line, &headers, &body, &trailers);
-    let text = match wish.body {
-        Some(n) => vec![b'x'; n],
+    let text = match wish.content() {
+        Some(content) => content,
         None if wish.empty => Vec::new(),
         // Nobody sees it, so its length shall not depend on how headers are written.
         None if line.starts_with("HEAD ") => vec![b'h'; 321],

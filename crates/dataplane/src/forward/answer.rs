@@ -3,18 +3,22 @@
 use super::upstream::Upstream;
 use super::{Answer, Downstream, Effort, Ending};
 use crate::alarm::Alarm;
+use crate::filter::Coded;
 use crate::istio;
+use crate::recode::Recoded;
 use crate::record::Record;
 use crate::replay::Replayed;
 use crate::reply::Reply;
-use crate::stream::{Pump, PumpError, Source};
+use crate::stream::{Pump, PumpError, Sink, Source};
+use policy::coding::{Recoding, web};
 use policy::{Flag, edge};
 use std::future::poll_fn;
-use std::task::Poll;
+use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
-use wire::Head;
 use wire::h1::Body;
+use wire::{Fields, Head};
 
 /// A stream on which nothing moves ends after this, where the configuration does not say.
 pub const IDLE: Duration = Duration::from_secs(300);
@@ -41,6 +45,11 @@ impl Effort<'_, '_> {
         record.stream.status = status;
         istio::answered(self.job.manager, record);
         self.dress(record);
+        let framed = answer.framing.body;
+        let bodiless = matches!(framed, Body::Empty | Body::Length(0));
+        let response = &mut record.heads.response;
+        let coded = (!self.job.upgrade).then(|| self.job.to.passed.code(response, bodiless));
+        let Coded { recoding, message } = coded.unwrap_or_default();
         let tunnel = self.job.upgrade && (status == 101 || is_connected(status, record));
         if self.job.upgrade && !tunnel {
             if status == 200 {
@@ -52,10 +61,17 @@ impl Effort<'_, '_> {
             // Who refuses may think otherwise of what comes next on the connection.
             answer.framing.keep_alive = false;
         }
-        let body = if tunnel { Body::Empty } else { answer.framing.body };
-        down.start(&record.heads.response, body, tunnel);
-        record.has_response = true;
+        let body = match framed {
+            _ if tunnel => Body::Empty,
+            _ if recoding.is_some() => Body::Chunked,
+            body => body,
+        };
         record.stream.details = "via_upstream".into();
+        let mut way = Way { recoding, message: message.then(Vec::new) };
+        if !message {
+            down.start(&record.heads.response, body, tunnel);
+            record.has_response = true;
+        }
         if tunnel {
             match answer.upstream {
                 Upstream::Http1(client) if D::RAW => {
@@ -66,9 +82,13 @@ impl Effort<'_, '_> {
         }
         self.replay.forget();
         let mut response = Pump::default();
-        let event = self.run_answer(&mut answer, &mut response, down, alarm).await;
+        let event = self.run_answer(&mut answer, &mut response, &mut way, down, alarm).await;
+        let event = match (event, &way.message) {
+            (Event::Done, Some(message)) => say(message, record, down).await,
+            (event, _) => event,
+        };
         record.stream.bytes_sent = response.bytes;
-        record.stream.bytes_received = answer.request.bytes;
+        record.stream.bytes_received = self.replay.received(answer.request.bytes);
         Ok(match event {
             Event::Done => {
                 record.grpc_status = grpc_status(answer.upstream.trailers(), record);
@@ -138,6 +158,7 @@ impl Effort<'_, '_> {
         &mut self,
         answer: &mut Answer,
         response: &mut Pump,
+        way: &mut Way,
         down: &mut D,
         alarm: &mut Alarm,
     ) -> Event {
@@ -153,7 +174,7 @@ impl Effort<'_, '_> {
                     _ => {}
                 }
             }
-            match response.poll(cx, &mut answer.upstream, down) {
+            match way.poll(cx, response, &mut answer.upstream, down) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Event::Done),
                 Poll::Ready(Err(PumpError::Source(e))) => {
                     tracing::debug!("answer: {e}");
@@ -196,6 +217,62 @@ impl Effort<'_, '_> {
             && answer.framing.body != Body::UntilClose
             && answer.request.is_done();
         answer.upstream.keep(&record.worker, &answer.picked, clean);
+    }
+}
+
+/// What becomes of the body of an answer.
+struct Way {
+    recoding: Option<Box<Recoding>>,
+    /// It goes nowhere; its beginning is kept.
+    message: Option<Vec<u8>>,
+}
+
+impl Way {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        pump: &mut Pump,
+        from: &mut Upstream,
+        to: &mut impl Sink,
+    ) -> Poll<Result<(), PumpError>> {
+        match self {
+            Way { message: Some(kept), .. } => pump.poll(cx, from, &mut Beginning(kept)),
+            Way { recoding: Some(recoding), .. } => {
+                pump.poll(cx, &mut Recoded { recoding, inner: from }, to)
+            }
+            _ => pump.poll(cx, from, to),
+        }
+    }
+}
+
+/// Sends an answer that is nothing but its head, which has this message.
+async fn say<D: Downstream>(message: &[u8], record: &mut Record, down: &mut D) -> Event {
+    let response = &mut record.heads.response;
+    web::message(response, message);
+    down.start(response, Body::Length(0), false);
+    record.has_response = true;
+    match poll_fn(|cx| down.poll_finish(cx, None)).await {
+        Ok(()) => Event::Done,
+        Err(_) => Event::Gone,
+    }
+}
+
+/// Keeps the beginning of a body.
+struct Beginning<'b>(&'b mut Vec<u8>);
+
+impl Sink for Beginning<'_> {
+    fn poll_send(&mut self, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let room = web::LONGEST.saturating_sub(self.0.len());
+        self.0.extend_from_slice(&data[..data.len().min(room)]);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, _: &mut Context<'_>, _: Option<&Fields>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

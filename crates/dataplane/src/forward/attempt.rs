@@ -11,6 +11,7 @@ use crate::reply::{Loss, Reply};
 use crate::stream::{Pump, PumpError, SourceError};
 use crate::worker::Worker;
 use balance::{Limit, LocalFailure, Outcome, Want};
+use policy::coding::Unreadable;
 use policy::local::judged_by;
 use policy::retry::Failure;
 use std::future::poll_fn;
@@ -59,6 +60,8 @@ enum Event {
     Gone,
     /// The request's body cannot be read.
     BadBody,
+    /// It is not what its head says.
+    Unreadable(Unreadable),
     /// Nothing moved for too long.
     Idle,
     Timeout,
@@ -206,8 +209,11 @@ impl Effort<'_, '_> {
                 match sent.request.poll(cx, &mut source, &mut sent.upstream) {
                     Poll::Ready(Err(PumpError::Source(e))) => {
                         tracing::debug!("request body: {e}");
-                        let bad = matches!(e, SourceError::Body(b) if b != BodyError::Truncated);
-                        return Poll::Ready(if bad { Event::BadBody } else { Event::Gone });
+                        return Poll::Ready(match e {
+                            SourceError::Body(b) if b != BodyError::Truncated => Event::BadBody,
+                            SourceError::Coding(why) => Event::Unreadable(why),
+                            _ => Event::Gone,
+                        });
                     }
                     // The answer may have been sent before the connection broke.
                     Poll::Ready(Err(PumpError::Sink(_))) => sent.send_failed = true,
@@ -281,6 +287,12 @@ impl Effort<'_, '_> {
             Event::BadBody => {
                 shard.inc(stats.rq_tx_reset);
                 Attempt::Refused(Box::new(Reply::bad_body()))
+            }
+            Event::Unreadable(why) => {
+                // No fault of the cluster's, and nothing that it has answered.
+                record.cluster = None;
+                shard.inc(stats.rq_tx_reset);
+                Attempt::Refused(Box::new(Reply::unreadable(why)))
             }
             Event::Idle => {
                 shard.inc(stats.rq_tx_reset);

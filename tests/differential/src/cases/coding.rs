@@ -1,0 +1,100 @@
+//! Filters that change bodies: gRPC-Web, compression.
+
+use super::{Case, all_to, any_host, says};
+use crate::client::{Body, Request};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+const WEB: &str = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb";
+const BUFFER: &str = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![web("grpc_web", vec![]), web("grpc_web_buffered", vec![buffer(), grpc_web(), buffer()])]
+}
+
+fn filter(name: &str, config: Value) -> Value {
+    json!({ "name": name, "typed_config": config })
+}
+
+fn grpc_web() -> Value {
+    filter("grpc_web", json!({ "@type": WEB }))
+}
+
+fn buffer() -> Value {
+    filter("buffer", json!({ "@type": BUFFER, "max_request_bytes": 4000 }))
+}
+
+fn frame(length: usize) -> Vec<u8> {
+    [&[0], &(length as u32).to_be_bytes()[..], &vec![b'm'; length]].concat()
+}
+
+/// `second` is an HTTP/2 upstream; its trailer is `grpc-status: 0`.
+fn web(name: &str, filters: Vec<Value>) -> Case {
+    let types = ["", "+proto", "-text", "-text+proto"];
+    let post = |kind: &str, accept: &str, body: &[u8]| {
+        let kind = format!("application/grpc-web{kind}");
+        let text = kind.contains("text");
+        let body = if text { BASE64_STANDARD.encode(body).into_bytes() } else { body.to_vec() };
+        let accept = format!("application/grpc-web{accept}");
+        let request = Request::get("/s/m").method("POST").with("content-type", &kind);
+        request.with("accept", &accept).body(Body::Length(body))
+    };
+    // Filters that wait for bodies bound those of answers, too.
+    let long = if filters.is_empty() { 30_000 } else { 3000 };
+    let said = "add=content-type:application/grpc";
+    let wishes = [
+        "body=40".into(),
+        format!("{said};frames=3,0,70000;trailer"),
+        format!("{said};frames=5"),
+        format!("{said};frames=2;trailer;add=content-length:7"),
+        format!("{said}+proto;frames=1,1;trailer"),
+        "add=content-type:application/grpc-web+proto;frames=4;trailer".into(),
+        format!("{said};empty;trailer"),
+        format!("{said};empty;add=grpc-status:5;add=grpc-message:no"),
+        format!("{said};status=503;body=10"),
+        "status=503;body=20;add=content-type:text/plain".into(),
+        "status=404;empty".into(),
+        format!("body={long};add=content-type:text/html"),
+        "reset".into(),
+    ];
+    let mut requests = Vec::new();
+    for (i, wish) in wishes.iter().enumerate() {
+        for n in [i, i + 2] {
+            let sent = post(types[n % 4], types[(n + i / 2) % 4], &frame(10));
+            requests.push(sent.echo(wish));
+        }
+    }
+    let echo = |request: Request| request.echo(&format!("{said};add=grpc-status:0"));
+    requests.extend(types.map(|kind| echo(post(kind, "", &frame(1000)))));
+    requests.push(echo(post("-text", "", &frame(1)).version("HTTP/2")));
+    requests
+        .push(echo(post("", "", &frame(3)).with("te", "gzip").with("grpc-accept-encoding", "x")));
+    requests.push(echo(post("-other", "", &frame(3))));
+    requests.push(echo(post("+proto; charset=x", "", &frame(3))));
+    let raw = |body: &[u8]| {
+        let kind = "application/grpc-web-text";
+        let request = Request::get("/s/m").method("POST").with("content-type", kind);
+        request.with("accept", kind).body(Body::Length(body.to_vec()))
+    };
+    if !filters.is_empty() {
+        // Else it depends on the moment what of it reaches the upstream.
+        requests.extend([&b"AAAA*AAA"[..], b"AAAAA", b"A"].map(|body| echo(raw(body))));
+    }
+    requests.push(raw(b"").echo(&format!("{said};frames=1;trailer")));
+    requests.push(echo(Request::get("/s/m").with("content-type", "application/grpc-web-text")));
+    requests.push(Request::get("/direct").with("content-type", "application/grpc-web"));
+    requests.push(post("-text", "-text", &frame(5)).body(Body::None).echo("body=7"));
+    let nowhere = |kind: &str| post(kind, kind, &frame(3)).with("x-nowhere", "1");
+    requests.extend([nowhere(""), nowhere("-text")]);
+    let mut second = all_to("second", json!({}));
+    second["response_headers_to_add"] = json!([{ "header": { "key": "x-route", "value": "r" } }]);
+    let nowhere = json!({
+        "match": { "prefix": "/", "headers": [{ "name": "x-nowhere", "present_match": true }] },
+        "route": { "cluster": "dead" },
+    });
+    let routes = vec![says(json!({ "prefix": "/direct" }), "here"), nowhere, second];
+    let mut case = Case::new(name, any_host(routes), requests);
+    case.filters = if filters.is_empty() { vec![grpc_web()] } else { filters };
+    case
+}
