@@ -108,6 +108,9 @@ impl<'v> Reply<'v> {
         if !matches!(error.detail(), "missing_host_header" | "path_with_fragment") {
             reply = reply.text(wire::h1::reason(status));
         }
+        if let Some(limit) = error.limit() {
+            reply = reply.header("x-lateen-limit", limit);
+        }
         reply.flag(Flag::DownstreamProtocolError)
     }
 

@@ -131,6 +131,10 @@ fn matches_of(apply_to: ApplyTo, when: &PatchMatch, out: &mut Report) {
                 );
             }
             if let Some(listener) = listener {
+                if !listener.port_name.is_empty() {
+                    let say = "has no effect, as in Istio: any port matches; use portNumber";
+                    out.warning("match.listener.portName", say);
+                }
                 filters_of(apply_to, listener, out);
             }
         }
@@ -289,6 +293,24 @@ mod tests {
             let spec: EnvoyFilter =
                 serde_yaml_ng::from_str(&format!("configPatches:\n  - {patch}\n")).unwrap();
             assert!(read(&object(), &spec).0.is_empty(), "{what} is applied");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_said_and_the_rest_is_applied() {
+        let table = [
+            ("match: { listener: { portName: web } }", "listener.portName: has no effect"),
+            ("match: { listener: { portNumber: 80 } }", ""),
+        ];
+        for (when, said) in table {
+            let yaml = format!(
+                "configPatches:\n  - applyTo: LISTENER\n    {when}\n    patch: {{ operation: REMOVE }}\n"
+            );
+            let all = findings(&yaml);
+            assert_eq!(all.len(), usize::from(!said.is_empty()), "{all:?}");
+            assert!(all.iter().all(|f| f.contains(said)), "{all:?}");
+            let spec: EnvoyFilter = serde_yaml_ng::from_str(&yaml).unwrap();
+            assert_eq!(read(&object(), &spec).0.len(), 1);
         }
     }
 

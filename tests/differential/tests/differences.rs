@@ -60,6 +60,20 @@ fn retries_on_reset_make_both_alike() {
 }
 
 #[test]
+fn who_is_refused_for_the_length_of_a_head_is_told_which_setting_says_so() {
+    let many = (0..120).fold(Request::get("/"), |r, i| r.with(&format!("x-{i}"), "v"));
+    let large = Request::get("/").with("x-large", &"v".repeat(70_000));
+    let Some((envoy, ours)) = both("a", vec![many, large]) else { return };
+    let said = |observed: &[Observed]| -> Vec<(u16, Option<String>)> {
+        let limit = |o: &Observed| header(&o.response.headers, "x-lateen-limit").map(str::to_owned);
+        observed.iter().map(|o| (o.response.status, limit(o))).collect()
+    };
+    assert_eq!(said(&envoy), [(431, None), (431, None)]);
+    let by = |setting: &str| (431, Some(setting.to_owned()));
+    assert_eq!(said(&ours), [by("max_headers_count"), by("max_request_headers_kb")]);
+}
+
+#[test]
 fn a_request_with_two_hosts_is_refused() {
     for second in ["second.example.com", "example.com"] {
         let requests = vec![Request::get("/").with("host", second)];

@@ -20,9 +20,12 @@ pub async fn run(shared: &Rc<Shared>, head: &http::request::Parts, mut down: Dow
     let mut record = Record::new(&shared.worker, &view, &manager, &shared.client, parts);
     record.stream.protocol = Some(Version::Http2);
     record.has_request = true;
-    if read.is_err() || head.headers.len() > manager.limits.headers {
+    let many = head.headers.len() > manager.limits.headers;
+    if read.is_err() || many {
         record.stream.flags.set(Flag::DownstreamProtocolError);
-        record.stream.details = "http2.violation.of.messaging.rule".into();
+        let details =
+            if many { "http2.too_many_headers" } else { "http2.violation.of.messaging.rule" };
+        record.stream.details = details.into();
         return down.reset(Reason::PROTOCOL_ERROR);
     }
     let upgrade = heads::wished(head).is_some();

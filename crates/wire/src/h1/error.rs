@@ -49,6 +49,15 @@ impl HeadError {
         }
     }
 
+    /// The setting that says how much there may be, where that is what is wrong.
+    pub fn limit(self) -> Option<&'static str> {
+        match self {
+            HeadError::TooLarge => Some("max_request_headers_kb"),
+            HeadError::TooManyHeaders => Some("max_headers_count"),
+            _ => None,
+        }
+    }
+
     /// The response code detail, in Envoy's words where it has one.
     pub fn detail(self) -> &'static str {
         match self {
