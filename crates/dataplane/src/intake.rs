@@ -73,13 +73,21 @@ impl<D: Downstream> Intake<'_, D> {
         Ok(if self.replay.bytes().len() > limit { Gathered::Part } else { Gathered::Whole })
     }
 
+    /// The head no longer says how long the body is.
+    pub fn unsized_body(&mut self) {
+        self.body = match self.body {
+            Body::Empty | Body::Length(0) => Body::Empty,
+            _ => Body::Chunked,
+        };
+    }
+
     /// A filter makes another body of it.
     pub fn recode(&mut self, coder: Coder) {
         if self.upgrade || self.body == Body::Empty {
             return;
         }
         self.replay.recode(coder, self.down);
-        self.body = Body::Chunked;
+        self.unsized_body();
     }
 
     /// Waits for a filter's work, unless the client goes away meanwhile.

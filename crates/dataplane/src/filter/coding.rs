@@ -29,6 +29,7 @@ pub(super) fn web<D: Downstream>(
 ) {
     let Some((web, coder)) = web::receive(request) else { return };
     passed.codings.push(Coding::Web(web));
+    intake.unsized_body();
     if let Some(coder) = coder {
         intake.recode(coder);
     }

@@ -10,7 +10,11 @@ const WEB: &str = "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3
 const BUFFER: &str = "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer";
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![web("grpc_web", vec![]), web("grpc_web_buffered", vec![buffer(), grpc_web(), buffer()])]
+    vec![
+        web("grpc_web", vec![]),
+        web("grpc_web_buffered", vec![buffer(), grpc_web(), buffer()]),
+        web_by_http1(),
+    ]
 }
 
 fn filter(name: &str, config: Value) -> Value {
@@ -27,6 +31,31 @@ fn buffer() -> Value {
 
 fn frame(length: usize) -> Vec<u8> {
     [&[0], &(length as u32).to_be_bytes()[..], &vec![b'm'; length]].concat()
+}
+
+/// To an upstream that speaks HTTP/1.1, twice on the same connection.
+fn web_by_http1() -> Case {
+    let post = |kind: &str, body: Body| {
+        let kind = format!("application/grpc-web{kind}");
+        let request = Request::get("/s/m").method("POST").with("content-type", &kind);
+        request.with("accept", "application/grpc-web").body(body)
+    };
+    let text = || BASE64_STANDARD.encode(frame(20)).into_bytes();
+    let requests = [
+        post("", Body::Length(frame(10))),
+        post("", Body::Length(frame(10))),
+        post("", Body::Chunked(frame(3000))),
+        post("", Body::Length(Vec::new())),
+        post("-text", Body::Length(text())),
+        post("-text", Body::Length(text())),
+        post("-text", Body::Chunked(text())),
+        post("-text", Body::Length(Vec::new())),
+        post("", Body::None),
+    ];
+    let echo = "add=content-type:application/grpc;add=grpc-status:0";
+    let requests = requests.into_iter().map(|r| r.echo(echo)).collect();
+    let hosts = any_host(vec![all_to("a", json!({}))]);
+    Case::new("grpc_web_by_http1", hosts, requests).filter(grpc_web())
 }
 
 /// `second` is an HTTP/2 upstream; its trailer is `grpc-status: 0`.
@@ -79,7 +108,9 @@ fn web(name: &str, filters: Vec<Value>) -> Case {
     };
     if !filters.is_empty() {
         // Else it depends on the moment what of it reaches the upstream.
-        requests.extend([&b"AAAA*AAA"[..], b"AAAAA", b"A"].map(|body| echo(raw(body))));
+        requests.extend(
+            [&b"AAAA*AAA"[..], b"AAAAA", b"A", b"AAAAAA==AAAA"].map(|body| echo(raw(body))),
+        );
     }
     requests.push(raw(b"").echo(&format!("{said};frames=1;trailer")));
     requests.push(echo(Request::get("/s/m").with("content-type", "application/grpc-web-text")));
