@@ -74,6 +74,25 @@ fn who_is_refused_for_the_length_of_a_head_is_told_which_setting_says_so() {
 }
 
 #[test]
+fn text_of_grpc_web_may_come_in_several_padded_pieces() {
+    let buffer = json!({ "name": "buffer", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
+        "max_request_bytes": 1000,
+    } });
+    let web = json!({ "name": "web", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb",
+    } });
+    let request = Request::get("/s/m").method("POST").body(Body::Length(b"AAAAAA==AAAA".to_vec()));
+    let request = request.with("content-type", "application/grpc-web-text");
+    let request = request.echo("add=content-type:application/grpc;add=grpc-status:0;empty");
+    let mut case = single("difference", "second", json!({}), vec![request]);
+    // All of it comes at once; piece by piece Envoy takes it, too.
+    case.filters = vec![buffer, web];
+    let Some((envoy, ours)) = run_one(case) else { return };
+    assert_eq!((statuses(&envoy), statuses(&ours)), (vec![400], vec![200]));
+}
+
+#[test]
 fn a_request_with_two_hosts_is_refused() {
     for second in ["second.example.com", "example.com"] {
         let requests = vec![Request::get("/").with("host", second)];
