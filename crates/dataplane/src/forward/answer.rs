@@ -89,7 +89,12 @@ impl Effort<'_, '_> {
         };
         record.stream.bytes_sent = response.bytes;
         record.stream.bytes_received = self.replay.received(answer.request.bytes);
-        Ok(match event {
+        Ok(self.ended(event, answer, record))
+    }
+
+    /// What the end of the answer's way says of the exchange.
+    fn ended(&self, event: Event, answer: Answer, record: &mut Record) -> Ending {
+        match event {
             Event::Done => {
                 record.grpc_status = grpc_status(answer.upstream.trailers(), record);
                 self.keep(answer, record);
@@ -117,7 +122,7 @@ impl Effort<'_, '_> {
                 Ending::Broken
             }
             Event::Gone => Ending::Gone,
-        })
+        }
     }
 
     /// What follows the heads is a body each way, of a request and an answer that end when they end.
