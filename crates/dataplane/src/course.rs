@@ -1,33 +1,96 @@
-//! What an open connection goes by as configurations come and go. New rules hold for it, too; one whose
-//! filter chain is gone, or wants other connections by now (mutual TLS, say), ends: by HTTP after its next
-//! request, as TCP after the time that Istio gives listeners to drain.
+//! What an open connection goes by as configurations come and go. For each it is asked anew which chain the
+//! connection would get if it came now, and that chain's rules hold from then on. A connection that no chain
+//! would take any more, or only with other TLS, is over: by HTTP once it is idle, as TCP at once if it is an
+//! inbound one, else after the time that Istio gives listeners to drain.
 
+use crate::alarm::Alarm;
 use crate::gate;
 use crate::identify::{Identified, Origin};
-use crate::runtime::{ChainRt, ListenerRt, ManagerRt, Place};
+use crate::record::Client;
+use crate::runtime::{ChainRt, ListenerRt, ManagerRt, Place, Stamp, Way};
 use crate::view::View;
 use crate::worker::Worker;
+use ir::Direction;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What is left to a connection whose chain is gone.
+/// What is left to a connection that is over, where nobody's rules are at stake.
 pub const LEAVE: Duration = Duration::from_secs(45);
 
-/// The course of an HTTP connection: its connection manager, renewed with every configuration.
+/// The chain of a connection, followed over configurations.
+#[derive(Debug)]
+struct Followed {
+    version: u64,
+    stamp: Stamp,
+    way: Way,
+    place: Place,
+}
 
+/// What a newer configuration has for a connection.
+enum Today {
+    Same(Place),
+    /// It still fits, but new connections would agree on something else in their handshake.
+    Last(Place),
+    None,
+}
+
+impl Followed {
+    fn new(origin: &Origin, version: u64) -> Self {
+        Self { version, stamp: origin.stamp, way: origin.way, place: origin.place }
+    }
+
+    /// `None`: nothing is new.
+    fn look<'v>(
+        &mut self,
+        origin: &Origin,
+        client: &Client,
+        view: &'v View,
+    ) -> Option<(Today, Option<&'v ListenerRt>)> {
+        if view.version == self.version {
+            return None;
+        }
+        self.version = view.version;
+        let Some(listener) = view.runtime.listeners.get(&origin.listener) else {
+            return Some((Today::None, None));
+        };
+        if listener.stamp == self.stamp {
+            return Some((Today::Same(self.place), Some(listener)));
+        }
+        self.stamp = listener.stamp;
+        let Some(place) = origin.facts.place(listener) else {
+            return Some((Today::None, Some(listener)));
+        };
+        self.place = place;
+        if gate::forbid(listener.gates(place), client) {
+            return Some((Today::None, Some(listener)));
+        }
+        let today = match listener.way(place) {
+            way if way == self.way => Today::Same(place),
+            // Who has to show a certificate by other rules has shown none by these.
+            _ if listener.wants_certificate(place) => Today::None,
+            way if way.is_plain() == self.way.is_plain() => Today::Last(place),
+            _ => Today::None,
+        };
+        Some((today, Some(listener)))
+    }
+}
+
+/// The course of an HTTP connection: its connection manager, renewed with every configuration.
 #[derive(Debug)]
 pub struct Course {
-    version: u64,
-    place: Place,
+    followed: Followed,
     manager: Arc<ManagerRt>,
     leaving: bool,
+    over: bool,
 }
 
 impl Course {
     pub fn new(origin: &Origin, view: &View, manager: Arc<ManagerRt>) -> Self {
-        Self { version: view.version, place: origin.place, manager, leaving: false }
+        let followed = Followed::new(origin, view.version);
+        Self { followed, manager, leaving: false, over: false }
     }
 
     pub fn manager(&self) -> &Arc<ManagerRt> {
@@ -36,72 +99,66 @@ impl Course {
 
     /// The connection is to end when it can.
     pub fn is_leaving(&self) -> bool {
-        self.leaving
+        self.leaving || self.over
     }
 
-    /// Takes the newest configuration.
-    pub fn refresh(&mut self, origin: &Origin, view: &View) {
-        if view.version == self.version {
-            return;
+    /// Takes the newest configuration. False: the connection takes no further request.
+    pub fn refresh(&mut self, origin: &Origin, client: &Client, view: &View) -> bool {
+        let Some((today, listener)) = self.followed.look(origin, client, view) else {
+            return !self.over;
+        };
+        let (place, last) = match today {
+            Today::Same(place) => (Some(place), false),
+            Today::Last(place) => (Some(place), true),
+            Today::None => (None, true),
+        };
+        match place.and_then(|place| listener?.chain(place)) {
+            Some(ChainRt::Http(manager)) => self.manager = manager.clone(),
+            _ => self.over = true,
         }
-        self.version = view.version;
-        let listener = view.runtime.listeners.get(&origin.listener);
-        let heir = listener.and_then(|l| heir(l, origin, self.place));
-        if let Some((place, ChainRt::Http(manager))) = heir {
-            (self.place, self.manager) = (place, manager.clone());
-            return;
-        }
-        self.leaving = true;
-        // What comes before the end is judged by today's rules all the same.
-        if let Some(manager) = listener.and_then(|l| l.namesake(&origin.chain)) {
-            self.manager = manager.clone();
-        }
+        self.leaving |= last;
+        !self.over
     }
-}
-
-/// The chain that connections of this origin get today, most likely at `place`.
-fn heir<'a>(
-    listener: &'a ListenerRt,
-    origin: &Origin,
-    place: Place,
-) -> Option<(Place, &'a ChainRt)> {
-    let place = listener.heir(origin.lineage, place)?;
-    Some((place, listener.chain(place)?))
 }
 
 /// The course of a TCP connection: whether it may go on.
 #[derive(Debug)]
 pub struct Leave {
     worker: Rc<Worker>,
-    version: u64,
-    place: Place,
-    /// Its chain is gone.
+    followed: Followed,
+    alarm: Alarm,
     end: Option<Instant>,
 }
 
 impl Leave {
     pub fn new(connection: &Identified) -> Self {
-        let (version, place) = (connection.view.version, connection.origin.place);
-        Self { worker: connection.worker.clone(), version, place, end: None }
+        let followed = Followed::new(&connection.origin, connection.view.version);
+        let worker = connection.worker.clone();
+        Self { worker, followed, alarm: Alarm::default(), end: None }
     }
 
     /// Asked before bytes are passed on. Rules that have changed are asked once more; services are not.
-    pub fn is_over(&mut self, connection: &Identified) -> bool {
+    pub fn is_over(&mut self, cx: &mut Context<'_>, connection: &Identified) -> bool {
         let view = self.worker.view();
-        if view.version != self.version {
-            self.version = view.version;
-            let listener = view.runtime.listeners.get(&connection.origin.listener);
-            let heir = listener.and_then(|l| Some((l, heir(l, &connection.origin, self.place)?.0)));
-            match heir {
-                Some((listener, place)) => {
-                    if gate::forbid(listener.gates(place), connection) {
-                        return true;
-                    }
-                    (self.place, self.end) = (place, None);
+        let origin = &connection.origin;
+        if let Some((today, listener)) = self.followed.look(origin, &connection.client, &view) {
+            let place = match today {
+                Today::Same(place) | Today::Last(place) => Some(place),
+                Today::None => None,
+            };
+            match place.and_then(|place| listener?.chain(place)) {
+                Some(ChainRt::Tcp(_)) => self.end = None,
+                _ if origin.direction == Direction::Inbound => return true,
+                _ if listener.is_some_and(|l| forbidden(l, &self.followed, &connection.client)) => {
+                    return true;
                 }
-                None => self.end = self.end.or(Some(Instant::now() + LEAVE)),
+                _ => self.end = self.end.or(Some(Instant::now() + LEAVE)),
             }
         }
-        self.end.is_some_and(|end| end <= Instant::now())
+        self.alarm.poll(cx, self.end).is_ready()
     }
+}
+
+fn forbidden(listener: &ListenerRt, followed: &Followed, client: &Client) -> bool {
+    gate::forbid(listener.gates(followed.place), client)
 }

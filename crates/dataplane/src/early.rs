@@ -4,8 +4,8 @@
 
 use crate::buffer::Buffer;
 use crate::detect::Detected;
+use crate::facts::Facts;
 use crate::gate;
-use crate::identify;
 use crate::io::Io;
 use crate::runtime::{ChainRt, Place, TcpRt};
 use crate::tcp::{self, Upstream};
@@ -44,7 +44,8 @@ pub async fn first_to_speak(detected: &mut Detected) -> First {
         return First::Client;
     }
     // What would serve the connection if it stays opaque.
-    let chain = identify::place(&detected.listener, detected)
+    let chain = Facts::of(detected)
+        .place(&detected.listener)
         .filter(|place| may_be_served(detected, *place))
         .and_then(|place| detected.listener.chain(place).cloned());
     if let Some(ChainRt::Tcp(proxy)) = chain {

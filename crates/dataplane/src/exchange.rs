@@ -70,7 +70,8 @@ impl Run<'_> {
         let manager = self.manager;
         let worker = record.worker.clone();
         let random = worker.env.state();
-        record.noted = Some(worker.recent.note(&record.heads.request, self.connection, random));
+        let from = (&self.connection.listener, self.connection.direction);
+        record.noted = Some(worker.recent.note(&record.heads.request, from, random));
         receive::begin(&mut record.heads.request, &manager.config)
             .map_err(|refusal| Box::new(route::refused(refusal)))?;
         let ip = |shown: &policy::format::Shown| {

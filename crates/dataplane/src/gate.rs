@@ -5,6 +5,7 @@ use crate::filter::authz::grpc;
 use crate::forward::grpc::unary;
 use crate::guard::Guard;
 use crate::identify::Identified;
+use crate::record::Client;
 use base::Finding;
 use ir::{FilterChain, NetworkAuthz, NetworkFilter};
 use policy::authz::Answer;
@@ -64,7 +65,7 @@ pub async fn refusal(gates: &[Gate], connection: &Identified) -> Option<Refusal>
     if gates.is_empty() {
         return None;
     }
-    let mut stream = known(connection);
+    let mut stream = known(&connection.client);
     for gate in gates {
         let refused = match gate {
             Gate::Rules(guard) => {
@@ -83,8 +84,7 @@ pub async fn refusal(gates: &[Gate], connection: &Identified) -> Option<Refusal>
 }
 
 /// What there is to judge by.
-fn known(connection: &Identified) -> Stream {
-    let client = &connection.client;
+fn known(client: &Client) -> Stream {
     Stream {
         downstream: Some(client.ends.clone()),
         remote: Some(client.remote.clone()),
@@ -94,8 +94,11 @@ fn known(connection: &Identified) -> Stream {
 }
 
 /// Whether rules forbid a connection by now. Services are not asked anew.
-pub fn forbid(gates: &[Gate], connection: &Identified) -> bool {
-    let mut stream = known(connection);
+pub fn forbid(gates: &[Gate], client: &Client) -> bool {
+    if gates.is_empty() {
+        return false;
+    }
+    let mut stream = known(client);
     gates.iter().any(|gate| match gate {
         Gate::Rules(guard) => !guard.allows(&mut stream),
         Gate::Ask(_) => false,

@@ -3,15 +3,15 @@
 use crate::buffer::Buffer;
 use crate::detect::Detected;
 use crate::early::Early;
+use crate::facts::Facts;
 use crate::io::Io;
 use crate::peel::{Peeled, Secured};
 use crate::record::Client;
-use crate::runtime::{ChainRt, Lineage, ListenerRt, Place};
+use crate::runtime::{ChainRt, ListenerRt, Place, Stamp, Way};
 use crate::view::View;
 use crate::worker::Worker;
 use base::Env;
 use ir::{Direction, Str};
-use policy::chain::{Seen, Spoken, choose};
 use policy::format::{Ends, Identities, Peer, Shown};
 use policy::{Flag, Info, Stream};
 use std::net::SocketAddr;
@@ -36,14 +36,15 @@ pub struct Identified {
     pub http: Option<Http>,
 }
 
-/// Which chain serves a connection, so that it can be found again in a newer configuration.
+/// Which chain serves a connection, and by what another can be found in a newer configuration.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub listener: Str,
     pub direction: Direction,
     pub place: Place,
-    pub chain: Str,
-    pub lineage: Lineage,
+    pub facts: Rc<Facts>,
+    pub stamp: Stamp,
+    pub way: Way,
     /// Where the connection was meant for before it was redirected.
     pub original: Option<SocketAddr>,
 }
@@ -56,8 +57,13 @@ pub enum Http {
 
 /// `None`: no chain wants the connection.
 pub async fn identify(detected: Detected) -> Option<Identified> {
-    let listener = detected.listener.clone();
-    let Some(place) = place(&listener, &detected) else {
+    let mut detected = detected;
+    // The client may have taken its time.
+    detected.accepted.view = detected.accepted.worker.view();
+    let listeners = &detected.accepted.view.runtime.listeners;
+    let listener = listeners.get(&detected.listener.config.name)?.clone();
+    let facts = Facts::of(&detected);
+    let Some(place) = facts.place(&listener) else {
         refuse(&listener, &detected);
         return None;
     };
@@ -93,8 +99,9 @@ pub async fn identify(detected: Detected) -> Option<Identified> {
             listener: listener.config.name.clone(),
             direction: listener.config.direction,
             place,
-            chain: config.name.clone(),
-            lineage: listener.lineage(place),
+            facts: Rc::new(facts),
+            stamp: listener.stamp,
+            way: listener.way(place),
             original: accepted.original,
         },
         chain,
@@ -146,22 +153,5 @@ fn log(listener: &ListenerRt, worker: &Worker, view: &View, stream: &Stream) {
         if let Some(Some(buffer)) = view.logs.get(*sink as usize) {
             buffer.append(|out| rule.write(&info, &worker.env, out));
         }
-    }
-}
-
-/// The chain for what is known of a connection.
-pub fn place(listener: &ListenerRt, detected: &Detected) -> Option<Place> {
-    let spoken = Spoken::of(detected.protocol.as_ref());
-    let seen = Seen {
-        destination: detected.destination,
-        source: detected.source,
-        direct_source: detected.accepted.remote.ip(),
-        server_name: spoken.server_name,
-        transport: spoken.transport,
-        protocols: &spoken.protocols,
-    };
-    match choose(&listener.config.chains, &seen) {
-        Some(i) => Some(Place::At(i)),
-        None => listener.default_chain.as_ref().map(|_| Place::Default),
     }
 }

@@ -17,6 +17,7 @@ mod detect;
 mod early;
 mod env;
 mod exchange;
+mod facts;
 mod filter;
 mod forward;
 mod gate;

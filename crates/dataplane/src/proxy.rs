@@ -77,9 +77,15 @@ struct Handle {
 }
 
 enum Command {
-    Listen { address: SocketAddr, listener: Str, socket: TcpListener },
+    Listen {
+        address: SocketAddr,
+        listener: Str,
+        socket: TcpListener,
+    },
     Unlisten(SocketAddr),
     Drain(Drain),
+    /// Listeners have changed: connections that are over are to end.
+    Wake,
     Recent(Sender<Vec<Recent>>),
     Stop,
 }
@@ -133,8 +139,12 @@ impl Proxy {
         let previous = self.shared.published.get();
         let runtime = Runtime::new(config, Some(&previous), &self.shared.registry);
         let mut findings = runtime.findings.clone();
+        let same = runtime.listens_as(&previous);
         self.shared.published.set(Arc::new(runtime));
         self.bind(config, &mut findings);
+        if !same {
+            self.tell(|| Command::Wake);
+        }
         findings
     }
 
@@ -327,6 +337,7 @@ async fn work(worker: Rc<Worker>, mut commands: UnboundedReceiver<Command>) {
                 });
                 worker.drain(drain);
             }
+            Some(Command::Wake) => worker.wake(),
             Some(Command::Recent(to)) => {
                 // Whoever asked may have stopped waiting.
                 let _ = to.send(worker.recent.tell());

@@ -2,7 +2,6 @@
 //! by their id. Each worker keeps a ring of its own, which only its own thread touches; others ask the
 //! worker for a copy.
 
-use crate::identify::Origin;
 use base::WallTime;
 use ir::{Direction, Str};
 use policy::Flags;
@@ -105,7 +104,7 @@ pub struct Ring {
 
 impl Ring {
     /// Notes a request before it is touched.
-    pub fn note(&self, request: &Request, connection: &Origin, random: u64) -> Noted {
+    pub fn note(&self, request: &Request, from: (&Str, Direction), random: u64) -> Noted {
         let mut bytes = self.spare.take();
         bytes.clear();
         let mut cut = false;
@@ -125,7 +124,7 @@ impl Ring {
                 bytes.push(b'\n');
             }
         }
-        let (listener, direction) = (Some(connection.listener.clone()), connection.direction);
+        let (listener, direction) = (Some(from.0.clone()), from.1);
         Noted { bytes, cut, random, listener, direction, place: None, host: None }
     }
 
@@ -211,18 +210,8 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::Place;
 
-    fn connection() -> Origin {
-        Origin {
-            listener: "0.0.0.0_80".into(),
-            direction: Direction::Outbound,
-            place: Place::Default,
-            chain: "".into(),
-            lineage: Default::default(),
-            original: None,
-        }
-    }
+    const LISTENER: &str = "0.0.0.0_80";
 
     #[test]
     fn the_newest_are_kept_as_they_came() {
@@ -230,7 +219,7 @@ mod tests {
         for n in 0..KEPT + 3 {
             let mut request = Request::new(b"GET", b"a", format!("/{n}").as_bytes());
             request.fields.push(b"end-user", b"jason");
-            let noted = ring.note(&request, &connection(), n as u64);
+            let noted = ring.note(&request, (&LISTENER.into(), Direction::Outbound), n as u64);
             request.set_path(b"/changed");
             request.fields.push(b"x-request-id", format!("id-{n}").as_bytes());
             ring.keep(noted, &request, &Stream { status: 404, ..Stream::default() });
@@ -249,7 +238,11 @@ mod tests {
         let ring = Ring::default();
         let mut request = Request::new(b"GET", b"a", &[b'/'; 3000]);
         request.fields.push(b"x", b"1");
-        ring.keep(ring.note(&request, &connection(), 0), &request, &Stream::default());
+        ring.keep(
+            ring.note(&request, (&LISTENER.into(), Direction::Outbound), 0),
+            &request,
+            &Stream::default(),
+        );
         let told = ring.tell();
         let whole = ["GET\n", "a\n"].concat().len();
         assert!(told[0].cut && told[0].fields.is_empty());

@@ -57,7 +57,8 @@ pub struct ListenerRt {
     tls: Vec<Option<ChainTls>>,
     /// By the same places: who may connect.
     gates: Vec<Vec<Gate>>,
-    lineages: Vec<Lineage>,
+    ways: Vec<Way>,
+    pub stamp: Stamp,
     pub stats: ListenerStats,
     /// For connections that no chain wants.
     pub logs: Vec<(LogRule, u32)>,
@@ -65,16 +66,24 @@ pub struct ListenerRt {
     pub open: Arc<AtomicU64>,
 }
 
-/// Chains of one lineage, in one configuration after another, take the same connections in the same way:
-/// they have the same name, matches and TLS settings.
+/// Listeners with the same stamp, in one configuration after another, are configured alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lineage(u64);
+pub struct Stamp(u64);
 
-impl Lineage {
-    fn founded() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+/// Chains with the same way ask the same of a handshake; the default is plaintext.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way(u64);
+
+impl Way {
+    pub fn is_plain(self) -> bool {
+        self == Way::default()
     }
+}
+
+/// Never given before.
+fn number() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// The TLS context of one chain.
@@ -152,6 +161,14 @@ impl Runtime {
         self.cluster_places.get(name).copied()
     }
 
+    /// Whether all listeners are configured as they were.
+    pub fn listens_as(&self, previous: &Runtime) -> bool {
+        let same = |(name, l): (&Str, &Arc<ListenerRt>)| {
+            previous.listeners.get(name).is_some_and(|old| old.stamp == l.stamp)
+        };
+        self.listeners.len() == previous.listeners.len() && self.listeners.iter().all(same)
+    }
+
     fn add_clusters(
         &mut self,
         config: &ir::Config,
@@ -227,15 +244,19 @@ impl Runtime {
         let tls = self.chains_tls(config, old);
         let gates = self.gates(config, registry);
         let chains_of = config.chains.iter().chain(&config.default_chain);
-        let heir =
-            |(i, c)| old.and_then(|old| old.founder_of(c, i)).unwrap_or_else(Lineage::founded);
-        let lineages = chains_of.enumerate().map(heir).collect();
+        let way = |c: &FilterChain| match c.tls {
+            None => Way::default(),
+            Some(_) => old.and_then(|old| old.way_of(c)).unwrap_or_else(|| Way(number())),
+        };
+        let ways = chains_of.map(way).collect();
+        let same = old.filter(|old| Arc::ptr_eq(&old.config, config) || old.config == *config);
+        let stamp = same.map_or_else(|| Stamp(number()), |old| old.stamp);
         let address = config.address.to_string().replace(':', "_");
         let stats = old.map_or_else(|| ListenerStats::new(registry, &address), |o| o.stats);
         let open = old.map_or_else(Arc::default, |o| o.open.clone());
         let logs = self.logs(&config.access_log, &format!("listener[{}]", config.name));
         let config = config.clone();
-        ListenerRt { config, chains, default_chain, tls, gates, lineages, stats, logs, open }
+        ListenerRt { config, chains, default_chain, tls, gates, ways, stamp, stats, logs, open }
     }
 
     fn gates(&mut self, config: &Listener, registry: &Registry) -> Vec<Vec<Gate>> {
@@ -412,12 +433,10 @@ impl ListenerRt {
         self.tls.get(self.find(place, same)?)?.as_ref()
     }
 
-    /// The lineage that a chain, most likely at `place`, belongs to.
-    fn founder_of(&self, chain: &FilterChain, place: usize) -> Option<Lineage> {
-        let same = |c: &FilterChain| {
-            c.name == chain.name && c.matches == chain.matches && c.tls == chain.tls
-        };
-        self.lineages.get(self.find(place, same)?).copied()
+    /// That of a chain that asks the same.
+    fn way_of(&self, chain: &FilterChain) -> Option<Way> {
+        let mut all = self.config.chains.iter().chain(&self.config.default_chain);
+        self.ways.get(all.position(|c| c.tls == chain.tls)?).copied()
     }
 
     fn find(&self, place: usize, same: impl Fn(&FilterChain) -> bool) -> Option<usize> {
@@ -428,27 +447,13 @@ impl ListenerRt {
         }
     }
 
-    pub fn lineage(&self, place: Place) -> Lineage {
-        self.lineages.get(self.number(place)).copied().unwrap_or_default()
+    pub fn way(&self, place: Place) -> Way {
+        self.ways.get(self.number(place)).copied().unwrap_or_default()
     }
 
-    /// Where the chain of a lineage is, most likely at `place`.
-    pub fn heir(&self, lineage: Lineage, place: Place) -> Option<Place> {
-        if self.lineages.get(self.number(place)) == Some(&lineage) {
-            return Some(place);
-        }
-        let found = self.lineages.iter().position(|l| *l == lineage)?;
-        Some(if found < self.chains.len() { Place::At(found) } else { Place::Default })
-    }
-
-    /// The first connection manager among chains of this name.
-    pub fn namesake(&self, name: &str) -> Option<&Arc<ManagerRt>> {
-        let all = self.config.chains.iter().zip(&self.chains);
-        let mut all = all.chain(self.config.default_chain.iter().zip(&self.default_chain));
-        all.find_map(|(config, chain)| match chain {
-            ChainRt::Http(manager) if *config.name == *name => Some(manager),
-            _ => None,
-        })
+    pub fn wants_certificate(&self, place: Place) -> bool {
+        let tls = self.chain_config(place).and_then(|c| c.tls.as_ref());
+        tls.is_some_and(|tls| tls.require_client_certificate)
     }
 
     pub fn chain(&self, place: Place) -> Option<&ChainRt> {

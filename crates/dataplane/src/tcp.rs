@@ -86,7 +86,7 @@ async fn run(connection: &mut Identified, proxy: &TcpRt, upstream: Upstream, str
         worker.shard.inc(cells.opened);
     }
     let mut leave = Leave::new(connection);
-    let over = || leave.is_over(connection);
+    let over = |cx: &mut Context<'_>| leave.is_over(cx, connection);
     let ends = [(client, prefix), (server, upstream.prefix)];
     let moved = copy_both(&worker.stock, ends, limits, over).await;
     if moved.cut {
@@ -251,7 +251,7 @@ pub async fn copy_both(
     stock: &Stock,
     ends: [(&Io, Buffer); 2],
     bounds: Bounds,
-    mut over: impl FnMut() -> bool,
+    mut over: impl FnMut(&mut Context<'_>) -> bool,
 ) -> Moved {
     let [(client, from_client), (upstream, from_upstream)] = ends;
     let mut forth = Half::new(from_client);
@@ -260,7 +260,7 @@ pub async fn copy_both(
     let mut moved = 0;
     let mut since = Instant::now();
     let result = poll_fn(|cx| {
-        if over() {
+        if over(cx) {
             return Poll::Ready(End::Cut);
         }
         let a = forth.poll(cx, client, upstream, stock);

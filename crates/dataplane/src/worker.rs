@@ -230,6 +230,11 @@ impl Worker {
     /// Idle connections close now, others after their request.
     pub fn drain(&self, drain: Drain) {
         self.draining.set(Some(drain));
+        self.wake();
+    }
+
+    /// Has every open connection look at the configuration.
+    pub fn wake(&self) {
         for waker in self.connections.borrow().wakers.iter().flatten() {
             waker.wake_by_ref();
         }

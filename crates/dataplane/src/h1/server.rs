@@ -21,7 +21,7 @@ use policy::Flag;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 use wire::h1::{Framing, HeadError, HeadScan, parse_request};
@@ -97,7 +97,10 @@ impl Server {
             return None;
         }
         let view = self.worker.view();
-        self.course.refresh(&self.connection, &view);
+        if !self.course.refresh(&self.connection, &self.client, &view) {
+            self.worker.stock.take_back_heads(heads);
+            return None;
+        }
         let mut record =
             Record::new(&self.worker, &view, self.course.manager(), &self.client, heads);
         Some(match read {
@@ -123,15 +126,17 @@ impl Server {
         let oldest = common.max_connection_duration.map(|d| self.began + d);
         let deadline = [idle, oldest].into_iter().flatten().min();
         let (worker, io, alarm) = (&self.worker, &self.io, &mut self.alarm);
-        let direction = self.connection.direction;
+        let (course, connection, client) = (&mut self.course, &self.connection, &self.client);
         let readable = poll_fn(|cx| {
+            // A connection that is over ends before another request has come.
+            let goes_on = course.refresh(connection, client, &worker.view());
+            if !goes_on || worker.is_draining(connection.direction) {
+                return Poll::Ready(false);
+            }
             if let Poll::Ready(readable) = io.poll_readable(cx) {
                 return Poll::Ready(readable.is_ok());
             }
-            if worker.is_draining(direction) || alarm.poll(cx, deadline).is_ready() {
-                return Poll::Ready(false);
-            }
-            Poll::Pending
+            alarm.poll(cx, deadline).map(|()| false)
         })
         .await;
         if readable {
@@ -215,7 +220,10 @@ impl Server {
             }
             Ending::Broken => Next::Abort,
             Ending::Tunnel(client, idle) => {
-                tunnel(&mut down, *client, idle, &self.worker, &mut record).await;
+                let (course, connection) = (&mut self.course, &self.connection);
+                let (worker, of) = (&self.worker, &self.client);
+                let over = |_: &mut Context<'_>| !course.refresh(connection, of, &worker.view());
+                tunnel(&mut down, *client, idle, over, &mut record).await;
                 Next::Close
             }
         };
@@ -285,9 +293,10 @@ async fn tunnel(
     down: &mut Down<'_>,
     client: super::Client,
     idle: Option<Duration>,
-    worker: &Rc<Worker>,
+    over: impl FnMut(&mut Context<'_>) -> bool,
     record: &mut Record,
 ) {
+    let worker = record.worker.clone();
     if poll_fn(|cx| down.writer.poll_flush(down.io, cx)).await.is_err() {
         return;
     }
@@ -295,7 +304,7 @@ async fn tunnel(
     let from_client = std::mem::take(&mut down.reader.buffer);
     let ends = [(down.io, from_client), (&connection.io, answer)];
     let bounds = tcp::Bounds { idle, until: None };
-    let moved = tcp::copy_both(&worker.stock, ends, bounds, || false).await;
+    let moved = tcp::copy_both(&worker.stock, ends, bounds, over).await;
     if moved.idle {
         record.stream.flags.set(Flag::StreamIdleTimeout);
         record.stream.details = "stream_idle_timeout".into();

@@ -130,12 +130,12 @@ fn begin(
 }
 
 impl Shared {
-    /// The newest configuration.
-    pub fn refresh(&self) -> (Rc<View>, Arc<ManagerRt>) {
+    /// The newest configuration. `None`: the connection takes no further request.
+    pub fn refresh(&self) -> Option<(Rc<View>, Arc<ManagerRt>)> {
         let view = self.worker.view();
         let mut course = self.course.borrow_mut();
-        course.refresh(&self.origin, &view);
-        (view, course.manager().clone())
+        let goes_on = course.refresh(&self.origin, &self.client, &view);
+        goes_on.then(|| (view, course.manager().clone()))
     }
 }
 
@@ -182,7 +182,7 @@ impl Life {
             // A connection with open streams is looked at again when it could be idle at the earliest.
             let since = if shared.open.get() == 0 { shared.idle_since.get() } else { now };
             let deadline = [self.idle.map(|d| since + d), self.oldest].into_iter().flatten().min();
-            let left = shared.course.borrow().is_leaving();
+            let left = shared.refresh().is_none() || shared.course.borrow().is_leaving();
             if !shared.worker.is_draining(shared.origin.direction) && !used_up && !left {
                 if self.alarm.poll(cx, deadline).is_pending() {
                     return Poll::Pending;

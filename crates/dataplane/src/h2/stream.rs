@@ -14,7 +14,8 @@ use wire::h1::{Body, Framing};
 use wire::{Head, Response, Version};
 
 pub async fn run(shared: &Rc<Shared>, head: &http::request::Parts, mut down: Down) {
-    let (view, manager) = shared.refresh();
+    // By RFC 9113 the client knows by that that nothing was done about it.
+    let Some((view, manager)) = shared.refresh() else { return down.reset(Reason::REFUSED_STREAM) };
     let mut parts = shared.worker.stock.heads();
     let read = heads::read_request(head, &mut parts.request);
     let mut record = Record::new(&shared.worker, &view, &manager, &shared.client, parts);

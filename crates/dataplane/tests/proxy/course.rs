@@ -51,22 +51,44 @@ fn new_rules_hold_for_connections_that_are_open() {
     assert_eq!(open.get("/").status(), 200);
 }
 
+/// As one that would come now.
 #[test]
-fn a_connection_whose_chain_takes_others_now_ends_after_its_next_request() {
-    let (up, _) = echo();
+fn a_connection_that_no_chain_takes_any_more_ends() {
+    let (up, reached) = echo();
     let with = |l| config(l, vec![cluster("up", &[up])]);
-    for denies in [true, false] {
+    let mut elsewhere = serving(false);
+    elsewhere.chains[0].matches.transport_protocol = "tls".into();
+    let mut tcp_now = serving(false);
+    tcp_now.chains[0].terminal =
+        Terminal::Tcp(Box::new(tcp::proxy(TcpDestination::Cluster("up".into()))));
+    let mut gone = serving(false);
+    gone.name = "another".into();
+    for (what, l) in [("tls", elsewhere), ("tcp", tcp_now), ("gone", gone)] {
         let (proxy, at) = run(&with(serving(false)));
         let mut open = Peer::connect(at);
-        assert_eq!(open.get("/").status(), 200);
-        let mut l = serving(denies);
-        l.chains[0].matches.transport_protocol = "tls".into();
-        assert_eq!(proxy.publish(&with(l)), []);
-        let answer = open.get("/");
-        assert_eq!(answer.status(), if denies { 403 } else { 200 });
-        assert_eq!(answer.header("connection"), Some("close"));
-        assert_eq!(open.rest(), b"");
+        assert_eq!(open.get("/").status(), 200, "{what}");
+        let before = reached.load(std::sync::atomic::Ordering::SeqCst);
+        proxy.publish(&with(l));
+        assert_eq!(open.rest(), b"", "{what}");
+        assert_eq!(reached.load(std::sync::atomic::Ordering::SeqCst), before, "{what}");
     }
+}
+
+/// Of two chains of one name each connection keeps to what it would get if it came now.
+#[test]
+fn a_more_specific_chain_takes_connections_over() {
+    let (up, _) = echo();
+    let with = |l| config(l, vec![cluster("up", &[up])]);
+    let (proxy, at) = run(&with(serving(false)));
+    let mut open = Peer::connect(at);
+    assert_eq!(open.get("/").status(), 200);
+    let mut l = serving(false);
+    let mut specific = serving(true).chains.remove(0);
+    let loopback = ir::Cidr { base: "127.0.0.0".parse().unwrap(), bits: 8 };
+    specific.matches.source_ranges = vec![loopback];
+    l.chains.push(specific);
+    assert_eq!(proxy.publish(&with(l)), []);
+    assert_eq!(open.get("/").status(), 403);
 }
 
 #[test]
@@ -96,6 +118,27 @@ fn a_tcp_connection_that_is_forbidden_by_now_passes_nothing_on() {
     open.send("two\r\n");
     assert_eq!(open.line(), "two");
     assert_eq!(proxy.publish(&with(vec![NetworkFilter::Rbac(Box::new(rules()))])), []);
-    open.send("three\r\n");
+    assert_eq!(open.rest(), b"");
+}
+
+#[test]
+fn an_inbound_tcp_connection_that_no_chain_takes_any_more_passes_nothing_on() {
+    let (up, _) = upstream(|peer, _| {
+        while !peer.line().is_empty() {
+            peer.send("said\r\n");
+        }
+    });
+    let with = |transport: &str| {
+        let to = tcp::proxy(TcpDestination::Cluster("up".into()));
+        let mut l = listener(Terminal::Tcp(Box::new(to)));
+        l.direction = ir::Direction::Inbound;
+        l.chains[0].matches.transport_protocol = transport.into();
+        config(l, vec![cluster("up", &[up])])
+    };
+    let (proxy, at) = run(&with("raw_buffer"));
+    let mut open = Peer::connect(at);
+    open.send("one\r\n");
+    assert_eq!(open.line(), "said");
+    assert_eq!(proxy.publish(&with("tls")), []);
     assert_eq!(open.rest(), b"");
 }
