@@ -71,7 +71,8 @@ fn at_the_edge(mesh: &MeshConfig, manager: &mut HttpManager) {
     };
 }
 
-fn normalize(mesh: &MeshConfig, manager: &mut HttpManager) {
+/// What the mesh makes of paths before anything looks at them.
+pub fn normalize(mesh: &MeshConfig, manager: &mut HttpManager) {
     let wanted = mesh.path_normalization.unwrap_or_default().normalization;
     manager.normalize_path = wanted != Normalization::None;
     manager.merge_slashes =

@@ -32,6 +32,7 @@ mod whole;
 
 pub use compiler::{Compiled, Compiler, Dependencies, Missing, as_known, compile};
 pub use gateway::listening_port;
+pub use http::normalize;
 pub use kept::Work;
 pub use proxy::{Dns, InvalidNode, Proxy, ProxyKind};
 pub use scope::{Visibility, visibility};

@@ -22,7 +22,7 @@ mod request;
 mod show;
 pub mod suite;
 
-pub use access::{Permission, Wish, access};
+pub use access::{Outcome, Permission, Wish, access};
 pub use asked::{Asked, InvalidRequest, Scheme};
 pub use destination::service;
 pub use dns::{NameAnswer, Named};

@@ -47,18 +47,37 @@ metadata: {name: default}
 spec: {mtls: {mode: STRICT}}
 ";
 
-#[test]
-fn a_decision_is_traced_to_the_line_of_a_file() {
-    let folder = std::env::temp_dir().join(format!("lateen-authz-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("mesh.yaml"), MESH).unwrap();
-    let run = |args: &[&str]| {
+/// A folder with the mesh in a file, and what is typed there.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn of(name: &str, mesh: &str) -> Folder {
+        let folder = format!("lateen-authz-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("mesh.yaml"), mesh).unwrap();
+        Folder(folder)
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
         command.arg("authz").args(args).args(["-f", "mesh.yaml"]);
-        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        let output = command.current_dir(&self.0).stdin(Stdio::null()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
-    };
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_decision_is_traced_to_the_line_of_a_file() {
+    let folder = Folder::of("lines", MESH);
+    let run = |args: &[&str]| folder.run(args);
     let can = |from: &[&str], request: [&str; 2]| {
         run(&[&["can-i", "--to", "reviews"], from, &request[..]].concat())
     };
@@ -85,5 +104,85 @@ fn a_decision_is_traced_to_the_line_of_a_file() {
     assert!(lines[0].starts_with("ACTION"), "{told}");
     assert!(lines[1].starts_with("DENY") && lines[1].contains("no-secrets.default"), "{told}");
     assert!(lines[2].starts_with("ALLOW") && lines[2].trim_end().ends_with('2'), "{told}");
-    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A workload with a port of each kind, and one that only plaintext gets to.
+const DOUBTS: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec:
+  selector: {app: shop}
+  ports: [{name: http, port: 80}, {name: mysql, port: 3306}, {name: tcp, port: 9000}, {port: 7000}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shop-1, labels: {app: shop}}
+spec: {containers: [{name: app, image: shop}]}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  portLevelMtls: {7000: {mode: DISABLE}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: may}
+spec:
+  selector: {matchLabels: {app: shop}}
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/default/sa/page]}}]
+    to: [{operation: {ports: ['80', '7000']}}]
+  - to: [{operation: {methods: [GET], ports: ['3306']}}]
+  - to: [{operation: {ports: ['9000']}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: may-not}
+spec:
+  selector: {matchLabels: {app: shop}}
+  action: DENY
+  rules:
+  - to: [{operation: {paths: [/secret*], ports: ['80']}}]
+  - from: [{source: {ipBlocks: [10.0.0.0/8]}}]
+    to: [{operation: {paths: [/near], ports: ['80']}}]
+  - from: [{source: {notIpBlocks: [10.0.0.0/8]}}]
+    to: [{operation: {paths: [/far], ports: ['80']}}]
+";
+
+#[test]
+fn nobody_is_promised_what_the_proxy_denies() {
+    let folder = Folder::of("doubts", DOUBTS);
+    let (yes, no, unknown) = ("yes:", "no:", "cannot be told:");
+    let table: [(&[&str], &str); 15] = [
+        (&["--port", "80", "GET", "/"], yes),
+        // Where only plaintext is taken nobody proves who they are.
+        (&["--port", "7000", "GET", "/"], no),
+        // Of a connection that is no HTTP nothing is known of methods.
+        (&["--port", "3306", "GET", "/"], no),
+        (&["--port", "9000", "GET", "/"], yes),
+        // The path that is judged is the one that the proxy makes of it.
+        (&["--port", "80", "GET", "/secret"], no),
+        (&["--port", "80", "GET", "/x/../secret"], no),
+        (&["--port", "80", "GET", "/%73ecret"], no),
+        (&["--port", "80", "GET", "/./%2e/secret"], no),
+        (&["--port", "80", "GET", "/a%00"], no),
+        // An address that is not given is neither inside a range nor outside of it.
+        (&["--port", "80", "GET", "/near"], unknown),
+        (&["--port", "80", "GET", "/far"], unknown),
+        (&["--port", "80", "--ip", "10.1.1.1", "GET", "/near"], no),
+        (&["--port", "80", "--ip", "11.1.1.1", "GET", "/near"], yes),
+        (&["--port", "80", "--ip", "10.1.1.1", "GET", "/far"], yes),
+        (&["--port", "80", "--ip", "11.1.1.1", "GET", "/far"], no),
+    ];
+    for (asked, expected) in table {
+        let who = ["can-i", "--from", "page", "--to", "shop"];
+        let (code, told) = folder.run(&[&who, asked].concat());
+        assert!(told.starts_with(expected), "{asked:?}: {told}");
+        assert_eq!(code == 0, expected == yes, "{asked:?}: {told}");
+    }
+    let (_, told) = folder.run(&["can-i", "--from", "page", "--to", "shop", "GET", "/near"]);
+    assert!(told.contains("default/may-not spec.rules[1]") && told.contains("--ip"), "{told}");
 }

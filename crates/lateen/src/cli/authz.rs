@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use api::AuthorizationAction;
 use base::{Origin, SpiffeId};
 use clap::{Args, Subcommand};
-use explain::{Permission, Wish};
+use explain::{Outcome, Permission, Wish};
 use registry::{Service, TargetPort};
 use serde_json::json;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,7 +25,8 @@ pub struct AuthzArgs {
 enum AuthzCommand {
     /// The policies that are about a workload, in the order in which they are asked
     Check(CheckArgs),
-    /// Whether a client may ask a service for something, and by which rule; exits with 1 if not
+    /// Whether a client may ask a service for something, and by which rule; exits with 1 if not, or if that
+    /// cannot be told
     CanI(CanArgs),
 }
 
@@ -120,7 +121,7 @@ async fn can_i(global: &Global, args: CanArgs) -> Result<ExitCode> {
             all.push((pod.owner.name().to_owned(), told));
         }
     }
-    let allowed = all.iter().all(|(_, told)| told.allowed);
+    let allowed = all.iter().all(|(_, told)| told.outcome == Outcome::Allowed);
     match args.output {
         Format::Text => all.iter().for_each(|(pod, told)| print!("{}", text(&given, pod, told))),
         Format::Json => {
@@ -158,7 +159,9 @@ fn wish(given: &Given, args: &CanArgs, service: &Service, pod: &PodView<'_>) -> 
         authority: format!("{}:{}", service.host, port.number),
         path: args.path.clone(),
         headers: args.header.iter().map(header).collect::<Result<_>>()?,
-        at: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), target),
+        protocol: port.protocol,
+        address: pod.owner.value["status"]["podIP"].as_str().and_then(|ip| ip.parse().ok()),
+        port: target,
     })
 }
 
@@ -169,7 +172,11 @@ fn named_port(pod: &PodView<'_>, name: &str) -> Option<u16> {
 }
 
 fn text(given: &Given, pod: &str, told: &Permission) -> String {
-    let said = if told.allowed { "yes" } else { "no" };
+    let said = match told.outcome {
+        Outcome::Allowed => "yes",
+        Outcome::Denied => "no",
+        Outcome::Unknown => "cannot be told",
+    };
     let mut out = format!("{said}: {pod}: {}\n", told.why);
     if let Some((rule, origin)) = &told.rule {
         out += &format!("  rule     {rule}{}\n", place(given, origin));
@@ -201,8 +208,13 @@ fn as_json(given: &Given, pod: &str, told: &Permission) -> serde_json::Value {
         nearest["missed"] = json!(missed);
         nearest
     });
+    let allowed = match told.outcome {
+        Outcome::Allowed => json!(true),
+        Outcome::Denied => json!(false),
+        Outcome::Unknown => json!(null),
+    };
     json!({
-        "workload": pod, "allowed": told.allowed, "why": told.why,
+        "workload": pod, "allowed": allowed, "why": told.why,
         "rule": told.rule.as_ref().map(|(rule, origin)| of(rule, origin)), "nearest": nearest,
     })
 }
