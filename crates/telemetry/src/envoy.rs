@@ -245,22 +245,24 @@ impl LimitStats {
 impl RbacStats {
     /// Of requests; `manager` is the prefix of the connection manager, `rules` that of the rules.
     pub fn http(registry: &Registry, manager: &str, rules: &str) -> Self {
-        let family = match rules {
-            "istio_dry_run_allow_" => "envoy_http_rbac_istio_dry_run_allow_",
-            "istio_dry_run_deny_" => "envoy_http_rbac_istio_dry_run_deny_",
-            "istio_ext_authz_" => "envoy_http_rbac_istio_ext_authz_",
-            _ => "envoy_http_rbac_",
-        };
-        let prefix = format!("http.{manager}.rbac.{rules}");
-        let scope = Scope { prefix, family, ..Scope::default() };
+        let prefix = format!("http.{manager}.rbac.{}", dotted(rules));
+        let mut scope = Scope { prefix, family: "envoy_http_rbac_", ..Scope::default() };
+        if !rules.is_empty() {
+            scope = scope.label("envoy_rbac_http_prefix", rules);
+        }
         registry.set(scope.label("envoy_http_conn_manager_prefix", manager))
     }
 
     /// Of connections.
     pub fn network(registry: &Registry, prefix: &str, rules: &str) -> Self {
-        let prefix = format!("{prefix}rbac.{rules}");
+        let prefix = format!("{prefix}rbac.{}", dotted(rules));
         registry.set(Scope { prefix, family: "envoy_rbac_", ..Scope::default() })
     }
+}
+
+/// Of names made of parts the prefix of rules is one.
+fn dotted(rules: &str) -> String {
+    if rules.is_empty() || rules.ends_with('.') { rules.to_owned() } else { format!("{rules}.") }
 }
 
 impl Server {

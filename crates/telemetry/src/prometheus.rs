@@ -63,7 +63,7 @@ fn write_histogram(out: &mut String, name: &str, labels: &str, buckets: &[u64], 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClusterStats, CodeStats, Server};
+    use crate::{ClusterStats, CodeStats, RbacStats, Server, text};
 
     #[test]
     fn names_and_labels_are_envoys() {
@@ -86,6 +86,25 @@ mod tests {
             assert!(out.lines().any(|l| l == line), "missing {line} in\n{out}");
         }
         assert!(!out.contains("rq_time_bucket"));
+    }
+
+    #[test]
+    fn observed_rules_are_counted_under_their_prefix() {
+        let registry = Registry::default();
+        let shard = registry.shard();
+        let (of, rules) = (["inbound", "tcp."], "istio_dry_run_deny_");
+        shard.inc(RbacStats::http(&registry, of[0], rules).shadow_denied);
+        shard.inc(RbacStats::http(&registry, of[0], "").denied);
+        shard.inc(RbacStats::network(&registry, of[1], rules).shadow_denied);
+        let lines = text(&registry, |_| true) + &prometheus(&registry, |_| true);
+        for line in [
+            "http.inbound.rbac.istio_dry_run_deny_.shadow_denied: 1",
+            "http.inbound.rbac.denied: 1",
+            "tcp.rbac.istio_dry_run_deny_.shadow_denied: 1",
+            r#"envoy_http_rbac_shadow_denied{envoy_rbac_http_prefix="istio_dry_run_deny_",envoy_http_conn_manager_prefix="inbound"} 1"#,
+        ] {
+            assert!(lines.lines().any(|l| l == line), "missing {line} in\n{lines}");
+        }
     }
 
     #[test]

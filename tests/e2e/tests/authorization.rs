@@ -283,8 +283,8 @@ const PRODUCTPAGE: &str = "productpage-v1";
 
 /// Whether rules of this prefix that are only observed have denied something.
 fn counts(stats: &str, prefix: &str) -> bool {
-    let denied = |line: &&str| line.contains(prefix) && line.contains("shadow_denied");
-    stats.lines().filter(denied).any(|line| !line.ends_with(": 0"))
+    let name = format!(".rbac.{prefix}.shadow_denied: ");
+    stats.lines().filter(|line| line.contains(&name)).any(|line| !line.ends_with(": 0"))
 }
 
 fn allow(app: &str, rule: &str) -> String {
