@@ -6,6 +6,7 @@ use crate::roots::Pace;
 use crate::self_signed::{RootError, SelfSigned};
 use base::{SpiffeId, WallTime};
 use rustls_pki_types::UnixTime;
+use std::io::ErrorKind;
 use std::time::Duration;
 use tls::{PeerRules, Role, Trust};
 
@@ -36,23 +37,23 @@ pub enum PlugInError {
 }
 
 impl PlugIn {
-    /// `file` reads one of the files. `None`: nothing is plugged in.
+    /// `file` reads one of the files. `None`: nothing is plugged in, which is only so where not one of the
+    /// files exists: half of an authority must not become a mesh with a root that nobody asked for.
     pub fn read(
-        file: impl Fn(&str) -> Option<String>,
+        file: impl Fn(&str) -> std::io::Result<String>,
         now: WallTime,
     ) -> Result<Option<Self>, PlugInError> {
-        let istio = ["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"];
-        let kubernetes = ["tls.crt", "tls.key", "tls.crt", "ca.crt"];
-        let [cert, key, chain, root] = match file(istio[0]).is_some() {
-            true => istio,
-            false if file(kubernetes[0]).is_some() => kubernetes,
-            false => return Ok(None),
+        let look = |name: &'static str| match file(name) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(PlugInError::Unusable(format!("{name} cannot be read: {error}"))),
         };
-        let need = |name: &'static str| file(name).ok_or(PlugInError::Missing(name));
+        let Some([cert, key, chain, root]) = naming(look)? else { return Ok(None) };
+        let need = |name: &'static str| look(name)?.ok_or(PlugInError::Missing(name));
         let (cert, key, roots) = (need(cert)?, need(key)?, need(root)?);
         let first = blocks(&cert).into_iter().next();
         let signer_pem = first.ok_or(PlugInError::Missing("ca-cert.pem"))?;
-        let between = between(&signer_pem, &file(chain).unwrap_or_default(), &roots);
+        let between = between(&signer_pem, &look(chain)?.unwrap_or_default(), &roots);
         let signer = SelfSigned::from_pem(signer_pem, key).map_err(|e| match e {
             RootError::Unusable(why) => PlugInError::Unusable(why),
             other => PlugInError::Unusable(other.to_string()),
@@ -67,6 +68,10 @@ impl PlugIn {
     pub fn may_become(&self, next: &PlugIn, now: WallTime) -> Result<(), PlugInError> {
         next.is_believed_under(&self.roots, now)
             .map_err(|_| PlugInError::Abrupt("workloads do not trust the new root yet"))?;
+        if self.signer.facts.not_after <= now {
+            // No leaf outlives its signer, so none of ours is in use.
+            return Ok(());
+        }
         self.is_believed_under(&next.roots, now)
             .map_err(|_| PlugInError::Abrupt("certificates of the old root are still in use"))
     }
@@ -121,6 +126,29 @@ impl Signer for PlugIn {
     }
 }
 
+/// The names of the files that are there: certificate, key, what is above, roots.
+fn naming(
+    look: impl Fn(&'static str) -> Result<Option<String>, PlugInError>,
+) -> Result<Option<[&'static str; 4]>, PlugInError> {
+    let both = [
+        ["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"],
+        ["tls.crt", "tls.key", "tls.crt", "ca.crt"],
+    ];
+    for names in both {
+        if look(names[0])?.is_some() {
+            return Ok(Some(names));
+        }
+    }
+    for names in both {
+        for name in names {
+            if look(name)?.is_some() {
+                return Err(PlugInError::Missing(names[0]));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The signer's certificate and those above it, without the roots, which peers have.
 fn between(signer: &str, chain: &str, roots: &str) -> Vec<String> {
     let roots: Vec<String> = blocks(roots).iter().map(|pem| body(pem)).collect();
@@ -168,6 +196,14 @@ mod tests {
         CertifiedIssuer::signed_by(params(name), KeyPair::generate().unwrap(), above).unwrap()
     }
 
+    /// The same, of which the validity is over at `NOW`.
+    fn expired_below(name: &str, above: &Issuer) -> Issuer {
+        let mut params = params(name);
+        let end = std::time::UNIX_EPOCH + Duration::from_nanos(NOW.0);
+        params.not_after = (end - Duration::from_secs(1)).into();
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), above).unwrap()
+    }
+
     /// As Istio's documentation has them made: the chain holds the signer's certificate and the root, too.
     fn files(signer: &Issuer, above: &[&Issuer], roots: &[&Issuer]) -> BTreeMap<String, String> {
         let all = |list: &[&Issuer]| list.iter().map(|i| i.pem()).collect::<String>();
@@ -182,7 +218,7 @@ mod tests {
     }
 
     fn read(files: &BTreeMap<String, String>) -> Result<Option<PlugIn>, PlugInError> {
-        PlugIn::read(|name| files.get(name).cloned(), NOW)
+        PlugIn::read(|name| files.get(name).cloned().ok_or(ErrorKind::NotFound.into()), NOW)
     }
 
     #[test]
@@ -250,5 +286,19 @@ mod tests {
         let both = plugged(&first, &[&old, &new]);
         assert!(both.may_become(&plugged(&third, &[&old, &new]), NOW).is_ok());
         assert!(both.may_become(&plugged(&third, &[&new]), NOW).is_err(), "not in one step");
+    }
+    #[test]
+    fn an_authority_that_has_ended_is_replaced_and_holds_nobody_up() {
+        let (old, new) = (root("old"), root("new"));
+        let before = WallTime(NOW.0 - 60_000_000_000);
+        let ended = files(&expired_below("1", &old), &[], &[&old]);
+        let file = |name: &str| ended.get(name).cloned().ok_or(ErrorKind::NotFound.into());
+        let ended = PlugIn::read(file, before).unwrap().unwrap();
+        let next = |by: &Issuer| {
+            let files = files(&below("2", by), &[], &[by]);
+            read(&files).unwrap().unwrap()
+        };
+        assert!(ended.may_become(&next(&old), NOW).is_ok(), "leaves of ours have all ended");
+        assert!(ended.may_become(&next(&new), NOW).is_err(), "nobody has that root");
     }
 }

@@ -6,7 +6,7 @@ use crate::authority::Authority;
 use crate::grpc;
 use crate::listen::{Body, Peer, Serve};
 use crate::metrics::Metrics;
-use base::SpiffeId;
+use base::{SpiffeId, TrustDomain};
 use ca::{AuthError, IssueError, Names, TokenAuthenticator};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -22,6 +22,8 @@ pub(crate) struct Discovery {
     pub ads: Ads,
     pub authority: Authority,
     pub tokens: Arc<dyn TokenAuthenticator>,
+    /// The mesh's own and its aliases. A root that the operator plugs in may sign for others, too.
+    pub domains: Arc<[TrustDomain]>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -40,9 +42,7 @@ impl Serve for Discovery {
                 grpc::streaming(request, |r| Box::pin(self.state_of_the_world(peer, r))).await
             }
             DELTA => grpc::streaming(request, |r| Box::pin(self.delta(peer, r))).await,
-            CREATE_CERTIFICATE => {
-                grpc::unary(request, |r| Box::pin(self.certificate(peer, r))).await
-            }
+            CREATE_CERTIFICATE => grpc::unary(request, |r| Box::pin(self.certificate(r))).await,
             other => grpc::unimplemented(other),
         };
         response.map(|body| body.map_err(Into::into).boxed_unsync())
@@ -53,16 +53,23 @@ impl Discovery {
     /// A certificate that was verified in the handshake, else the token; without TLS, trust.
     async fn caller<T>(&self, peer: &Peer, r: &tonic::Request<T>) -> Result<Caller, Status> {
         if let Some(id) = &peer.identity {
+            if !self.domains.contains(&id.trust_domain) {
+                let why = format!("{id} is of no trust domain of this mesh");
+                return Err(self.refusal(AuthError::Refused(why)));
+            }
             return Ok(Caller::Known(id.clone()));
         }
-        match grpc::bearer(r) {
-            Some(token) => match self.tokens.authenticate(&token).await {
-                Ok(caller) => Ok(Caller::Known(caller.identity)),
-                Err(error) => Err(self.refusal(error)),
-            },
-            None if !peer.tls => Ok(Caller::Trusted),
-            None => Err(self.refusal(AuthError::Missing)),
+        if !peer.tls && grpc::bearer(r).is_none() {
+            return Ok(Caller::Trusted);
         }
+        self.holder(r).await.map(Caller::Known)
+    }
+
+    /// Whose token it is.
+    async fn holder<T>(&self, r: &tonic::Request<T>) -> Result<SpiffeId, Status> {
+        let token = grpc::bearer(r).ok_or_else(|| self.refusal(AuthError::Missing))?;
+        let caller = self.tokens.authenticate(&token).await;
+        caller.map(|caller| caller.identity).map_err(|error| self.refusal(error))
     }
 
     fn refusal(&self, error: AuthError) -> Status {
@@ -91,15 +98,14 @@ impl Discovery {
         self.ads.delta(caller, r.into_inner())
     }
 
+    /// Against a token only: renewed against a certificate, a stolen one would live on for ever, past the
+    /// rotation that is to end it and past its ServiceAccount.
     async fn certificate(
         self,
-        peer: Peer,
         r: tonic::Request<IstioCertificateRequest>,
     ) -> Result<IstioCertificateResponse, Status> {
         self.metrics.count("citadel_server_csr_count", &[]);
-        let Caller::Known(identity) = self.caller(&peer, &r).await? else {
-            return Err(self.refusal(AuthError::Missing));
-        };
+        let identity = self.holder(&r).await?;
         let asked = r.get_ref();
         let validity =
             Duration::from_secs(u64::try_from(asked.validity_duration).unwrap_or_default());

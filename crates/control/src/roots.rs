@@ -4,10 +4,12 @@
 use crate::authority::Authority;
 use crate::world::World;
 use crate::{Options, StartError};
+use base::TrustDomain;
 use ca::Names;
 use k8s::{Client, Resource};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tls::{Credential, CredentialSource, Trust, TrustSource};
 use tokio::sync::watch;
@@ -16,14 +18,22 @@ const CONFIG_MAP: &str = "istio-ca-root-cert";
 /// The control plane's own certificate is renewed well before a proxy's would be.
 const SERVING_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The mesh's trust domain, which later changes of the ConfigMap do not change for a running mesh.
-pub(crate) async fn trust_domain(client: &Client, options: &Options) -> Result<String, StartError> {
+/// The mesh's trust domain and then its aliases, which later changes of the ConfigMap do not change for a
+/// running mesh.
+pub(crate) async fn trust_domains(
+    client: &Client,
+    options: &Options,
+) -> Result<(String, Arc<[TrustDomain]>), StartError> {
     let namespace = Some(options.namespace.as_str());
     let map = client.get(&Resource::CONFIG_MAP, namespace, "istio").await?.unwrap_or_default();
     let mesh: Value = serde_yaml_ng::from_str(map["data"]["mesh"].as_str().unwrap_or_default())
         .unwrap_or_default();
     let domain = mesh["trustDomain"].as_str().filter(|d| !d.is_empty());
-    Ok(domain.unwrap_or(&options.cluster_domain).to_owned())
+    let own = domain.unwrap_or(&options.cluster_domain).to_owned();
+    let aliases = mesh["trustDomainAliases"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let aliases = aliases.iter().filter_map(Value::as_str);
+    let all = [own.as_str()].into_iter().chain(aliases).map(|d| TrustDomain(d.into())).collect();
+    Ok((own, all))
 }
 
 /// A certificate for the control plane's own servers.

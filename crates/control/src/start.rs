@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::tokens::ClusterTokens;
 use crate::world::{self, Loader, World};
 use crate::{Options, addresses, roots, status};
+use base::TrustDomain;
 use ca::{RootError, TokenAuthenticator};
 use k8s::Client;
 use std::future::Future;
@@ -47,7 +48,7 @@ pub enum StartError {
 /// Runs until `stop` completes, then drains.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let client = Client::connect().await?;
-    let trust_domain = roots::trust_domain(&client, &options).await?;
+    let (trust_domain, domains) = roots::trust_domains(&client, &options).await?;
     let (authority, keeping) = authority::begin(&client, &options, &trust_domain).await?;
     let serving = CredentialSource::new(roots::serving(&authority, &options).await?);
     let trust = TrustSource::new(Trust::from_pem(&authority.roots())?);
@@ -73,8 +74,18 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     background.spawn(addresses::write(client.clone(), worlds.clone()));
     background.spawn(status::write(client, worlds.clone(), ads.clone()));
 
-    let doors =
-        Doors { options, authority, trust, tokens, serving, worlds, ads, metrics, stop: stopped };
+    let doors = Doors {
+        options,
+        authority,
+        trust,
+        tokens,
+        domains,
+        serving,
+        worlds,
+        ads,
+        metrics,
+        stop: stopped,
+    };
     let open = doors.open().await?;
     tracing::info!("the control plane serves");
     stop.await;
@@ -91,6 +102,7 @@ struct Doors {
     /// Whose clients are believed.
     trust: TrustSource,
     tokens: Arc<dyn TokenAuthenticator>,
+    domains: Arc<[TrustDomain]>,
     serving: CredentialSource,
     worlds: watch::Receiver<Option<World>>,
     ads: Ads,
@@ -112,6 +124,7 @@ impl Doors {
             ads: self.ads.clone(),
             authority: self.authority.clone(),
             tokens: self.tokens.clone(),
+            domains: self.domains.clone(),
             metrics: self.metrics.clone(),
         };
         let webhooks = Webhooks {

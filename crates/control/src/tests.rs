@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::tokens::SecretAccess;
 use crate::world::{self, Loader, World, resource_of};
 use api::Kind;
-use base::{SpiffeId, WallTime};
+use base::{SpiffeId, TrustDomain, WallTime};
 use ca::{AuthError, Caller, SelfSigned, Signer, TokenAuthenticator};
 use k8s::Change;
 use serde_json::{Value, json};
@@ -89,6 +89,7 @@ impl Plane {
             ads: ads.clone(),
             authority: authority.clone(),
             tokens: Arc::new(ByName),
+            domains: ["cluster.local", "old.local"].map(|d| TrustDomain(d.into())).into(),
             metrics,
         };
         let serving =

@@ -36,8 +36,20 @@ async fn open(
     token: Option<&str>,
     body: BoxBody<Bytes, Infallible>,
 ) -> http::Response<hyper::body::Incoming> {
+    open_showing(plane, None, path, token, body).await
+}
+
+/// The same from a client that shows a certificate in the handshake.
+async fn open_showing(
+    plane: &Plane,
+    shown: Option<Credential>,
+    path: &str,
+    token: Option<&str>,
+    body: BoxBody<Bytes, Infallible>,
+) -> http::Response<hyper::body::Incoming> {
     let trust = TrustSource::new(Trust::from_pem(&plane.authority.roots()).unwrap());
-    let config = tls::client_config(trust, Expect::DialledName, None, &[b"h2"]).unwrap();
+    let shown = shown.map(CredentialSource::new);
+    let config = tls::client_config(trust, Expect::DialledName, shown, &[b"h2"]).unwrap();
     let socket = TcpStream::connect(plane.secure).await.unwrap();
     let name = "istiod.istio-system.svc".try_into().unwrap();
     let stream = TlsConnector::from(config).connect(name, socket).await.unwrap();
@@ -57,8 +69,18 @@ async fn open(
 
 /// The status of a call with one message, and what came back.
 async fn call(plane: &Plane, path: &str, token: Option<&str>, message: Vec<u8>) -> (String, Bytes) {
+    call_showing(plane, None, path, token, message).await
+}
+
+async fn call_showing(
+    plane: &Plane,
+    shown: Option<Credential>,
+    path: &str,
+    token: Option<&str>,
+    message: Vec<u8>,
+) -> (String, Bytes) {
     let body = saying(&message).0;
-    let (head, body) = open(plane, path, token, body).await.into_parts();
+    let (head, body) = open_showing(plane, shown, path, token, body).await.into_parts();
     let body = body.collect().await.unwrap();
     let trailers = body.trailers().cloned().unwrap_or_default();
     let status = trailers.get("grpc-status").or(head.headers.get("grpc-status")).unwrap();
@@ -98,6 +120,45 @@ async fn a_certificate_is_for_the_holder_of_the_token() {
     let garbage = IstioCertificateRequest { csr: "x".into(), ..Default::default() };
     let garbage = garbage.encode_to_vec();
     assert_eq!(call(&plane, CREATE_CERTIFICATE, Some("a/b"), garbage).await.0, INVALID);
+}
+
+/// A certificate of the mesh's authority for `id`.
+async fn leaf(plane: &Plane, id: &SpiffeId) -> Credential {
+    let (csr, key) = tls::request(id).unwrap();
+    let names = ca::Names::Workload(id.clone());
+    let mut chain = plane.authority.issue(&csr, names, Duration::ZERO).await.unwrap().chain;
+    chain.pop();
+    Credential::from_pem(&chain.concat(), &key).unwrap()
+}
+
+#[tokio::test]
+async fn a_certificate_alone_is_not_renewed() {
+    let plane = Plane::start().await;
+    let id = SpiffeId::new("cluster.local", "default", "ratings");
+    let (csr, _) = tls::request(&id).unwrap();
+    let request = IstioCertificateRequest { csr, ..Default::default() }.encode_to_vec();
+    for (token, expected) in
+        [(None, UNAUTHENTICATED), (Some("stolen"), UNAUTHENTICATED), (Some("default/ratings"), OK)]
+    {
+        let shown = Some(leaf(&plane, &id).await);
+        let answer = call_showing(&plane, shown, CREATE_CERTIFICATE, token, request.clone()).await;
+        assert_eq!(answer.0, expected, "{token:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_speaks_only_for_proxies_of_the_meshs_trust_domains() {
+    let plane = Plane::start().await;
+    plane.synced().await;
+    let node = Node { id: "sidecar~10.0.0.1~p.default~default.svc".to_owned(), ..Node::default() };
+    let hello = DeltaDiscoveryRequest { node: Some(node), ..Default::default() }.encode_to_vec();
+    for (domain, admitted) in [("cluster.local", true), ("old.local", true), ("other", false)] {
+        let shown = Some(leaf(&plane, &SpiffeId::new(domain, "default", "ratings")).await);
+        let (body, _end) = saying(&hello);
+        let answer = open_showing(&plane, shown, DELTA, None, body).await;
+        let status = answer.headers().get("grpc-status").map(|s| s.to_str().unwrap());
+        assert_eq!(status, (!admitted).then_some(UNAUTHENTICATED), "{domain}");
+    }
 }
 
 #[tokio::test]
