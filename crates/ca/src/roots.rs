@@ -46,7 +46,7 @@ impl Pace {
     }
 }
 
-/// This much of a root's life is left when the next one comes by itself.
+/// This much of a root's life is left when the next one comes by itself; more, if two steps take longer.
 const DUE: f64 = 0.2;
 
 const SINCE: &str = "lateen-since";
@@ -74,10 +74,10 @@ impl Roots {
     /// When the step that is under way ends, or the next rotation begins by itself.
     pub fn next_at(&self, pace: Pace) -> WallTime {
         match self {
-            Roots::Steady(root) => due(root),
-            Roots::Prepare { since, .. } | Roots::Overlap { since, .. } => {
-                WallTime(since.0.saturating_add(nanos(pace.step())))
-            }
+            Roots::Steady(root) => due(root, pace),
+            // What has ended signs nothing, and no leaf of it is left: then the next one signs at once.
+            Roots::Prepare { signer, since, .. } => after(*since, pace).min(signer.facts.not_after),
+            Roots::Overlap { since, .. } => after(*since, pace),
         }
     }
 
@@ -184,9 +184,16 @@ impl Signer for Roots {
     }
 }
 
-fn due(root: &SelfSigned) -> WallTime {
+/// A rotation begins while there is time for both of its steps.
+fn due(root: &SelfSigned, pace: Pace) -> WallTime {
     let life = root.facts.not_after.0.saturating_sub(root.facts.not_before.0);
-    WallTime(root.facts.not_after.0.saturating_sub((life as f64 * DUE) as u64))
+    let left = ((life as f64 * DUE) as u64).max(nanos(pace.step()).saturating_mul(2));
+    WallTime(root.facts.not_after.0.saturating_sub(left))
+}
+
+/// The end of a step.
+fn after(since: WallTime, pace: Pace) -> WallTime {
+    WallTime(since.0.saturating_add(nanos(pace.step())))
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -94,6 +94,25 @@ fn a_rotation_begins_by_itself_when_a_fifth_of_the_roots_life_is_left() {
 }
 
 #[test]
+fn a_root_is_replaced_in_time_however_long_leaves_live() {
+    let root = first();
+    let end = root.signer().facts.not_after;
+    // Leaves that live longer than a fifth of the root's life.
+    let pace = Pace::of(Duration::from_secs(1000 * 24 * 3600));
+    let begin = root.next_at(pace);
+    assert!(end.0 - begin.0 >= 2 * nanos(pace.step()), "both steps fit into what is left");
+    // Asked for so late that the signer ends within the step: nothing that it signed lives on.
+    let late = WallTime(end.0 - nanos(MINUTE));
+    let prepare = root.advance(late, pace, true, DOMAIN).unwrap().unwrap();
+    assert_eq!(prepare.phase(), "prepare");
+    assert_eq!(prepare.next_at(pace), end);
+    assert!(prepare.advance(WallTime(end.0 - 1), pace, false, DOMAIN).unwrap().is_none());
+    let overlap = prepare.advance(end, pace, false, DOMAIN).unwrap().unwrap();
+    assert_eq!(overlap.phase(), "overlap");
+    assert_eq!(overlap.next_at(pace), WallTime(end.0 + nanos(pace.step())));
+}
+
+#[test]
 fn a_root_survives_its_secret_and_a_broken_one_is_refused() {
     let roots = first();
     let again = Roots::from_secret(&roots.to_secret()).unwrap();
