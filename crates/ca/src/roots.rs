@@ -81,6 +81,13 @@ impl Roots {
         }
     }
 
+    /// Whether holders of leaves of the one and of the other believe one another, as at every step of a
+    /// rotation.
+    pub fn gets_along_with(&self, other: &Roots) -> bool {
+        let trusts = |a: &Roots, b: &Roots| a.bundle().contains(b.signer().pem().trim());
+        trusts(self, other) && trusts(other, self)
+    }
+
     /// What is to be next, if it is time: steps end by themselves, and rotations begin when they are due
     /// or `asked` for.
     pub fn advance(

@@ -47,10 +47,9 @@ pub(crate) async fn begin(
     }
     let kept = Kept::new(client, options, trust_domain);
     let first = kept.load().await?;
-    let known = first.to_secret();
-    let (signer, current) = watch::channel::<Arc<dyn Signer>>(Arc::new(first));
+    let (signer, current) = watch::channel::<Arc<dyn Signer>>(Arc::new(first.clone()));
     let authority = Authority::new(current, options.lifetimes);
-    Ok((authority.clone(), Box::pin(kept.keep(known, authority, signer))))
+    Ok((authority.clone(), Box::pin(kept.keep(first, authority, signer))))
 }
 
 impl Authority {

@@ -31,10 +31,6 @@ pub enum StartError {
         "Secret istio-ca-secret appears and disappears; is another control plane fighting for it?"
     )]
     RootContested,
-    #[error(
-        "Secret istio-ca-secret is gone; restart the control plane to have a new root made, or bring the Secret back"
-    )]
-    RootGone,
     #[error("Secret cacerts: {0}")]
     PluggedIn(#[from] ca::PlugInError),
     #[error("{0}")]

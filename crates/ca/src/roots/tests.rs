@@ -161,3 +161,22 @@ fn too_long_a_life_and_a_forged_request_are_refused() {
     let forged = format!("{}\n{}\n{end}\n", lines[0], STANDARD.encode(der));
     assert!(matches!(try_order(&forged, Duration::ZERO, NOW), Err(IssueError::Request(_))));
 }
+
+#[test]
+fn steps_of_a_rotation_get_along_and_strangers_do_not() {
+    let pace = Pace::of(MINUTE);
+    let step = pace.step().as_secs();
+    let steady = first();
+    let advance = |roots: &Roots, seconds, asked| {
+        roots.advance(at(seconds), pace, asked, DOMAIN).unwrap().unwrap()
+    };
+    let prepare = advance(&steady, 0, true);
+    let overlap = advance(&prepare, step, false);
+    let after = advance(&overlap, 2 * step, false);
+    for (before, next) in [(&steady, &prepare), (&prepare, &overlap), (&overlap, &after)] {
+        assert!(next.gets_along_with(before) && before.gets_along_with(next));
+        assert!(next.gets_along_with(next));
+    }
+    assert!(!after.gets_along_with(&steady));
+    assert!(!first().gets_along_with(&steady));
+}
