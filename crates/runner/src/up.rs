@@ -43,23 +43,19 @@ pub async fn up(
 ) -> Result<State, UpError> {
     make_private(state).map_err(|source| UpError::State { path: state.to_owned(), source })?;
     let client = HolderClient::new(state);
-    if let Ok(found) = client.status().await
-        && found.state == "running"
-    {
-        return Ok(found);
-    }
     let mut child = None;
-    if running(state).is_none() {
-        progress("starting the cluster");
-        child = Some(spawn(state, holder_command)?);
-    }
-    progress("waiting for the API");
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         if let Ok(found) = client.status().await
             && found.state == "running"
         {
             return Ok(found);
+        }
+        // Also one that was killed a moment ago may have been about to end at the first look.
+        if child.is_none() && running(state).is_none() {
+            progress("starting the cluster");
+            child = Some(spawn(state, holder_command)?);
+            progress("waiting for the API");
         }
         if let Some(Ok(Some(_))) = child.as_mut().map(std::process::Child::try_wait) {
             return Err(UpError::Ended(tail(&state.join("holder.log"))));
