@@ -6,6 +6,7 @@ use base::Finding;
 use ir::{HttpFilter, HttpFilterConfig, HttpManager, Str};
 use policy::authz::AuthzRule;
 use policy::fault::FaultRule;
+use policy::jwt::TokenRule;
 use policy::rate_limit::{LimitRule, ServiceRule};
 use policy::to_metadata::ToMetadata;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub enum Filter {
     ToMetadata(ToMetadata),
     /// gRPC-Web to gRPC, and back.
     Web,
+    Tokens(Box<TokenRule>),
 }
 
 /// `old` lends what its filters have counted.
@@ -67,6 +69,9 @@ pub fn steps(
                 Filter::Authz(Box::new(AuthzRule::new(authz, &at, findings)))
             }
             HttpFilterConfig::Buffer(max) => Filter::Buffer(*max),
+            HttpFilterConfig::JwtAuthn(jwt) => {
+                Filter::Tokens(Box::new(TokenRule::new(jwt, &at, findings)))
+            }
             HttpFilterConfig::HeaderToMetadata(config) => {
                 Filter::ToMetadata(ToMetadata::new(config, &at, findings))
             }

@@ -5,6 +5,7 @@ pub(crate) mod authz;
 mod coding;
 mod limit;
 mod rbac;
+mod tokens;
 
 use crate::chain::Filter;
 use crate::exchange::of_route;
@@ -145,6 +146,11 @@ async fn run<'v, D: Downstream>(
                 rules.apply(&mut record.heads.request, &mut record.stream.metadata);
             }
             Filter::Web => coding::web(&mut record.heads.request, passed, intake),
+            Filter::Tokens(rule) => {
+                if tokens::judge(rule, scope.own(&step.name), record).map_err(of_route)? {
+                    *routed = router.again(record);
+                }
+            }
             Filter::Authz(rule) => {
                 let cluster = routed.cluster.clone();
                 let check = Check { name: &step.name, rule, scope, cluster };

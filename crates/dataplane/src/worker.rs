@@ -11,6 +11,7 @@ use crate::runtime::Runtime;
 use crate::view::View;
 use arc_swap::ArcSwap;
 use ir::Direction;
+use policy::jwt::TokenCache;
 use policy::log::Sink;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -98,6 +99,8 @@ pub struct Worker {
     draining: Cell<Option<Drain>>,
     pub istio: Memory,
     view: RefCell<Rc<View>>,
+    /// Those of requests that were verified.
+    pub tokens: RefCell<TokenCache>,
     logs: RefCell<HashMap<Sink, Option<Rc<LogBuffer>>>>,
     codes: RefCell<HashMap<ir::Str, CodeStats>>,
     limits: RefCell<HashMap<ir::Str, LimitStats>>,
@@ -128,6 +131,7 @@ impl Worker {
             draining: Cell::new(None),
             istio: Memory::new(shared.node.as_deref()),
             view: RefCell::new(Rc::new(empty)),
+            tokens: RefCell::default(),
             logs: RefCell::default(),
             codes: RefCell::default(),
             limits: RefCell::default(),

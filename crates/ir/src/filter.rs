@@ -2,7 +2,8 @@
 
 use crate::{
     AccessLog, AuthzSettings, Cors, DnsCache, ExtAuthz, Fraction, GlobalRateLimit, HeaderMatch,
-    HeaderToMetadata, LocalRateLimit, NetworkAuthz, Rbac, Str, WeightedCluster,
+    HeaderToMetadata, JwtAuthn, JwtPerRoute, LocalRateLimit, NetworkAuthz, Rbac, Str,
+    WeightedCluster,
 };
 use base::OriginId;
 use std::time::Duration;
@@ -34,6 +35,9 @@ pub enum HttpFilterConfig {
     /// Requests wait here until they are whole; longer ones are refused.
     Buffer(u32),
     HeaderToMetadata(Box<HeaderToMetadata>),
+    JwtAuthn(Box<JwtAuthn>),
+    /// Route-level: which requirement of [`HttpFilterConfig::JwtAuthn`] counts here.
+    JwtPerRoute(JwtPerRoute),
     /// Route-level: what is said of [`HttpFilterConfig::ExtAuthz`] here.
     AuthzSettings(Box<AuthzSettings>),
     /// Looks up the hosts of requests that go to clusters of [`crate::Discovery::ByHost`].

@@ -20,6 +20,8 @@ pub enum FilterRule {
     /// Bytes that are kept of a body.
     Buffer(u32),
     ToMetadata(ToMetadata),
+    /// The requirement of tokens that counts here.
+    Tokens(ir::Str),
     Disabled,
 }
 
@@ -50,6 +52,7 @@ impl FilterRule {
             HttpFilterConfig::HeaderToMetadata(config) => {
                 FilterRule::ToMetadata(ToMetadata::new(config, path, findings))
             }
+            HttpFilterConfig::JwtPerRoute(own) => FilterRule::Tokens(own.requirement.clone()),
             HttpFilterConfig::Disabled => FilterRule::Disabled,
             _ => return None,
         })

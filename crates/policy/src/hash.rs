@@ -74,6 +74,11 @@ fn of_query(request: &Request, name: &str) -> Option<u64> {
 
 /// The value of a cookie, without the quotes it may have.
 pub(crate) fn cookie(request: &Request, name: &str) -> Option<Vec<u8>> {
+    cookie_or_empty(request, name).filter(|value| !value.is_empty())
+}
+
+/// The same, where one without a value is one, too.
+pub(crate) fn cookie_or_empty(request: &Request, name: &str) -> Option<Vec<u8>> {
     let mut found = None;
     request.each_value(b"cookie", &mut |line| {
         for pair in line.split(|b| *b == b';') {
@@ -86,7 +91,7 @@ pub(crate) fn cookie(request: &Request, name: &str) -> Option<Vec<u8>> {
             }
         }
     });
-    found.filter(|value| !value.is_empty())
+    found
 }
 
 fn set_cookie(

@@ -22,6 +22,7 @@ mod flags;
 pub mod format;
 pub mod hash;
 pub mod headers;
+pub mod jwt;
 pub mod local;
 pub mod log;
 pub mod matching;

@@ -347,7 +347,12 @@ impl Build {
 }
 
 impl PathMatcher {
-    fn new(from: &PathMatch, ignore_case: bool, path: &str, findings: &mut Vec<Finding>) -> Self {
+    pub(crate) fn new(
+        from: &PathMatch,
+        ignore_case: bool,
+        path: &str,
+        findings: &mut Vec<Finding>,
+    ) -> Self {
         let kind = match from {
             PathMatch::Prefix(s) => PathKind::Prefix(s.clone()),
             PathMatch::Exact(s) => PathKind::Exact(s.clone()),

@@ -11,6 +11,7 @@ mod common;
 pub(crate) mod endpoint;
 mod filter;
 mod http;
+mod jwt;
 mod listener;
 mod log;
 mod names;

@@ -8,6 +8,7 @@ mod cluster;
 mod core;
 mod http;
 mod istio;
+mod jwt;
 mod listener;
 mod log;
 mod rate_limit;
@@ -22,6 +23,7 @@ pub use self::cluster::*;
 pub use self::core::*;
 pub use self::http::*;
 pub use self::istio::*;
+pub use self::jwt::*;
 pub use self::listener::*;
 pub use self::log::*;
 pub use self::rate_limit::*;
@@ -173,6 +175,7 @@ pub fn all() -> impl Iterator<Item = &'static Message> {
         self::core::ALL,
         http::ALL,
         istio::ALL,
+        jwt::ALL,
         listener::ALL,
         log::ALL,
         rate_limit::ALL,

@@ -14,6 +14,7 @@ const LAYERS: &[(u8, &[&str])] = &[
         &[
             "registry",
             "ir",
+            "jwt",
             "compile",
             "xds",
             "wire",

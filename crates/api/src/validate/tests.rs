@@ -399,7 +399,7 @@ fn a_policy_that_is_not_enforced_says_so() {
         let said = validate(kind, &json!({"metadata": {"name": "a"}, "spec": spec}));
         said.iter().any(|f| f.level == Level::Warning && f.message.contains("NOT ENFORCED"))
     };
-    assert!(not_enforced("RequestAuthentication", json!({"jwtRules": []})));
+    assert!(!not_enforced("RequestAuthentication", json!({"jwtRules": []})));
     assert!(!not_enforced("PeerAuthentication", json!({"mtls": {"mode": "STRICT"}})));
     let target = |kind: &str| {
         let group = if kind == "Gateway" { "gateway.networking.k8s.io" } else { "" };

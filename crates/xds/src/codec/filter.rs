@@ -6,7 +6,7 @@ use super::common::{
     read_fraction, read_header_match, read_runtime_fraction, read_string_match, write_fraction,
     write_header_match, write_runtime_fraction, write_string_match,
 };
-use super::{INERT, authz, rate_limit, rbac, small_filters, type_url, unsupported};
+use super::{INERT, authz, jwt, rate_limit, rbac, small_filters, type_url, unsupported};
 use crate::message::{Msg, Path, Val, write_wire};
 use crate::schema::*;
 use base::OriginId;
@@ -111,6 +111,8 @@ fn write_config(config: &HttpFilterConfig, stage: Stage) -> Val {
         }
         HttpFilterConfig::Buffer(max) => small_filters::write_buffer_per_route(*max).any(),
         HttpFilterConfig::HeaderToMetadata(c) => small_filters::write_to_metadata(c).any(),
+        HttpFilterConfig::JwtAuthn(j) => jwt::write(j).any(),
+        HttpFilterConfig::JwtPerRoute(own) => jwt::write_per_route(own).any(),
         HttpFilterConfig::AuthzSettings(s) => authz::write_settings(s).any(),
         HttpFilterConfig::ByHost(cache) => {
             Msg::new(&DYNAMIC_FILTER).set("dns_cache_config", write_dns_cache(cache)).any()
@@ -151,6 +153,10 @@ fn read_config(typed: Typed, stage: Stage, path: &Path) -> Option<HttpFilterConf
         }
         t if t == EXT_AUTHZ.name => HttpFilterConfig::ExtAuthz(Box::new(authz::read(&at))),
         t if t == AUTHZ_PER_ROUTE.name && stage == Stage::Route => authz::read_per_route(&at),
+        t if t == JWT_AUTHN.name && stage == Stage::Chain => {
+            HttpFilterConfig::JwtAuthn(Box::new(jwt::read(&at)))
+        }
+        t if t == JWT_PER_ROUTE.name && stage == Stage::Route => jwt::read_per_route(&at),
         t if t == BUFFER.name && stage == Stage::Chain => small_filters::read_buffer(&at),
         t if t == BUFFER_PER_ROUTE.name && stage == Stage::Route => {
             small_filters::read_buffer_per_route(&at)

@@ -138,7 +138,7 @@ fn read_action(at: &At) -> Action {
     Action::NonForwarding
 }
 
-fn write_match(m: &RouteMatch) -> Msg {
+pub(super) fn write_match(m: &RouteMatch) -> Msg {
     let query = |q: &QueryMatch| {
         let msg = Msg::new(&QUERY_MATCHER).set("name", &q.name);
         match &q.value {
@@ -162,7 +162,7 @@ fn write_match(m: &RouteMatch) -> Msg {
     }
 }
 
-fn read_match(at: &At) -> RouteMatch {
+pub(super) fn read_match(at: &At) -> RouteMatch {
     let path = if let Some(p) = at.opt_str("prefix") {
         PathMatch::Prefix(p)
     } else if let Some(p) = at.opt_str("path") {

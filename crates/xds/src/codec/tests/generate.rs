@@ -3,6 +3,7 @@
 
 mod authz;
 mod cluster;
+mod jwt;
 mod listener;
 mod rate_limit;
 mod rbac;

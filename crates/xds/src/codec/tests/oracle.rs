@@ -133,6 +133,14 @@ static JUDGES: &[(&str, Judge)] = &[
         through::<x::filters::http::buffer::v3::BufferPerRoute>,
     ),
     (
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        through::<x::filters::http::jwt_authn::v3::JwtAuthentication>,
+    ),
+    (
+        "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
+        through::<x::filters::http::jwt_authn::v3::PerRouteConfig>,
+    ),
+    (
         "envoy.extensions.filters.http.header_to_metadata.v3.Config",
         through::<x::filters::http::header_to_metadata::v3::Config>,
     ),

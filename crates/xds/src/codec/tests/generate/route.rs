@@ -207,11 +207,15 @@ impl Gen {
 
     fn per_filter(&self) -> Vec<(Str, HttpFilterConfig)> {
         let mut list = self.some_of(|| {
-            let config = match self.below(4) {
+            let config = match self.below(5) {
+                3 => HttpFilterConfig::JwtPerRoute(ir::JwtPerRoute { requirement: self.word() }),
                 2 => HttpFilterConfig::AuthzSettings(Box::new(self.authz_settings())),
                 0 => HttpFilterConfig::Disabled,
                 1 => HttpFilterConfig::Cors(self.opt(|| Box::new(self.cors()))),
-                _ => self.filter_config(),
+                _ => match self.filter_config() {
+                    HttpFilterConfig::JwtAuthn(_) => HttpFilterConfig::Disabled,
+                    config => config,
+                },
             };
             (self.word(), config)
         });
@@ -221,7 +225,8 @@ impl Gen {
     }
 
     pub(super) fn filter_config(&self) -> HttpFilterConfig {
-        match self.below(19) {
+        match self.below(21) {
+            19 | 20 => HttpFilterConfig::JwtAuthn(Box::new(self.jwt_authn())),
             11 => HttpFilterConfig::Buffer(1 + self.below(1000) as u32),
             12 => HttpFilterConfig::HeaderToMetadata(Box::new(self.header_to_metadata())),
             10 | 14..=18 => HttpFilterConfig::ExtAuthz(Box::new(self.ext_authz())),
