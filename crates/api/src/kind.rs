@@ -14,6 +14,7 @@ pub enum Kind {
     EnvoyFilter,
     PeerAuthentication,
     AuthorizationPolicy,
+    RequestAuthentication,
     Service,
     EndpointSlice,
     Pod,
@@ -29,7 +30,7 @@ const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 
 impl Kind {
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Namespace,
         Kind::Node,
         Kind::ConfigMap,
@@ -50,6 +51,7 @@ impl Kind {
         Kind::EnvoyFilter,
         Kind::PeerAuthentication,
         Kind::AuthorizationPolicy,
+        Kind::RequestAuthentication,
     ];
 
     /// By `apiVersion` and `kind`; every version of a group is the same kind.
@@ -71,6 +73,7 @@ impl Kind {
             Kind::EnvoyFilter => "EnvoyFilter",
             Kind::PeerAuthentication => "PeerAuthentication",
             Kind::AuthorizationPolicy => "AuthorizationPolicy",
+            Kind::RequestAuthentication => "RequestAuthentication",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
             Kind::Pod => "Pod",
@@ -94,7 +97,9 @@ impl Kind {
             | Kind::WorkloadGroup
             | Kind::ProxyConfig
             | Kind::EnvoyFilter => NETWORKING,
-            Kind::PeerAuthentication | Kind::AuthorizationPolicy => SECURITY,
+            Kind::PeerAuthentication | Kind::AuthorizationPolicy | Kind::RequestAuthentication => {
+                SECURITY
+            }
             Kind::EndpointSlice => "discovery.k8s.io",
             Kind::IngressClass | Kind::Ingress => "networking.k8s.io",
             _ => "",
@@ -124,6 +129,7 @@ impl Kind {
             Kind::EnvoyFilter => "envoyfilters",
             Kind::PeerAuthentication => "peerauthentications",
             Kind::AuthorizationPolicy => "authorizationpolicies",
+            Kind::RequestAuthentication => "requestauthentications",
             Kind::Service => "services",
             Kind::EndpointSlice => "endpointslices",
             Kind::Pod => "pods",

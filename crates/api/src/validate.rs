@@ -47,10 +47,6 @@ pub fn validate(kind: &str, object: &Value) -> Vec<Finding> {
 /// Kinds that are stored and not acted on yet: whoever writes one must not rely on it.
 fn without_effect(kind: &str) -> Option<Finding> {
     match kind {
-        "RequestAuthentication" => {
-            let say = "is stored, and NOT ENFORCED in this version: no request is refused by it";
-            Some(Finding::warning("", format!("{kind} {say}")))
-        }
         "Telemetry" | "TrafficExtension" | "WasmPlugin" => Some(Finding::warning(
             "",
             format!("{kind} is stored, and has no effect in this version"),
@@ -61,7 +57,7 @@ fn without_effect(kind: &str) -> Option<Finding> {
 
 /// A policy for what no proxy of ours stands for protects nothing.
 fn without_target(kind: &str, object: &Value) -> Vec<Finding> {
-    if kind != "AuthorizationPolicy" {
+    if !matches!(kind, "AuthorizationPolicy" | "RequestAuthentication") {
         return Vec::new();
     }
     let spec = &object["spec"];

@@ -76,7 +76,7 @@ pub const CHOSEN: &str = "istio_ext_authz_shadow_effective_policy_id";
 const DRY_RUN: &str = "istio.io/dry-run";
 const DRY_RUN_ALLOW: &str = "istio_dry_run_allow_";
 const DRY_RUN_DENY: &str = "istio_dry_run_deny_";
-const EXTERNAL: &str = "istio_ext_authz_";
+pub(crate) const EXTERNAL: &str = "istio_ext_authz_";
 const CUSTOM_RULE: &str = "istio-ext-authz-";
 const NOBODY_TO_ASK: &str = "-deny-due-to-bad-CUSTOM-action";
 

@@ -246,7 +246,10 @@ impl Read {
         let headless = if proxy.kind == ProxyKind::Sidecar { traits.headless } else { 0 };
         let policies = match proxy.kind {
             ProxyKind::Sidecar => 0,
-            ProxyKind::Router => world.authorization_policies.version,
+            ProxyKind::Router => {
+                let keys = world.request_authentications.version.max(world.key_sets.version);
+                world.authorization_policies.version.max(keys)
+            }
         };
         Read {
             policies,

@@ -8,6 +8,7 @@ mod tls;
 
 pub(crate) use tls::context_of as tls_context;
 
+use crate::authentication::Tokens;
 use crate::authorization::Guard;
 use crate::build::Build;
 use crate::chains::without_overlaps;
@@ -35,10 +36,12 @@ pub(crate) fn compile(b: &mut Build<'_>) -> Part {
     let groups = servers::of(b);
     let all = groups.iter().flat_map(|g| &g.servers);
     let guard = Guard::of(b, all.into_iter().any(|s| !s.transport.is_http()));
+    let tokens = Tokens::of(b);
     let mut part = Part::default();
     for group in &groups {
         if let Some(mut listener) = listener(b, &scope, group) {
             guard.stand_in(&mut listener.chains);
+            tokens.stand_in(&mut listener.chains);
             part.listeners.push(Arc::new(listener));
         }
         part.routes.extend(route_configs(b, &scope, group));

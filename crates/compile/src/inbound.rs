@@ -7,6 +7,7 @@ mod ways;
 
 pub(crate) use plan::Plan;
 
+use crate::authentication::Tokens;
 use crate::authorization::Guard;
 use crate::build::Build;
 use crate::chains::without_overlaps;
@@ -42,7 +43,11 @@ pub(crate) fn compile(b: &mut Build<'_>, plan: &Plan) -> Part {
         listeners.extend(port.bound.map(|ip| own_listener(b, plan, port, ip, &settings)));
     }
     let guard = Guard::of(b, plan.ports.iter().any(InboundPort::is_tcp));
-    listeners.iter_mut().for_each(|l| guard.stand_in(&mut l.chains));
+    let tokens = Tokens::of(b);
+    for listener in &mut listeners {
+        guard.stand_in(&mut listener.chains);
+        tokens.stand_in(&mut listener.chains);
+    }
     Part { listeners: listeners.into_iter().map(Arc::new).collect(), clusters, ..Part::default() }
 }
 

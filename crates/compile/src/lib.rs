@@ -6,6 +6,7 @@
 //! is what can be served, and findings.
 
 mod assembly;
+mod authentication;
 pub mod authorization;
 mod build;
 mod chains;

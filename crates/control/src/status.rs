@@ -14,12 +14,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The kinds whose objects carry a status.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::VirtualService,
     Kind::DestinationRule,
     Kind::Gateway,
     Kind::EnvoyFilter,
     Kind::AuthorizationPolicy,
+    Kind::RequestAuthentication,
     Kind::PeerAuthentication,
 ];
 /// Churn is gathered before it is written.

@@ -1,8 +1,8 @@
 //! The world at one revision, immutable and shared.
 
 use crate::{
-    AuthorizationPolicies, Collection, DestinationRules, EndpointIndex, ExportTo, Item,
-    PeerAuthentications, Service, Services, Sidecars, Workloads,
+    AuthorizationPolicies, Collection, DestinationRules, EndpointIndex, ExportTo, Item, KeySets,
+    PeerAuthentications, RequestAuthentications, Service, Services, Sidecars, Workloads,
 };
 use api::{EnvoyFilter, Gateway, MeshConfig, VirtualService};
 use std::collections::BTreeSet;
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub envoy_filters: Arc<Collection<EnvoyFilter>>,
     pub peer_authentications: Arc<PeerAuthentications>,
     pub authorization_policies: Arc<AuthorizationPolicies>,
+    pub request_authentications: Arc<RequestAuthentications>,
+    pub key_sets: Arc<KeySets>,
 }
 
 /// The mesh configuration, and the visibility that objects have by default.

@@ -9,11 +9,11 @@ use crate::entry;
 use crate::ingress::Translated;
 use crate::item::Table;
 use crate::snapshot::Mesh;
-use crate::{Collection, ExportTo, Item, Service, Snapshot, Workload};
+use crate::{Collection, ExportTo, Item, KeySets, KeySource, Service, Snapshot, Workload};
 use api::{
     AuthorizationPolicy, ConfigMap, DestinationRule, EndpointSlice, EnvoyFilter, Gateway, Ingress,
-    IngressClass, Kind, MeshConfig, Node, Object, PeerAuthentication, Pod, ServiceEntry, Sidecar,
-    VirtualService, WorkloadEntry, decode,
+    IngressClass, Kind, MeshConfig, Node, Object, PeerAuthentication, Pod, RequestAuthentication,
+    ServiceEntry, Sidecar, VirtualService, WorkloadEntry, decode,
 };
 use base::{Finding, Host, Labels, ObjectRef};
 use build::Stale;
@@ -50,6 +50,8 @@ pub struct Store {
     envoy_filters: Table<Item<EnvoyFilter>>,
     peer_authentications: Table<Item<PeerAuthentication>>,
     authorization_policies: Table<Item<AuthorizationPolicy>>,
+    request_authentications: Table<Item<RequestAuthentication>>,
+    key_sets: Arc<KeySets>,
     service_entries: Table<Item<ServiceEntry>>,
     machines: Table<Object<WorkloadEntry>>,
     services: Table<Service>,
@@ -81,6 +83,8 @@ impl Store {
             envoy_filters: Table::default(),
             peer_authentications: Table::default(),
             authorization_policies: Table::default(),
+            request_authentications: Table::default(),
+            key_sets: Arc::default(),
             service_entries: Table::default(),
             machines: Table::default(),
             services: Table::default(),
@@ -133,6 +137,10 @@ impl Store {
                 let (item, findings) = read_item(kind, self.revision + 1, object)?;
                 Ok(put(&mut self.revision, &mut self.authorization_policies, item, findings))
             }
+            Kind::RequestAuthentication => {
+                let (item, findings) = read_item(kind, self.revision + 1, object)?;
+                Ok(put(&mut self.revision, &mut self.request_authentications, item, findings))
+            }
             Kind::WorkloadEntry => self.apply_machine(object),
             Kind::Ingress => self.apply_ingress(object),
             Kind::IngressClass => self.apply_ingress_class(object),
@@ -150,6 +158,16 @@ impl Store {
     /// The automatic addresses of ServiceEntries that are still to be written into their status.
     pub fn allocations(&self) -> Vec<Allocation> {
         automatic::missing(&Collection::of(&self.service_entries))
+    }
+
+    /// The keys that were fetched from a place; `None`: there are none any more.
+    pub fn put_keys(&mut self, source: KeySource, keys: Option<&str>) -> Change {
+        let next = self.revision + 1;
+        if !Arc::make_mut(&mut self.key_sets).put(next, source, keys) {
+            return Change::Nothing;
+        }
+        self.revision = next;
+        Change::Configuration
     }
 
     /// Removes an object.
@@ -182,6 +200,10 @@ impl Store {
             ),
             Kind::AuthorizationPolicy => (
                 drop_from(&mut self.authorization_policies, next, namespace, name),
+                Change::Configuration,
+            ),
+            Kind::RequestAuthentication => (
+                drop_from(&mut self.request_authentications, next, namespace, name),
                 Change::Configuration,
             ),
             Kind::Ingress => {

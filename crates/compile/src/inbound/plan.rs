@@ -20,6 +20,9 @@ pub(crate) struct Plan {
     policies: Vec<(ObjectRef, u64)>,
     /// Who may be asked about access, as far as services say.
     authorizers: Vec<Result<Str, String>>,
+    /// The same of RequestAuthentications, and of the keys that they may need.
+    tokens: Vec<(ObjectRef, u64)>,
+    keys: u64,
     /// The Sidecar that is obeyed, in its version.
     sidecar: Option<(ObjectRef, u64)>,
     families: (bool, bool),
@@ -73,10 +76,14 @@ impl Plan {
             None => of_services(world, proxy),
         };
         let policies = world.authorization_policies.of_workload(&proxy.namespace, &proxy.labels);
+        let tokens = world.request_authentications.of_workload(&proxy.namespace, &proxy.labels);
+        let keys = if tokens.is_empty() { 0 } else { world.key_sets.version };
         Plan {
             ports,
             authorizers: authorizers(world, policies.iter().map(|p| &p.spec)),
             policies: policies.iter().map(|p| (p.object.clone(), p.version)).collect(),
+            tokens: tokens.iter().map(|p| (p.object.clone(), p.version)).collect(),
+            keys,
             admits: world.peer_authentications.of_workload(&proxy.namespace, &proxy.labels),
             sidecar: sidecar.map(|s| (s.object.clone(), s.version)),
             families: proxy.families(),

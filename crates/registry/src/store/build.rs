@@ -7,7 +7,7 @@ use crate::ingress;
 use crate::item::Table;
 use crate::{
     AuthorizationPolicies, Collection, DestinationRules, EndpointIndex, Item, PeerAuthentications,
-    Service, Services, Sidecars, Snapshot, Workload, Workloads,
+    RequestAuthentications, Service, Services, Sidecars, Snapshot, Workload, Workloads,
 };
 use api::EndpointSlice;
 use base::Host;
@@ -88,6 +88,8 @@ impl Store {
             endpoints: self.build_endpoints(last, &services, &workloads, &peers),
             peer_authentications: peers,
             authorization_policies: self.build_authorization(last),
+            request_authentications: self.build_authentication(last),
+            key_sets: self.key_sets.clone(),
             services,
             workloads,
             virtual_services: collect_with(
@@ -189,6 +191,17 @@ impl Store {
             None => {
                 let all = Collection::of(&self.authorization_policies);
                 Arc::new(AuthorizationPolicies::index(&self.root, &all))
+            }
+        }
+    }
+
+    fn build_authentication(&self, last: Option<&Snapshot>) -> Arc<RequestAuthentications> {
+        let version = self.request_authentications.version;
+        match last.map(|l| &l.request_authentications).filter(|p| p.version == version) {
+            Some(same) => same.clone(),
+            None => {
+                let all = Collection::of(&self.request_authentications);
+                Arc::new(RequestAuthentications::index(&self.root, &all))
             }
         }
     }
