@@ -24,8 +24,13 @@ const PAYLOAD: &str = "payload";
 /// Claims that are lists of words, whoever issues the token.
 const WORDS: [&str; 2] = ["scope", "permission"];
 
-/// Nobody has such a key.
-const NO_KEYS: &str = r#"{"keys":[]}"#;
+/// A set must hold a key, and of this one nobody has the private part: its `x` is the SHA-256 of the text
+/// "Lateen: nobody has this key 1".
+const NO_KEYS: &str = concat!(
+    r#"{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","kid":"nobody","#,
+    r#""x":"bRBi1ol1FajjN9ms9e_tqqqFNnI8x3GAkxzBjpe-MkY","#,
+    r#""y":"Mf4yS275-hbuStaiKor3aO18ic97Hof1GX2Q4Q6BkgY"}]}"#,
+);
 
 impl Tokens {
     pub fn of(b: &mut Build<'_>) -> Tokens {

@@ -127,8 +127,14 @@ fn keys_that_nobody_has_fetched_refuse_all_tokens_until_they_are() {
         let (jwt, _) = found(&compiled, "virtualInbound").remove(0);
         (jwt.providers["origins-0"].keys.to_string(), said)
     };
-    let none = (r#"{"keys":[]}"#.to_owned(), 1);
-    assert_eq!(keys(&mut store), none);
+    let none = keys(&mut store);
+    assert_eq!(none.1, 1);
+    // Made of a text, so that nobody can know more of it.
+    let x = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"Lateen: nobody has this key 1");
+    let x = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, x);
+    let parsed: serde_json::Value = serde_json::from_str(&none.0).unwrap();
+    assert_eq!((parsed["keys"].as_array().unwrap().len(), &parsed["keys"][0]["x"]), (1, &x.into()));
+    assert!(jwt::Keys::parse(&none.0).is_ok(), "Envoy takes no set without a key");
     let source = || KeySource::Uri(uri.to_owned());
     store.put_keys(source(), Some(KEYS));
     assert_eq!(keys(&mut store), (KEYS.to_owned(), 0));

@@ -12,6 +12,7 @@ mod discovery;
 mod env;
 mod grpc;
 mod http;
+mod keys;
 mod listen;
 mod metrics;
 mod node;

@@ -9,7 +9,7 @@ use crate::listen::{self, Serve};
 use crate::metrics::Metrics;
 use crate::tokens::ClusterTokens;
 use crate::world::{self, Loader, World};
-use crate::{Options, addresses, roots, status};
+use crate::{Options, addresses, keys, roots, status};
 use base::TrustDomain;
 use ca::{RootError, TokenAuthenticator};
 use k8s::Client;
@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tls::{ClientAuth, CredentialSource, Trust, TrustSource};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,9 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
         Ads::new(worlds.clone(), tokens.clone(), metrics.clone(), options.clone(), stopped.clone());
 
     let mut background = JoinSet::new();
-    background.spawn(world::run(loader, changes, metrics.clone(), publish));
+    let (news, fetched) = mpsc::channel(16);
+    background.spawn(world::run(loader, changes, fetched, metrics.clone(), publish));
+    background.spawn(keys::keep(worlds.clone(), news));
     background.spawn(keeping);
     background.spawn(authority::count_down(authority.clone(), metrics.clone()));
     let ours = (serving.clone(), trust.clone());

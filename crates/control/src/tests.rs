@@ -79,7 +79,7 @@ impl Plane {
         let (publish, worlds) = watch::channel::<Option<World>>(None);
         let (stop, stopped) = watch::channel(false);
         let metrics = Arc::new(Metrics::default());
-        tokio::spawn(world::run(loader, read, metrics.clone(), publish));
+        tokio::spawn(world::run(loader, read, mpsc::channel(1).1, metrics.clone(), publish));
         let ads =
             Ads::new(worlds, Arc::new(ByName), metrics.clone(), options.clone(), stopped.clone());
         let root = Arc::new(SelfSigned::generate("cluster.local", now()).unwrap());

@@ -5,6 +5,7 @@
 use crate::credentials::Material;
 use crate::debounce::Debounce;
 use crate::env::SystemEnv;
+use crate::keys;
 use crate::metrics::Metrics;
 use api::Kind;
 use base::{Env, Finding, ObjectRef};
@@ -69,6 +70,7 @@ pub(crate) fn resource_of(kind: Kind) -> Resource {
 pub(crate) async fn run(
     mut loader: Loader,
     mut changes: mpsc::Receiver<Change>,
+    mut keys: mpsc::Receiver<keys::News>,
     metrics: Arc<Metrics>,
     publish: watch::Sender<Option<World>>,
 ) {
@@ -84,6 +86,10 @@ pub(crate) async fn run(
                 count(&metrics, &world);
                 publish.send_replace(Some(world));
                 debounce.published(env.now());
+                continue;
+            }
+            Some((source, found)) = keys.recv() => {
+                debounce.note(loader.store.put_keys(source, found.as_deref()), env.now());
                 continue;
             }
             next = changes.recv() => next,

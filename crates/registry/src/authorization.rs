@@ -62,6 +62,10 @@ impl<T: Attached> Policies<T> {
         Self { version: all.version, root: root.to_owned(), by_namespace }
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Item<T>>> {
+        self.by_namespace.values().flatten()
+    }
+
     /// For a workload with these labels; those of the root namespace first.
     pub fn of_workload(&self, namespace: &str, labels: &Labels) -> Vec<Arc<Item<T>>> {
         let own = (namespace != self.root).then_some(namespace);

@@ -12,7 +12,7 @@ pub(super) fn passed(run: &mut Run<'_>, provider: &Provider, token: &Token, foun
     let mut says_headers = false;
     if !config.forward_payload_header.is_empty() {
         let mut payload = token.payload().to_owned();
-        while config.pad_forward_payload_header && payload.len() % 4 != 0 {
+        while config.pad_forward_payload_header && !payload.len().is_multiple_of(4) {
             payload.push('=');
         }
         run.request.fields.push(config.forward_payload_header.as_bytes(), payload.as_bytes());

@@ -1,0 +1,180 @@
+//! The keys of token issuers, fetched from where RequestAuthentications say and kept fresh. What arrives
+//! goes to the registry; what cannot be had stays away, and its tokens are refused.
+
+mod allow;
+mod fetch;
+
+use crate::world::World;
+use allow::Allowed;
+use fetch::Fetcher;
+use registry::{KeySource, Snapshot};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// The keys of a source, or that there are none any more.
+pub(crate) type News = (KeySource, Option<String>);
+
+/// Places beyond this many are not asked.
+const MAX_SOURCES: usize = 256;
+/// Questions under way at once.
+const AT_ONCE: usize = 8;
+/// As in Istio.
+const REFRESH: Duration = Duration::from_secs(20 * 60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Keys that nobody could confirm for so long are not believed any more.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Keeps the keys fresh, for ever.
+pub(crate) async fn keep(mut worlds: watch::Receiver<Option<World>>, news: mpsc::Sender<News>) {
+    let fetcher = Arc::new(Fetcher::new(Allowed::from_env(|key| std::env::var(key).ok())));
+    let mut book = Book::default();
+    let mut running = JoinSet::new();
+    loop {
+        let room = running.len() < AT_ONCE;
+        let next = book.next().filter(|_| room);
+        tokio::select! {
+            changed = worlds.changed() => if changed.is_err() { return },
+            () = until(next) => {}
+            Some(done) = running.join_next() => if let Ok((source, found)) = done {
+                if let Some(news_of) = book.done(source, found, Instant::now()) {
+                    if news.send(news_of).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        let Some(world) = worlds.borrow_and_update().clone() else { continue };
+        for gone in book.want(wanted(&world.snapshot), Instant::now()) {
+            if news.send((gone, None)).await.is_err() {
+                return;
+            }
+        }
+        for source in book.due(AT_ONCE.saturating_sub(running.len()), Instant::now()) {
+            let (fetcher, snapshot) = (fetcher.clone(), world.snapshot.clone());
+            running.spawn(async move {
+                let found = fetcher.keys(&source, &snapshot).await;
+                (source, found.map_err(|e| e.to_string()))
+            });
+        }
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn wanted(snapshot: &Snapshot) -> BTreeSet<KeySource> {
+    let rules = snapshot.request_authentications.iter().flat_map(|p| &p.spec.jwt_rules);
+    rules.filter_map(KeySource::of).take(MAX_SOURCES).collect()
+}
+
+/// Which place is asked when.
+#[derive(Debug, Default)]
+struct Book {
+    sources: BTreeMap<KeySource, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// `None`: it is being asked.
+    due: Option<Instant>,
+    failures: u32,
+    /// When keys came last.
+    good: Option<Instant>,
+}
+
+impl Book {
+    /// Those that nobody wants any more.
+    fn want(&mut self, wanted: BTreeSet<KeySource>, now: Instant) -> Vec<KeySource> {
+        let gone: Vec<_> = self.sources.keys().filter(|s| !wanted.contains(s)).cloned().collect();
+        self.sources.retain(|source, _| wanted.contains(source));
+        for source in wanted {
+            let new = || Entry { due: Some(now), failures: 0, good: None };
+            self.sources.entry(source).or_insert_with(new);
+        }
+        gone
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.sources.values().filter_map(|entry| entry.due).min()
+    }
+
+    /// At most so many; they count as being asked.
+    fn due(&mut self, room: usize, now: Instant) -> Vec<KeySource> {
+        let mut due = Vec::new();
+        for (source, entry) in &mut self.sources {
+            if due.len() < room && entry.due.is_some_and(|at| at <= now) {
+                entry.due = None;
+                due.push(source.clone());
+            }
+        }
+        due
+    }
+
+    /// What is to be told.
+    fn done(
+        &mut self,
+        source: KeySource,
+        found: Result<String, String>,
+        now: Instant,
+    ) -> Option<News> {
+        let entry = self.sources.get_mut(&source)?;
+        match found {
+            Ok(keys) => {
+                *entry = Entry { due: Some(now + REFRESH), failures: 0, good: Some(now) };
+                Some((source, Some(keys)))
+            }
+            Err(error) => {
+                tracing::warn!(?source, error, "the keys of an issuer were not fetched");
+                let pause = FIRST_PAUSE * 2u32.pow(entry.failures.min(6));
+                entry.failures += 1;
+                entry.due = Some(now + pause.min(LONGEST_PAUSE));
+                let stale = entry.good.is_some_and(|good| now - good > STALE);
+                stale.then(|| {
+                    entry.good = None;
+                    (source, None)
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_asked_again_later_and_later_and_old_keys_are_dropped() {
+        let mut book = Book::default();
+        let source = KeySource::Uri("https://a".into());
+        let start = Instant::now();
+        assert!(book.want([source.clone()].into(), start).is_empty());
+        assert_eq!(book.due(0, start), []);
+        assert_eq!(book.due(8, start), [source.clone()]);
+        assert_eq!((book.due(8, start).len(), book.next()), (0, None), "once at a time");
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            assert_eq!(book.done(source.clone(), Err("down".into()), start), None);
+            pauses.push((book.next().unwrap() - start).as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let news = book.done(source.clone(), Ok("keys".into()), start);
+        assert_eq!(news, Some((source.clone(), Some("keys".into()))));
+        assert_eq!(book.next(), Some(start + REFRESH));
+        let later = start + STALE;
+        assert_eq!(book.done(source.clone(), Err("down".into()), later), None, "kept meanwhile");
+        let later = later + Duration::from_secs(1);
+        let news = book.done(source.clone(), Err("down".into()), later);
+        assert_eq!(news, Some((source.clone(), None)), "not for ever");
+        assert_eq!(book.want(BTreeSet::new(), later), [source.clone()]);
+        assert_eq!(book.done(source, Ok("keys".into()), later), None, "nobody wants it any more");
+    }
+}

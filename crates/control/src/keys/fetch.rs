@@ -1,0 +1,188 @@
+//! One question: resolved, checked against what may be asked, answered within bounds. Redirections are
+//! resolved and checked anew, and never lead from HTTPS to HTTP.
+
+use super::allow::{Allowed, Whose};
+use http::{Response, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use registry::{KeySource, Snapshot};
+use rustls::pki_types::ServerName;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_BODY: usize = 1 << 20;
+const MAX_REDIRECTS: usize = 3;
+
+#[derive(Debug, Error)]
+pub(super) enum FetchError {
+    #[error("{0:?} is no URI of http or https with a host")]
+    Uri(String),
+    #[error(
+        "{0} has no address that may be asked: public ones, or those of a service of the cluster by its name; LATEEN_ALLOWED_CIDRS_IN_JWKS_URIS allows others"
+    )]
+    Forbidden(String),
+    #[error("the connection failed: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the exchange failed: {0}")]
+    Exchange(#[from] hyper::Error),
+    #[error("the answer cannot be read: {0}")]
+    Body(String),
+    #[error("the answer has status {0}")]
+    Status(u16),
+    #[error("it leads elsewhere too often, or from https to http")]
+    Redirects,
+    #[error("no answer within 5 s")]
+    Late,
+    #[error("{0}")]
+    Keys(#[from] jwt::BadKeys),
+    #[error("the issuer's discovery document names no jwks_uri")]
+    Discovery,
+}
+
+pub(super) struct Fetcher {
+    allowed: Allowed,
+    tls: tokio_rustls::TlsConnector,
+}
+
+impl Fetcher {
+    /// Trusts whom the system trusts.
+    pub fn new(allowed: Allowed) -> Fetcher {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+            .map(|config| config.with_root_certificates(roots).with_no_client_auth());
+        let config = config.unwrap_or_else(|e| unreachable!("the default versions: {e}"));
+        Fetcher { allowed, tls: Arc::new(config).into() }
+    }
+
+    /// Keys of which at least one is of use.
+    pub async fn keys(&self, source: &KeySource, world: &Snapshot) -> Result<String, FetchError> {
+        let uri = match source {
+            KeySource::Uri(uri) => uri.clone(),
+            KeySource::Issuer(issuer) => {
+                let place = issuer.trim_end_matches('/');
+                let place = format!("{place}/.well-known/openid-configuration");
+                let text = self.get(&place, world).await?;
+                let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+                document["jwks_uri"].as_str().ok_or(FetchError::Discovery)?.to_owned()
+            }
+        };
+        let keys = self.get(&uri, world).await?;
+        jwt::Keys::parse(&keys)?;
+        Ok(keys)
+    }
+
+    async fn get(&self, place: &str, world: &Snapshot) -> Result<String, FetchError> {
+        let answer = tokio::time::timeout(PATIENCE, self.follow(place, world));
+        answer.await.unwrap_or(Err(FetchError::Late))
+    }
+
+    async fn follow(&self, place: &str, world: &Snapshot) -> Result<String, FetchError> {
+        let mut target = Target::parse(place)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.ask(&target, world).await?;
+            match response.status().as_u16() {
+                200 => return Ok(response.into_body()),
+                301 | 302 | 303 | 307 | 308 => {
+                    let location = response.headers().get("location");
+                    let location = location.and_then(|l| l.to_str().ok()).unwrap_or_default();
+                    let next = target.next(location)?;
+                    if target.tls && !next.tls {
+                        return Err(FetchError::Redirects);
+                    }
+                    target = next;
+                }
+                status => return Err(FetchError::Status(status)),
+            }
+        }
+        Err(FetchError::Redirects)
+    }
+
+    /// The address that is checked is the one that is dialled.
+    async fn ask(&self, target: &Target, world: &Snapshot) -> Result<Response<String>, FetchError> {
+        let whose = Whose::is(&target.host, world);
+        let found = tokio::net::lookup_host((&*target.host, target.port)).await?;
+        let allowed: Vec<SocketAddr> =
+            found.filter(|a| self.allowed.allows(a.ip(), whose)).collect();
+        if allowed.is_empty() {
+            return Err(FetchError::Forbidden(target.host.clone()));
+        }
+        let stream = TcpStream::connect(&*allowed).await?;
+        if !target.tls {
+            return exchange(stream, target).await;
+        }
+        let name = ServerName::try_from(target.host.clone());
+        let name = name.map_err(|_| FetchError::Uri(target.host.clone()))?;
+        exchange(self.tls.connect(name, stream).await?, target).await
+    }
+}
+
+async fn exchange<I>(io: I, target: &Target) -> Result<Response<String>, FetchError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let request = http::Request::get(&*target.path)
+        .header("host", &*target.authority)
+        .header("accept", "application/json")
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|_| FetchError::Uri(target.path.clone()))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
+    let mut drivers = tokio::task::JoinSet::new();
+    drivers.spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, MAX_BODY).collect().await;
+    let body = body.map_err(|e| FetchError::Body(e.to_string()))?.to_bytes();
+    let text = String::from_utf8(body.to_vec()).map_err(|e| FetchError::Body(e.to_string()))?;
+    Ok(Response::from_parts(head, text))
+}
+
+/// What is asked, of whom.
+#[derive(Clone, Debug)]
+struct Target {
+    tls: bool,
+    host: String,
+    port: u16,
+    authority: String,
+    path: String,
+}
+
+impl Target {
+    fn parse(text: &str) -> Result<Target, FetchError> {
+        let bad = || FetchError::Uri(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| bad())?;
+        let tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(bad()),
+        };
+        let authority = uri.authority().ok_or_else(bad)?;
+        if authority.as_str().contains('@') {
+            return Err(bad());
+        }
+        Ok(Target {
+            tls,
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            authority: authority.to_string(),
+            path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
+        })
+    }
+
+    /// Where an answer sends us.
+    fn next(&self, location: &str) -> Result<Target, FetchError> {
+        if location.starts_with('/') && !location.starts_with("//") {
+            return Ok(Target { path: location.to_owned(), ..self.clone() });
+        }
+        Target::parse(location)
+    }
+}
+
+#[cfg(test)]
+mod tests;
