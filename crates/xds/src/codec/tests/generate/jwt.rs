@@ -11,14 +11,15 @@ impl Gen {
         let providers: Vec<Str> = (0..1 + self.below(3)).map(|i| format!("p{i}").into()).collect();
         let one = |_| providers[self.below(providers.len() as u64) as usize].clone();
         let named: Vec<Str> = (0..1 + self.below(2)).map(|i| format!("r{i}").into()).collect();
-        let rules = self.some_of(|| JwtRule {
+        let rule = |requires| JwtRule {
             matches: RouteMatch::path(PathMatch::Prefix(self.word())),
-            requires: match self.below(3) {
-                0 => JwtNeed::Nothing,
-                1 => JwtNeed::Named(named[0].clone()),
-                _ => JwtNeed::These(self.requirement(&one, 2)),
-            },
+            requires,
+        };
+        let mut rules = self.some_of(|| match self.yes() {
+            true => rule(JwtNeed::Nothing),
+            false => rule(JwtNeed::These(self.requirement(&one, 2))),
         });
+        rules.push(rule(JwtNeed::Named(named[0].clone())));
         JwtAuthn {
             rules,
             named: named.into_iter().map(|name| (name, self.requirement(&one, 2))).collect(),
