@@ -40,11 +40,12 @@ pub(crate) async fn keep(mut worlds: watch::Receiver<Option<World>>, news: mpsc:
         tokio::select! {
             changed = worlds.changed() => if changed.is_err() { return },
             () = until(next) => {}
-            Some(done) = running.join_next() => if let Ok((source, found)) = done {
-                if let Some(news_of) = book.done(source, found, Instant::now()) {
-                    if news.send(news_of).await.is_err() {
-                        return;
-                    }
+            Some(done) = running.join_next() => {
+                if let Ok((source, found)) = done
+                    && let Some(news_of) = book.done(source, found, Instant::now())
+                    && news.send(news_of).await.is_err()
+                {
+                    return;
                 }
             }
         }
@@ -158,7 +159,7 @@ mod tests {
         let start = Instant::now();
         assert!(book.want([source.clone()].into(), start).is_empty());
         assert_eq!(book.due(0, start), []);
-        assert_eq!(book.due(8, start), [source.clone()]);
+        assert_eq!(book.due(8, start), std::slice::from_ref(&source));
         assert_eq!((book.due(8, start).len(), book.next()), (0, None), "once at a time");
         let mut pauses = Vec::new();
         for _ in 0..8 {
@@ -174,7 +175,7 @@ mod tests {
         let later = later + Duration::from_secs(1);
         let news = book.done(source.clone(), Err("down".into()), later);
         assert_eq!(news, Some((source.clone(), None)), "not for ever");
-        assert_eq!(book.want(BTreeSet::new(), later), [source.clone()]);
+        assert_eq!(book.want(BTreeSet::new(), later), std::slice::from_ref(&source));
         assert_eq!(book.done(source, Ok("keys".into()), later), None, "nobody wants it any more");
     }
 }
