@@ -1,7 +1,8 @@
 //! What an open connection goes by as configurations come and go. For each it is asked anew which chain the
 //! connection would get if it came now, and that chain's rules hold from then on. A connection that no chain
-//! would take any more, or only with other TLS, is over: by HTTP once it is idle, as TCP at once if it is an
-//! inbound one, else after the time that Istio gives listeners to drain.
+//! would take any more is over: by HTTP once it is idle, as TCP at once if it is an inbound one or one whose
+//! client is refused, else after the time that Istio gives listeners to drain. One that would only be taken
+//! with another handshake serves one more request, and says that it closes.
 
 use crate::alarm::Alarm;
 use crate::gate;
@@ -24,57 +25,74 @@ pub const LEAVE: Duration = Duration::from_secs(45);
 #[derive(Debug)]
 struct Followed {
     version: u64,
-    stamp: Stamp,
+    /// Of the listener that `today` was found in; `None` if it was gone.
+    stamp: Option<Stamp>,
     way: Way,
-    place: Place,
+    today: Today,
 }
 
-/// What a newer configuration has for a connection.
+/// What the newest configuration has for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Today {
-    Same(Place),
+    Goes(Place),
     /// It still fits, but new connections would agree on something else in their handshake.
     Last(Place),
-    None,
+    /// The chain that it would get refuses its client.
+    Forbidden,
+    Nowhere,
+}
+
+impl Today {
+    fn of(origin: &Origin, client: &Client, way: Way, listener: &ListenerRt) -> Self {
+        let Some(place) = origin.facts.place(listener) else {
+            return Self::Nowhere;
+        };
+        if gate::forbid(listener.gates(place), client) {
+            return Self::Forbidden;
+        }
+        match listener.way(place) {
+            today if today == way => Self::Goes(place),
+            // Who has to show a certificate by other rules has shown none by these.
+            _ if listener.wants_certificate(place) => Self::Nowhere,
+            today if today.is_plain() == way.is_plain() => Self::Last(place),
+            _ => Self::Nowhere,
+        }
+    }
+
+    fn place(self) -> Option<Place> {
+        match self {
+            Self::Goes(place) | Self::Last(place) => Some(place),
+            Self::Forbidden | Self::Nowhere => None,
+        }
+    }
 }
 
 impl Followed {
     fn new(origin: &Origin, version: u64) -> Self {
-        Self { version, stamp: origin.stamp, way: origin.way, place: origin.place }
+        let today = Today::Goes(origin.place);
+        Self { version, stamp: Some(origin.stamp), way: origin.way, today }
     }
 
-    /// `None`: nothing is new.
+    /// What holds today, and the chain if there is one; `None`: nothing is new.
     fn look<'v>(
         &mut self,
         origin: &Origin,
         client: &Client,
         view: &'v View,
-    ) -> Option<(Today, Option<&'v ListenerRt>)> {
+    ) -> Option<(Today, Option<&'v ChainRt>)> {
         if view.version == self.version {
             return None;
         }
         self.version = view.version;
-        let Some(listener) = view.runtime.listeners.get(&origin.listener) else {
-            return Some((Today::None, None));
-        };
-        if listener.stamp == self.stamp {
-            return Some((Today::Same(self.place), Some(listener)));
+        let listener = view.runtime.listeners.get(&origin.listener);
+        // The same listener has the same answer, also if that was a refusal.
+        let stamp = listener.map(|l| l.stamp);
+        if stamp != self.stamp || stamp.is_none() {
+            self.stamp = stamp;
+            self.today =
+                listener.map_or(Today::Nowhere, |l| Today::of(origin, client, self.way, l));
         }
-        self.stamp = listener.stamp;
-        let Some(place) = origin.facts.place(listener) else {
-            return Some((Today::None, Some(listener)));
-        };
-        self.place = place;
-        if gate::forbid(listener.gates(place), client) {
-            return Some((Today::None, Some(listener)));
-        }
-        let today = match listener.way(place) {
-            way if way == self.way => Today::Same(place),
-            // Who has to show a certificate by other rules has shown none by these.
-            _ if listener.wants_certificate(place) => Today::None,
-            way if way.is_plain() == self.way.is_plain() => Today::Last(place),
-            _ => Today::None,
-        };
-        Some((today, Some(listener)))
+        Some((self.today, self.today.place().and_then(|place| listener?.chain(place))))
     }
 }
 
@@ -104,19 +122,14 @@ impl Course {
 
     /// Takes the newest configuration. False: the connection takes no further request.
     pub fn refresh(&mut self, origin: &Origin, client: &Client, view: &View) -> bool {
-        let Some((today, listener)) = self.followed.look(origin, client, view) else {
+        let Some((today, chain)) = self.followed.look(origin, client, view) else {
             return !self.over;
         };
-        let (place, last) = match today {
-            Today::Same(place) => (Some(place), false),
-            Today::Last(place) => (Some(place), true),
-            Today::None => (None, true),
-        };
-        match place.and_then(|place| listener?.chain(place)) {
+        match chain {
             Some(ChainRt::Http(manager)) => self.manager = manager.clone(),
             _ => self.over = true,
         }
-        self.leaving |= last;
+        self.leaving |= !matches!(today, Today::Goes(_));
         !self.over
     }
 }
@@ -141,24 +154,121 @@ impl Leave {
     pub fn is_over(&mut self, cx: &mut Context<'_>, connection: &Identified) -> bool {
         let view = self.worker.view();
         let origin = &connection.origin;
-        if let Some((today, listener)) = self.followed.look(origin, &connection.client, &view) {
-            let place = match today {
-                Today::Same(place) | Today::Last(place) => Some(place),
-                Today::None => None,
-            };
-            match place.and_then(|place| listener?.chain(place)) {
+        if let Some((today, chain)) = self.followed.look(origin, &connection.client, &view) {
+            match chain {
                 Some(ChainRt::Tcp(_)) => self.end = None,
-                _ if origin.direction == Direction::Inbound => return true,
-                _ if listener.is_some_and(|l| forbidden(l, &self.followed, &connection.client)) => {
+                _ if origin.direction == Direction::Inbound || today == Today::Forbidden => {
                     return true;
                 }
-                _ => self.end = self.end.or(Some(Instant::now() + LEAVE)),
+                _ => self.end = self.end.or_else(|| Some(Instant::now() + LEAVE)),
             }
         }
         self.alarm.poll(cx, self.end).is_ready()
     }
 }
 
-fn forbidden(listener: &ListenerRt, followed: &Followed, client: &Client) -> bool {
-    gate::forbid(listener.gates(followed.place), client)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::runtime::Runtime;
+    use ir::{Address, ChainMatch, FilterChain, Listener, OriginId, Terminal};
+    use policy::format::{Ends, Shown};
+    use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+    const AT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80));
+
+    /// A listener whose only chain takes one port.
+    fn taking(port: u16) -> Arc<Listener> {
+        let matches = ChainMatch { destination_port: Some(port), ..ChainMatch::default() };
+        let chain = FilterChain {
+            name: "".into(),
+            matches,
+            tls: None,
+            network: Vec::new(),
+            terminal: Terminal::Close,
+            handshake_timeout: None,
+            metadata: Default::default(),
+            origin: OriginId::NONE,
+        };
+        Arc::new(Listener {
+            name: "l".into(),
+            address: Address::Ip(AT),
+            additional_addresses: Vec::new(),
+            bind_to_port: true,
+            use_original_dst: false,
+            filters: Default::default(),
+            chains: vec![chain],
+            default_chain: None,
+            access_log: Vec::new(),
+            direction: Direction::Outbound,
+            per_connection_buffer_limit: None,
+            transparent: false,
+            reuse_port: None,
+            metadata: Default::default(),
+            origin: OriginId::NONE,
+        })
+    }
+
+    /// One configuration after another, as a connection to [`AT`] sees them.
+    struct Story {
+        view: View,
+        origin: Origin,
+        followed: Followed,
+    }
+
+    impl Story {
+        fn begin(listener: Arc<Listener>) -> Self {
+            let view = next(None, Some(listener));
+            let l = &view.runtime.listeners["l"];
+            let facts = Rc::new(Facts::plain(AT));
+            let place = facts.place(l).unwrap();
+            let origin = Origin {
+                listener: "l".into(),
+                direction: Direction::Outbound,
+                place,
+                facts,
+                stamp: l.stamp,
+                way: l.way(place),
+                original: None,
+            };
+            Self { followed: Followed::new(&origin, view.version), view, origin }
+        }
+
+        fn then(&mut self, listener: Option<Arc<Listener>>) -> Option<Today> {
+            self.view = next(Some(&self.view), listener);
+            self.look()
+        }
+
+        fn look(&mut self) -> Option<Today> {
+            let at = Shown::new(AT);
+            let ends = Rc::new(Ends::new(at.clone(), at.clone()));
+            let client = Client { ends, remote: Rc::new(at), peer: None };
+            self.followed.look(&self.origin, &client, &self.view).map(|(today, _)| today)
+        }
+    }
+
+    fn next(previous: Option<&View>, listener: Option<Arc<Listener>>) -> View {
+        let config = ir::Config { listeners: listener.into_iter().collect(), ..Default::default() };
+        let previous_runtime = previous.map(|v| &*v.runtime);
+        let registry = telemetry::Registry::default();
+        let runtime = Arc::new(Runtime::new(&config, previous_runtime, &registry));
+        let version = previous.map_or(1, |v| v.version + 1);
+        View { version, runtime, clusters: Vec::new(), logs: Vec::new() }
+    }
+
+    #[test]
+    fn who_has_nowhere_to_go_stays_so_until_the_listener_changes_again() {
+        let here = Some(Today::Goes(Place::At(0)));
+        let mut story = Story::begin(taking(80));
+        assert_eq!(story.look(), None, "nothing is new");
+        assert_eq!(story.then(Some(taking(80))), here);
+        assert_eq!(story.then(Some(taking(81))), Some(Today::Nowhere));
+        // Something else has changed, the listener has not.
+        assert_eq!(story.then(Some(taking(81))), Some(Today::Nowhere));
+        assert_eq!(story.then(Some(taking(80))), here);
+        assert_eq!(story.then(None), Some(Today::Nowhere));
+        assert_eq!(story.then(None), Some(Today::Nowhere));
+        assert_eq!(story.then(Some(taking(80))), here);
+    }
 }

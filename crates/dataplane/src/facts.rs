@@ -30,6 +30,19 @@ impl Facts {
         }
     }
 
+    /// Of a connection without TLS that comes from where it goes to.
+    #[cfg(test)]
+    pub fn plain(at: SocketAddr) -> Self {
+        Self {
+            destination: at,
+            source: at,
+            direct_source: at.ip(),
+            server_name: None,
+            transport: "raw_buffer",
+            protocols: Box::default(),
+        }
+    }
+
     /// The chain that a listener has for such a connection.
     pub fn place(&self, listener: &ListenerRt) -> Option<Place> {
         let protocols: Vec<&str> = self.protocols.iter().map(|p| &**p).collect();
