@@ -56,8 +56,7 @@ pub enum Http {
 }
 
 /// `None`: no chain wants the connection.
-pub async fn identify(detected: Detected) -> Option<Identified> {
-    let mut detected = detected;
+pub async fn identify(mut detected: Detected) -> Option<Identified> {
     // The client may have taken its time.
     detected.accepted.view = detected.accepted.worker.view();
     let listeners = &detected.accepted.view.runtime.listeners;

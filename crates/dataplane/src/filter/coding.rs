@@ -5,6 +5,7 @@ use crate::forward::Downstream;
 use crate::intake::Intake;
 use policy::coding::web::{self, Answered, Web};
 use policy::coding::{Coder, Recoding};
+use std::borrow::Cow;
 use wire::{Request, Response};
 
 /// One filter's part in the answer.
@@ -64,12 +65,12 @@ impl Coded {
     }
 
     /// The whole of a body at once.
-    pub fn whole(self, response: &mut Response, body: &[u8]) -> Vec<u8> {
+    pub fn whole<'b>(self, response: &mut Response, body: &'b [u8]) -> Cow<'b, [u8]> {
         if self.message {
             web::message(response, body);
-            return Vec::new();
+            return Cow::Borrowed(&[]);
         }
-        let Some(mut recoding) = self.recoding else { return body.to_vec() };
+        let Some(mut recoding) = self.recoding else { return Cow::Borrowed(body) };
         let mut out = Vec::new();
         let mut rest = body;
         while !recoding.is_ended() {
@@ -88,6 +89,6 @@ impl Coded {
                 }
             }
         }
-        out
+        Cow::Owned(out)
     }
 }
