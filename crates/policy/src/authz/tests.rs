@@ -22,31 +22,6 @@ fn http() -> HttpAuthz {
     }
 }
 
-fn config(service: AuthzService) -> ExtAuthz {
-    ExtAuthz {
-        service,
-        failure_mode_allow: false,
-        failure_mode_allow_header: false,
-        body: None,
-        clear_route_cache: false,
-        status_on_error: None,
-        validate_mutations: false,
-        metadata_context: Vec::new(),
-        enabled: None,
-        enabled_metadata: None,
-        deny_at_disable: false,
-        include_peer_certificate: false,
-        include_tls_session: false,
-        stat_prefix: "".into(),
-        allowed_headers: None,
-        disallowed_headers: Vec::new(),
-        charge_cluster: None,
-        raw_headers: false,
-        ingest_metadata: None,
-        max_denied_body: 0,
-    }
-}
-
 fn by_http() -> AuthzService {
     AuthzService::Http(Box::new(http()))
 }
@@ -78,7 +53,7 @@ fn names(rule: &AuthzRule) -> Vec<String> {
 
 #[test]
 fn an_authorizer_gets_what_is_allowed_and_necessary() {
-    let grpc = config(by_grpc());
+    let grpc = ExtAuthz::asking(by_grpc());
     let all = [":authority=h", ":path=/p?a=1&b=2", ":method=POST", ":scheme=http"];
     let all = [&all[..], &["authorization=t", "x-a=1,2", "te=trailers"]].concat();
     assert_eq!(names(&rule(&grpc)), all);
@@ -90,12 +65,12 @@ fn an_authorizer_gets_what_is_allowed_and_necessary() {
     };
     assert_eq!(names(&rule(&only)), ["x-a=1", "x-a=2"]);
     let necessary = [":authority=h", ":path=/p?a=1&b=2", ":method=POST", "authorization=t"];
-    assert_eq!(names(&rule(&config(by_http()))), necessary);
+    assert_eq!(names(&rule(&ExtAuthz::asking(by_http()))), necessary);
 }
 
 #[test]
 fn a_question_by_http_has_the_prefix_and_what_is_added() {
-    let rule = rule(&config(by_http()));
+    let rule = rule(&ExtAuthz::asking(by_http()));
     let Service::Http(service) = rule.service(None) else { panic!() };
     let question = service.question(&rule.shown(&request()), 3);
     assert_eq!((question.method(), question.path()), (&b"POST"[..], &b"/check/p?a=1&b=2"[..]));
@@ -107,7 +82,7 @@ fn a_question_by_http_has_the_prefix_and_what_is_added() {
 
 #[test]
 fn answers_by_http_are_read_by_status_and_lists() {
-    let rule = rule(&config(by_http()));
+    let rule = rule(&ExtAuthz::asking(by_http()));
     let Service::Http(service) = rule.service(None) else { panic!() };
     let answer = |status: u16| {
         let mut response = Response::new(status);
@@ -169,9 +144,9 @@ fn queries_are_changed_and_broken_fields_left_out() {
 
 #[test]
 fn who_is_not_asked_about_passes_or_is_refused() {
-    let off = ExtAuthz { enabled: Some(ir::Fraction::percent(0)), ..config(by_grpc()) };
+    let off = ExtAuthz { enabled: Some(ir::Fraction::percent(0)), ..ExtAuthz::asking(by_grpc()) };
     let concern = |config: &ExtAuthz| rule(config).concern(&Metadata::new(), &FixedEnv::seeded(1));
-    assert_eq!(concern(&config(by_grpc())), Concern::Ask);
+    assert_eq!(concern(&ExtAuthz::asking(by_grpc())), Concern::Ask);
     assert_eq!(concern(&off), Concern::Pass);
     assert_eq!(concern(&ExtAuthz { deny_at_disable: true, ..off }), Concern::Refuse);
 }
