@@ -71,13 +71,15 @@ impl Keys {
         if candidates.peek().is_none() {
             return Err(Refusal::NoSuchKey);
         }
+        let mut refusal = Refusal::Verification;
         for key in candidates {
             match key.verify(token) {
+                Ok(()) => return Ok(()),
                 Err(Refusal::Verification) => {}
-                other => return other,
+                Err(more) => refusal = more,
             }
         }
-        Err(Refusal::Verification)
+        Err(refusal)
     }
 }
 
@@ -109,11 +111,12 @@ impl Key {
     }
 
     fn verify(&self, token: &Token) -> Result<(), Refusal> {
-        let by = self.by.iter().find(|(algorithm, _)| *algorithm == token.algorithm);
-        let (algorithm, key) = by.ok_or(Refusal::Verification)?;
-        if *algorithm == Algorithm::EdDsa && token.signature.len() != 64 {
+        let is_ed25519 = |(algorithm, _): &(Algorithm, _)| *algorithm == Algorithm::EdDsa;
+        if token.signature.len() != 64 && self.by.iter().any(is_ed25519) {
             return Err(Refusal::Ed25519Length);
         }
+        let by = self.by.iter().find(|(algorithm, _)| *algorithm == token.algorithm);
+        let (_, key) = by.ok_or(Refusal::Verification)?;
         key.verify_sig(token.signed.as_bytes(), &token.signature).map_err(|_| Refusal::Verification)
     }
 }

@@ -1,8 +1,9 @@
 //! One token in compact form, read and not yet believed.
 
 use crate::{Algorithm, Refusal, json};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine};
 use ir::{Str, Value};
 use std::collections::BTreeMap;
 
@@ -41,7 +42,6 @@ impl Token {
         if text.len() > LONGEST || parts.iter().any(|part| part.is_empty()) {
             return Err(Refusal::BadFormat);
         }
-        let decode = |part| URL_SAFE_NO_PAD.decode(part);
         let bytes = decode(header).map_err(|_| Refusal::HeaderEncoding)?;
         let said = json::object(&bytes).ok_or(Refusal::HeaderJson)?;
         let (algorithm_name, algorithm) = algorithm(&said)?;
@@ -103,6 +103,22 @@ impl Token {
         let first = self.claims.get(names.next()?)?;
         names.try_fold(first, |value, name| value.get(name))
     }
+}
+
+/// As lenient as Envoy: with all padding or without, with white space, whatever the bits that are left over.
+/// What is signed is the text as it came, so that nothing is gained by writing it otherwise.
+fn decode(part: &str) -> Result<Vec<u8>, DecodeError> {
+    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true);
+    const BASE64: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
+    let is_space = |b: &u8| b.is_ascii_whitespace() || *b == b'\x0b';
+    let mut text: Vec<u8> = part.bytes().filter(|b| !is_space(b)).collect();
+    if text.len().is_multiple_of(4) {
+        let padding = text.iter().rev().take(2).take_while(|b| **b == b'=').count();
+        text.truncate(text.len() - padding);
+    }
+    BASE64.decode(text)
 }
 
 fn algorithm(header: &BTreeMap<Str, Value>) -> Result<(Str, Algorithm), Refusal> {

@@ -7,6 +7,7 @@ mod coding;
 mod crossing;
 mod decisive;
 mod filters;
+mod jwt;
 mod managers;
 mod matching;
 mod protocol;
@@ -96,6 +97,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(filters::cases());
     cases.extend(coding::cases());
     cases.extend(authz::cases());
+    cases.extend(jwt::cases());
     cases.extend(access::cases(&Dice::of(seed, 0)));
     cases.extend(second::cases(&dice));
     cases.extend(crossing::cases());

@@ -103,9 +103,13 @@ impl Place {
     fn each(&self, request: &Request, mut found: impl FnMut(Vec<u8>)) {
         match self {
             Place::Header { name, prefix, .. } => {
-                request.each_value(name.as_bytes(), &mut |value| {
+                let mut look = |value: &[u8]| {
                     found_in(value, prefix.as_bytes()).into_iter().for_each(|t| found(t.to_vec()));
-                });
+                };
+                match &**name {
+                    AUTHORIZATION => credentials(request).iter().for_each(|line| look(line)),
+                    _ => request.each_value(name.as_bytes(), &mut look),
+                }
             }
             Place::Param(name) => {
                 let mut pairs = pairs(split_query(request.path()).1);
@@ -135,6 +139,14 @@ impl Place {
             Place::Cookie(_) => {}
         }
     }
+}
+
+/// The `authorization` header. Several lines of it are one, as in Envoy, and hold no token: who of several a
+/// request comes from is not for us to choose.
+fn credentials(request: &Request) -> Option<Vec<u8>> {
+    let mut lines = Vec::new();
+    request.each_value(AUTHORIZATION.as_bytes(), &mut |line| lines.push(line.to_vec()));
+    (!lines.is_empty()).then(|| lines.join(&b','))
 }
 
 /// What follows a prefix, from the first letter on that a token can have; all of the value where there is
