@@ -1,4 +1,4 @@
-//! Where what nobody here wrote and what checks us lies: real Envoy, two `kubectl`s, h2spec, Autobahn, sslyze,
+//! Where what nobody here wrote and what checks us lies: real Envoy, two `kubectl`s, h2spec, Autobahn, sslyze, gRPC,
 //! and the documents that Istio has released.
 
 use crate::shell;
@@ -54,6 +54,17 @@ pub fn sslyze() -> Option<PathBuf> {
     named_or("SSLYZE", "sslyze/bin/sslyze")
 }
 
+/// The Python that has gRPC's library: `$GRPC_PYTHON`, else that of its own environment.
+pub fn grpc() -> Option<PathBuf> {
+    let named = std::env::var_os("GRPC_PYTHON").map(PathBuf::from);
+    let has = |python: &PathBuf| {
+        let mut load = Command::new(python);
+        load.args(["-c", "import grpc"]).stdin(Stdio::null());
+        load.output().is_ok_and(|out| out.status.success())
+    };
+    Some(named.unwrap_or_else(|| dir().join("grpcio/bin/python"))).filter(has)
+}
+
 fn named_or(variable: &str, below: &str) -> Option<PathBuf> {
     let named = std::env::var_os(variable).map(PathBuf::from);
     Some(named.unwrap_or_else(|| dir().join(below))).filter(|p| p.is_file())
@@ -90,7 +101,9 @@ pub fn missing() -> Vec<String> {
     let h2spec = (h2spec().is_none() && go().is_some()).then(|| "h2spec".to_owned());
     let wstest = (wstest().is_none() && python2().is_some()).then(|| "Autobahn".to_owned());
     let sslyze = sslyze().is_none().then(|| "sslyze".to_owned());
-    kubectls.chain(envoy).chain(documents).chain(h2spec).chain(wstest).chain(sslyze).collect()
+    let grpc = grpc().is_none().then(|| "gRPC's library".to_owned());
+    let suites = h2spec.into_iter().chain(wstest).chain(sslyze).chain(grpc);
+    kubectls.chain(envoy).chain(documents).chain(suites).collect()
 }
 
 /// Tells a test run where its peers are.
@@ -98,7 +111,9 @@ pub fn point_to(command: &mut Command) {
     if let Some(path) = envoy() {
         command.env("ENVOY", path);
     }
-    for (variable, path) in [("H2SPEC", h2spec()), ("WSTEST", wstest()), ("SSLYZE", sslyze())] {
+    for (variable, path) in
+        [("H2SPEC", h2spec()), ("WSTEST", wstest()), ("SSLYZE", sslyze()), ("GRPC_PYTHON", grpc())]
+    {
         if let Some(path) = path {
             command.env(variable, path);
         }

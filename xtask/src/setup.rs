@@ -45,6 +45,7 @@ pub fn run() -> Result<()> {
     note(&mut missing, "h2spec (Go)", suites::h2spec());
     note(&mut missing, "Autobahn (PyPI autobahntestsuite)", suites::autobahn());
     note(&mut missing, "sslyze (PyPI)", suites::sslyze());
+    note(&mut missing, "gRPC (PyPI grpcio)", suites::grpc());
     note(&mut missing, "cargo-deny (crates.io)", cargo_deny());
     for line in &missing {
         println!("setup: not to be had: {line}");

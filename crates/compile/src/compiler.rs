@@ -74,6 +74,7 @@ struct OutboundKey {
     /// What decides on the endpoints that stand in clusters.
     eyes: Eyes,
     stock_envoy: bool,
+    grpc: bool,
     http10: bool,
     dns: Dns,
     /// Of proxies that bind real sockets: the addresses that are the application's own.
@@ -212,6 +213,7 @@ impl OutboundKey {
             labels: if by_labels { proxy.labels.clone() } else { Labels::new() },
             eyes: Eyes::of(proxy, senses),
             stock_envoy: proxy.stock_envoy,
+            grpc: proxy.grpc,
             http10: proxy.http10,
             dns: proxy.dns,
             uncaptured: proxy.uncaptured.then(|| proxy.ips.clone()),

@@ -29,6 +29,8 @@ pub struct Proxy {
     pub node: String,
     /// Upstream Envoy, which refuses what only Istio's builds and ours know.
     pub stock_envoy: bool,
+    /// An application that speaks xDS itself, as gRPC's libraries do (`GENERATOR: grpc`).
+    pub grpc: bool,
     /// HTTP/1.0 is answered 426 unless asked for (`HTTP10: "1"`).
     pub http10: bool,
     /// What it says of itself (`ISTIO_VERSION`).
@@ -102,6 +104,7 @@ impl Proxy {
             locality: Locality::default(),
             node: text(metadata, "NODE_NAME").unwrap_or_default().to_owned(),
             stock_envoy: flag(metadata, "STOCK_ENVOY"),
+            grpc: text(metadata, "GENERATOR") == Some("grpc"),
             http10: flag(metadata, "HTTP10"),
             version: text(metadata, "ISTIO_VERSION").unwrap_or_default().to_owned(),
             metadata: strings(metadata),

@@ -3,6 +3,7 @@
 mod delivery;
 mod doors;
 mod envoy;
+mod proxyless;
 
 use crate::Options;
 use crate::ads::Ads;

@@ -222,6 +222,7 @@ fn proxy_of(world: &Snapshot, side: &Side) -> Proxy {
         locality: Default::default(),
         node: world.workloads.at(ip).map(|w| w.node.clone()).unwrap_or_default(),
         stock_envoy: false,
+        grpc: false,
         http10: false,
         uncaptured: false,
         unprivileged: false,

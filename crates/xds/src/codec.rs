@@ -106,6 +106,11 @@ pub(crate) fn encode_host(host: &ir::VirtualHost) -> Bytes {
     write_wire(&route::write_virtual_host(host))
 }
 
+/// The bytes of rules for requests.
+pub(crate) fn encode_rbac(rbac: &ir::Rbac) -> Bytes {
+    write_wire(&rbac::write_http(rbac))
+}
+
 /// Reads one resource; warnings come with it.
 pub fn decode(type_url: &str, bytes: &[u8]) -> Result<(Resource, Vec<Finding>), Refusal> {
     let out = RefCell::new(Vec::new());

@@ -55,7 +55,7 @@ impl Encoded {
         }
     }
 
-    fn with(bytes: Bytes, needs: Needs) -> Self {
+    pub(crate) fn with(bytes: Bytes, needs: Needs) -> Self {
         Self { version: encoder::hash(&bytes), bytes, needs }
     }
 }
@@ -197,6 +197,13 @@ impl Session {
                 endpoints.forget(&need.name);
             }
         }
+    }
+
+    /// All that is asked for by name, in the order of kinds and names.
+    pub fn names(&self) -> impl Iterator<Item = ResourceKey> {
+        let watches = Kind::ALL.into_iter().filter_map(|k| Some((k, self.watches.get(&k)?)));
+        let key = |kind, name: &Str| ResourceKey { kind, name: name.clone() };
+        watches.flat_map(move |(kind, watch)| watch.names().map(move |name| key(kind, name)))
     }
 
     pub fn status(&self, kind: Kind) -> Status {

@@ -1,5 +1,5 @@
 //! Suites of others that check protocols: h2spec, which is built by Go, Autobahn, which runs on Python 2
-//! only, and sslyze.
+//! only, and sslyze; and gRPC's own library, whose clients and servers speak xDS.
 
 use super::Packages;
 use crate::{peers, shell};
@@ -70,6 +70,18 @@ pub fn sslyze() -> Result<()> {
     shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     shell::run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", SSLYZE]))?;
     peers::sslyze().map(drop).ok_or_else(|| anyhow!("the package holds no sslyze"))
+}
+
+const GRPCIO: &str = "grpcio==1.85.1";
+
+pub fn grpc() -> Result<()> {
+    if peers::grpc().is_some() {
+        return Ok(());
+    }
+    let venv = peers::suites().join("grpcio");
+    shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    shell::run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", GRPCIO]))?;
+    peers::grpc().map(drop).ok_or_else(|| anyhow!("the environment holds no python"))
 }
 
 /// Debian's last Python 2, unpacked.

@@ -21,8 +21,11 @@ pub(super) fn of(
     }
     match &service.resolution {
         Resolution::Endpoints => Discovery::Eds(name.clone()),
-        // Who comes to a gateway comes to its address, and has chosen none of the service's.
-        Resolution::Headless if b.proxy.kind == ProxyKind::Router => Discovery::Eds(name.clone()),
+        // Who comes to a gateway comes to its address, and has chosen none of the service's; gRPC chooses
+        // among all of them by itself.
+        Resolution::Headless if b.proxy.kind == ProxyKind::Router || b.proxy.grpc => {
+            Discovery::Eds(name.clone())
+        }
         // Without HTTP nothing names the host.
         Resolution::DynamicDns if port.protocol.is_http() => Discovery::ByHost(dns_cache(b)),
         Resolution::Headless | Resolution::None | Resolution::DynamicDns => Discovery::OriginalDst,

@@ -6,7 +6,8 @@ use super::patch::Patches;
 use crate::settle::{Settle, Verdict};
 use crate::world::World;
 use base::{Finding, Instant};
-use compile::{Compiler, Proxy};
+use compile::{Compiled, Compiler, Proxy};
+use ir::ResourceKey;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use xds::server::{Desired, Encoded, Layer};
@@ -62,20 +63,11 @@ impl Planner {
         now: Instant,
     ) -> Planned {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { compiler, layers, patches } = &mut *inner;
         let proxy = &*compile::as_known(&world.snapshot, proxy);
-        let mut compiled = compiler.compile(&world.snapshot, proxy);
-        let (mut held_until, mut waits_for) = (None, Vec::new());
-        match settle.judge(&world.snapshot, &compiled, patience, now) {
-            Verdict::Serve => {}
-            Verdict::Hold { instead, until, waits_for: lacks } => {
-                waits_for = lacks.iter().map(ToString::to_string).collect();
-                held_until = Some(until);
-                compiled = compiler.compile(&instead, proxy);
-            }
-        }
-        let Layered { mut resources, credentials: names } = layers.of(&compiled.config);
-        let patched = patches.apply(world, proxy, &mut resources);
+        let Settled { compiled, held_until, waits_for } =
+            inner.settled(world, proxy, settle, patience, now);
+        let Layered { mut resources, credentials: names } = inner.layers.of(&compiled.config);
+        let patched = inner.patches.apply(world, proxy, &mut resources);
         let names_any = !names.is_empty();
         let (secrets, mut lacking) =
             super::secrets::of(world, &proxy.namespace, credentials, &names, &compiled);
@@ -90,5 +82,52 @@ impl Planner {
             false => compiled.findings.iter().cloned().chain(lacking).collect(),
         };
         Planned { resources, findings, held_until, waits_for, names_any }
+    }
+
+    /// For an application that speaks xDS itself: only what it asks for by name.
+    pub fn plan_named(
+        &self,
+        world: &World,
+        proxy: &Proxy,
+        wanted: &[ResourceKey],
+        settle: &mut Settle,
+        patience: Duration,
+        now: Instant,
+    ) -> Planned {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let proxy = &*compile::as_known(&world.snapshot, proxy);
+        let Settled { compiled, held_until, waits_for } =
+            inner.settled(world, proxy, settle, patience, now);
+        let named = Arc::new(xds::grpc::resources(&compiled.config, wanted.iter()));
+        let (resources, findings) = (Arc::new(Desired::of(vec![named])), compiled.findings);
+        Planned { resources, findings, held_until, waits_for, names_any: false }
+    }
+}
+
+/// What was compiled from the configuration that the settling rule lets through.
+struct Settled {
+    compiled: Compiled,
+    held_until: Option<Instant>,
+    waits_for: Vec<String>,
+}
+
+impl Inner {
+    fn settled(
+        &mut self,
+        world: &World,
+        proxy: &Proxy,
+        settle: &mut Settle,
+        patience: Duration,
+        now: Instant,
+    ) -> Settled {
+        let compiled = self.compiler.compile(&world.snapshot, proxy);
+        match settle.judge(&world.snapshot, &compiled, patience, now) {
+            Verdict::Serve => Settled { compiled, held_until: None, waits_for: Vec::new() },
+            Verdict::Hold { instead, until, waits_for } => Settled {
+                compiled: self.compiler.compile(&instead, proxy),
+                held_until: Some(until),
+                waits_for: waits_for.iter().map(ToString::to_string).collect(),
+            },
+        }
     }
 }

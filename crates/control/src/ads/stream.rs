@@ -16,13 +16,14 @@ use crate::shares::Share;
 use crate::world::World;
 use base::{Env, Instant, SpiffeId};
 use compile::Proxy;
+use ir::ResourceKey;
 use proto::discovery::ControlPlane;
 use serde_json::Value;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
-use xds::server::{Event, Session};
+use xds::server::{Event, Request, Session};
 
 /// Messages that wait for a slow proxy; then its stream waits, and later worlds replace earlier ones.
 const QUEUE: usize = 16;
@@ -72,6 +73,7 @@ async fn converse<D: Dialect>(
         access: Access::of(&caller),
         settle: Settle::default(),
         held_until: None,
+        wanted: Vec::new(),
         applied: Applied::default(),
         told_at: std::time::Instant::now(),
         page,
@@ -79,7 +81,7 @@ async fn converse<D: Dialect>(
         dialect: PhantomData,
     };
     talk.world(&mut worlds).await?;
-    let mut answers = talk.request(first);
+    let mut answers = talk.request(first, &mut worlds).await?;
     let mut pace = Pace::default();
     loop {
         for answer in answers {
@@ -101,7 +103,7 @@ async fn converse<D: Dialect>(
             () = until(talk.looks_again()) => News::World,
         };
         answers = match news {
-            News::Request(request) => talk.request(request),
+            News::Request(request) => talk.request(request, &mut worlds).await?,
             News::World => talk.world(&mut worlds).await?,
             News::End => return Ok(()),
         };
@@ -166,6 +168,8 @@ struct Talk<'a, D> {
     access: Access,
     settle: Settle,
     held_until: Option<Instant>,
+    /// Of those that are told only what they name: its names.
+    wanted: Vec<ResourceKey>,
     applied: Applied,
     told_at: std::time::Instant,
     page: Page<'a>,
@@ -203,11 +207,31 @@ impl<D: Dialect> Talk<'_, D> {
     fn plan(&mut self, world: &World) -> Planned {
         let (patience, now) = (self.shared.options.settle, SystemEnv::default().now());
         let (proxy, credentials) = (&self.proxy, self.access.credentials());
-        self.shared.planner.plan(world, proxy, credentials, &mut self.settle, patience, now)
+        let (planner, settle) = (&self.shared.planner, &mut self.settle);
+        match proxy.grpc {
+            true => planner.plan_named(world, proxy, &self.wanted, settle, patience, now),
+            false => planner.plan(world, proxy, credentials, settle, patience, now),
+        }
     }
 
-    fn request(&mut self, request: D::Request) -> Vec<D::Response> {
-        let Some(request) = D::read(request) else { return Vec::new() };
+    async fn request(
+        &mut self,
+        request: D::Request,
+        worlds: &mut watch::Receiver<Option<World>>,
+    ) -> Result<Vec<D::Response>, Status> {
+        let Some(request) = D::read(request) else { return Ok(Vec::new()) };
+        self.hear(request);
+        if self.proxy.grpc {
+            let wanted: Vec<ResourceKey> = self.session.names().collect();
+            if wanted != self.wanted {
+                self.wanted = wanted;
+                return self.world(worlds).await;
+            }
+        }
+        Ok(self.answers())
+    }
+
+    fn hear(&mut self, request: Request) {
         match self.session.receive(request) {
             Some(Event::Nacked(kind, why)) => {
                 let kind = short(kind);
@@ -220,7 +244,6 @@ impl<D: Dialect> Talk<'_, D> {
             }
             Some(Event::Acked(_)) | None => {}
         }
-        self.answers()
     }
 
     /// All that may go out now.
