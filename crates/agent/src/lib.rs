@@ -1,5 +1,6 @@
 //! What stands beside the data plane in a pod: identity, readiness, probes, capture, merged metrics,
-//! the discovery client; our data plane in process, or real Envoy as a child.
+//! the discovery client; our data plane in process, real Envoy as a child, or none for an application that
+//! speaks xDS itself.
 
 mod capture;
 mod command;
@@ -12,6 +13,7 @@ mod flags;
 mod identity;
 mod node;
 mod ours;
+mod proxyless;
 mod relay;
 mod run;
 mod sds;

@@ -8,7 +8,7 @@ use crate::flags::Flags;
 use crate::identity::{Authority, Identity, LIFE};
 use crate::node::{Node, Role, Sources, global_addresses};
 use crate::status::{Application, Probes, Readiness, Scrape, Status};
-use crate::{envoy, ours};
+use crate::{envoy, ours, proxyless};
 use base::SpiffeId;
 use net::capture::Exempt;
 use serde_json::Value;
@@ -82,6 +82,7 @@ async fn live(role: Role, flags: &Flags) -> Result<(), String> {
         tracing::info!(serial = credential.facts.serial, "the workload has a certificate");
     }));
     let plane: Box<dyn DataPlane> = match std::env::var("LATEEN_DATA_PLANE").as_deref() {
+        _ if proxyless::is_wanted() => Box::new(proxyless::start(&setting).await?),
         Ok("envoy") => Box::new(envoy::start(&setting).await?),
         _ => Box::new(ours::start(&setting).await?),
     };

@@ -2,9 +2,9 @@
 
 use crate::Context;
 use crate::env::{default_container, owner, proxy_env};
-use crate::merge;
 use crate::pod::{INIT, PROXY, STATUS, annotation, list_mut, map_mut, name};
 use crate::settings::{DNS_CAPTURE, Settings, Template, canonical};
+use crate::{merge, proxyless};
 use serde_json::{Map, Value, json};
 
 /// The user and group under which the proxy runs, whose traffic is not captured.
@@ -26,6 +26,9 @@ pub(crate) fn add(pod: &mut Value, ctx: &Context, s: &Settings, probers: &Map<St
     place_proxy(pod, s, proxy);
     if s.template == Template::Sidecar && s.capture.mode != "NONE" {
         place_init(pod, s, init_container(ctx, s));
+    }
+    if s.template == Template::GrpcAgent {
+        proxyless::prepare(pod);
     }
     let volumes = volumes(s);
     let names: Vec<Value> = volumes.iter().map(|v| v["name"].clone()).collect();
@@ -84,7 +87,7 @@ fn proxy_container(ctx: &Context, s: &Settings, env: Vec<Value>) -> Value {
 
 fn args(ctx: &Context, s: &Settings) -> Vec<String> {
     let role = match s.template {
-        Template::Sidecar => "sidecar",
+        Template::Sidecar | Template::GrpcAgent => "sidecar",
         Template::Gateway => "router",
     };
     let mut args = vec![

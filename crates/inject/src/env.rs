@@ -1,7 +1,8 @@
 //! The environment of the proxy container: the contract between injection and agent, under Istio's names.
 
 use crate::pod::{annotation, app_containers, containers, name};
-use crate::settings::{self, DNS_CAPTURE, Settings};
+use crate::proxyless;
+use crate::settings::{self, DNS_CAPTURE, Settings, Template};
 use crate::{Context, Owner};
 use serde_json::{Map, Value, json};
 
@@ -40,6 +41,10 @@ pub(crate) fn proxy_env(
     if settings.captures_dns() {
         set(DNS_CAPTURE, "true".to_owned());
     }
+    if settings.template == Template::GrpcAgent {
+        env.extend(proxyless::env());
+    }
+    let mut set = |name: &str, value: String| env.push(json!({"name": name, "value": value}));
     for (key, value) in settings.proxy_config["proxyMetadata"].as_object().into_iter().flatten() {
         if key == DNS_CAPTURE && settings.captures_dns() {
             continue;

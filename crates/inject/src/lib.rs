@@ -13,6 +13,7 @@ mod patch;
 mod pod;
 mod probes;
 mod proxy_config;
+mod proxyless;
 mod settings;
 mod shape;
 

@@ -12,6 +12,8 @@ use std::net::IpAddr;
 pub(crate) enum Template {
     Sidecar,
     Gateway,
+    /// Our agent alone, beside an application that speaks xDS itself.
+    GrpcAgent,
 }
 
 /// Annotations, labels and defaults, resolved.
@@ -136,8 +138,10 @@ impl Reader<'_> {
         match annotation(self.pod, KEY).unwrap_or("sidecar") {
             "sidecar" => Template::Sidecar,
             "gateway" => Template::Gateway,
+            "grpc-agent" => Template::GrpcAgent,
             other => {
-                self.refuse(KEY, format!("there is no template {other:?}; use sidecar or gateway"));
+                let known = "sidecar, gateway or grpc-agent";
+                self.refuse(KEY, format!("there is no template {other:?}; use {known}"));
                 Template::Sidecar
             }
         }

@@ -301,6 +301,48 @@ fn a_gateway_keeps_its_own_wishes() {
 }
 
 #[test]
+fn an_application_that_speaks_xds_itself_has_an_agent_and_no_proxy() {
+    const BOOTSTRAP: &str = "/etc/istio/proxy/grpc-bootstrap.json";
+    let own = json!([{"name": "GRPC_XDS_BOOTSTRAP", "value": "/elsewhere"}]);
+    for (own, expected) in [(json!([]), BOOTSTRAP), (own, "/elsewhere")] {
+        let pod = with(productpage(), "/spec/containers/0/env", own);
+        let pod = with(
+            pod,
+            "/metadata/annotations",
+            json!({
+            "inject.istio.io/templates": "grpc-agent",
+            "proxy.istio.io/config": r#"{"holdApplicationUntilProxyStarts": true}"#}),
+        );
+        let world = World { ..World::default() };
+        let new = world.injected(&pod);
+        assert_eq!(names(&new, "containers"), ["istio-proxy", "productpage"]);
+        assert_eq!(names(&new, "initContainers"), [""; 0], "nothing is captured");
+        let (app, agent) = (
+            container(&new, "containers", "productpage"),
+            container(&new, "containers", "istio-proxy"),
+        );
+        assert_eq!(env(app, "GRPC_XDS_BOOTSTRAP"), Some(expected));
+        assert_eq!(app["livenessProbe"], pod["spec"]["containers"][0]["livenessProbe"]);
+        for (name, value) in [
+            ("ISTIO_META_GENERATOR", "grpc"),
+            ("DISABLE_ENVOY", "true"),
+            ("OUTPUT_CERTS", "/var/lib/istio/data"),
+            ("GRPC_XDS_BOOTSTRAP", BOOTSTRAP),
+        ] {
+            assert_eq!(env(agent, name), Some(value), "{name}");
+        }
+        for path in ["/etc/istio/proxy", "/var/lib/istio/data"] {
+            let volume = |of: &Value| {
+                let mounts = of["volumeMounts"].as_array().unwrap();
+                mounts.iter().find(|m| m["mountPath"] == path).unwrap()["name"].clone()
+            };
+            assert_eq!(volume(app), volume(agent), "{path}");
+        }
+        assert_eq!(new["metadata"]["labels"]["security.istio.io/tlsMode"], Value::Null);
+    }
+}
+
+#[test]
 fn the_mesh_speaks_through_the_default_configuration() {
     let world = World {
         mesh: json!({"trustDomain": "td1", "defaultConfig": {

@@ -146,9 +146,25 @@ fn mutual() -> tls::DownstreamTlsContext {
 fn served(of: &HttpManager) -> hcm::HttpConnectionManager {
     let rules = of.filters.iter().filter_map(|f| match &f.config {
         HttpFilterConfig::Rbac(rbac) => rules(rbac),
-        // A question that gRPC cannot ask is answered by no.
-        HttpFilterConfig::ExtAuthz(_) => Some(nobody()),
-        _ => None,
+        // Questions that gRPC cannot ask are answered by no.
+        HttpFilterConfig::ExtAuthz(_) | HttpFilterConfig::JwtAuthn(_) => Some(nobody()),
+        // These let nobody in whom they would keep out by themselves.
+        HttpFilterConfig::Fault(_)
+        | HttpFilterConfig::Cors(_)
+        | HttpFilterConfig::GrpcStats { .. }
+        | HttpFilterConfig::GrpcWeb
+        | HttpFilterConfig::LocalRateLimit(_)
+        | HttpFilterConfig::RateLimit(_)
+        | HttpFilterConfig::Buffer(_)
+        | HttpFilterConfig::HeaderToMetadata(_)
+        | HttpFilterConfig::AuthzSettings(_)
+        | HttpFilterConfig::JwtPerRoute(_)
+        | HttpFilterConfig::ByHost(_)
+        | HttpFilterConfig::IstioAlpn
+        | HttpFilterConfig::IstioStats(_)
+        | HttpFilterConfig::PeerMetadata(_)
+        | HttpFilterConfig::Disabled
+        | HttpFilterConfig::Inert { .. } => None,
     });
     let rules = rules.enumerate().map(|(at, rbac)| hcm::HttpFilter {
         name: format!("{}-{at}", RBAC.0),
