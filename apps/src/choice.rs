@@ -17,6 +17,8 @@ pub enum App {
     ExtAuthz,
     RateLimit,
     Https,
+    /// Istio's own test program.
+    Testing,
     Load,
     Postgres,
     Mariadb,
@@ -25,7 +27,7 @@ pub enum App {
     MongoDb,
 }
 
-const NAMES: [(&str, App); 24] = [
+const NAMES: [(&str, App); 25] = [
     ("productpage", App::Productpage),
     ("details", App::Details),
     ("reviews", App::Reviews(1)),
@@ -44,6 +46,7 @@ const NAMES: [(&str, App); 24] = [
     ("ratelimit", App::RateLimit),
     ("https", App::Https),
     ("nginxhttps", App::Https),
+    ("testing-app", App::Testing),
     ("load", App::Load),
     ("postgres", App::Postgres),
     ("mariadb", App::Mariadb),

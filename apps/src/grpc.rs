@@ -13,15 +13,31 @@ const LARGEST_MESSAGE: usize = 1 << 20;
 /// The message of a request, if there is one and it is not compressed.
 pub async fn message(request: Request<Incoming>) -> Option<Bytes> {
     let body = Limited::new(request.into_body(), LARGEST_MESSAGE).collect().await;
-    let message = body.ok()?.to_bytes();
+    message_in(&body.ok()?.to_bytes())
+}
+
+/// The message of a body that was read whole.
+pub fn message_in(body: &Bytes) -> Option<Bytes> {
     // One byte says whether it is compressed, four how long it is.
-    (message.len() >= 5 && message[0] == 0).then(|| message.slice(5..))
+    (body.len() >= 5 && body[0] == 0).then(|| body.slice(5..))
 }
 
 /// Nothing but a status, in the head.
 pub fn refuse(status: &str) -> Reply {
     let mut reply = web::text(StatusCode::OK, "application/grpc", Bytes::new());
     web::set(&mut reply, "grpc-status", status);
+    reply
+}
+
+/// Nothing but a status and what there is to say about it.
+pub fn fail(status: &str, message: &str) -> Reply {
+    let mut reply = refuse(status);
+    let plain = |b: u8| (b' '..=b'~').contains(&b) && b != b'%';
+    let escaped = message.bytes().map(|b| match plain(b) {
+        true => char::from(b).to_string(),
+        false => format!("%{b:02X}"),
+    });
+    web::set(&mut reply, "grpc-message", &escaped.collect::<String>());
     reply
 }
 

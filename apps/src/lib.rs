@@ -19,6 +19,7 @@ mod https;
 mod load;
 mod ratelimit;
 mod tcp_echo;
+mod testing;
 mod trace;
 mod web;
 mod websocket;
@@ -68,6 +69,7 @@ async fn run(app: App, args: &[String]) -> anyhow::Result<()> {
         App::Fortio => fortio::run(args).await,
         App::ExtAuthz => ext_authz::run(&flags).await,
         App::RateLimit => ratelimit::run(&flags).await,
+        App::Testing => testing::run(&flags).await,
         App::Https => https::run(&flags).await,
         App::MongoDb => database::mongodb::serve(&flags).await,
         App::Load => load::run(&flags).await,

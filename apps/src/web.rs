@@ -336,7 +336,7 @@ fn protocols() -> Builder<LocalExecutor> {
 }
 
 #[derive(Clone)]
-struct LocalExecutor;
+pub struct LocalExecutor;
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {

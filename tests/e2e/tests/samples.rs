@@ -34,6 +34,8 @@ mod mirror;
 mod operator;
 #[path = "samples/parts.rs"]
 mod parts;
+#[path = "samples/proxyless.rs"]
+mod proxyless;
 #[path = "samples/quota.rs"]
 mod quota;
 #[path = "samples/refused.rs"]
@@ -46,6 +48,8 @@ mod stage;
 mod tcp;
 #[path = "samples/websocket.rs"]
 mod websocket;
+#[path = "samples/wire.rs"]
+mod wire;
 
 use e2e::{Mesh, released_samples};
 use ledger::{Ledger, Verdict};
@@ -87,6 +91,7 @@ const TUTORIALS: &[Tutorial] = &[
     Tutorial { scene: "authz", releases: &["1.9.1", "1.14.3", "master"], play: authz::play },
     Tutorial { scene: "limits", releases: &["master"], play: limits::play },
     Tutorial { scene: "quota", releases: &["1.9.1", "1.14.3", "master"], play: quota::play },
+    Tutorial { scene: "proxyless", releases: &["master"], play: proxyless::play },
     Tutorial { scene: "mirror", releases: &["master"], play: mirror::play },
     Tutorial { scene: "refused", releases: &["master"], play: refused::play },
 ];
