@@ -2,6 +2,8 @@
 //! control plane beyond, over TLS with the pod's token as it is at that moment. The pod's own secrets
 //! are answered here.
 
+mod authority;
+
 use crate::identity::{Authority, IdentityError};
 use crate::sds::{self, Body};
 use crate::secrets::Secrets;
@@ -42,6 +44,7 @@ pub async fn serve(authority: Authority, secrets: Secrets, socket: &Path) -> std
     loop {
         let (stream, _) = listener.accept().await?;
         let (authority, secrets) = (authority.clone(), secrets.clone());
+        let stream = authority::Readable::new(stream, socket);
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let (authority, secrets) = (authority.clone(), secrets.clone());

@@ -8,67 +8,124 @@ mod listener;
 mod route;
 
 use crate::server::{Encoded, Layer};
-use ir::{Cluster, Config, Kind, ResourceKey, RouteConfig, VirtualHost};
+use ir::{Cluster, Config, Endpoints, Kind, ResourceKey, Str, VirtualHost};
 use prost::Message;
 use proto::envoy::google::protobuf::Any;
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 /// Those of the resources `wanted` that there are.
-pub fn resources<'a>(config: &Config, wanted: impl Iterator<Item = &'a ResourceKey>) -> Layer {
-    let sight = Sight(config);
+pub fn resources<'a>(
+    config: &Config,
+    wanted: impl Iterator<Item = &'a ResourceKey> + Clone,
+) -> Layer {
+    let sight = Sight::of(config, wanted.clone());
     wanted.filter_map(|key| Some((key.clone(), sight.one(key)?))).collect()
 }
 
-/// A sidecar's configuration, seen from an application.
-struct Sight<'a>(&'a Config);
+/// A sidecar's configuration, seen from an application. What is asked for is looked for once, however much it
+/// is: the configuration may be large, and so may the wishes of somebody who means harm.
+struct Sight<'a> {
+    config: &'a Config,
+    clusters: HashMap<&'a str, &'a Cluster>,
+    /// By their services.
+    endpoints: HashMap<&'a str, &'a Endpoints>,
+    /// By each of the names that were asked for.
+    hosts: HashMap<String, Vec<&'a VirtualHost>>,
+}
 
-impl Sight<'_> {
+impl<'a> Sight<'a> {
+    fn of<'k>(config: &'a Config, wanted: impl Iterator<Item = &'k ResourceKey>) -> Sight<'a> {
+        let (mut clusters, mut hosts) = (HashSet::new(), HashSet::new());
+        for key in wanted {
+            match key.kind {
+                Kind::Cluster | Kind::Endpoints => drop(clusters.insert(&*key.name)),
+                Kind::Listener => {
+                    hosts.extend(target(&key.name).map(|(host, _)| host.to_ascii_lowercase()));
+                }
+                Kind::Route => hosts.extend(listener::host_of_route(&key.name).map(|(h, _)| h)),
+                Kind::Secret | Kind::Names => {}
+            }
+        }
+        let all = config.clusters.iter().filter(|c| clusters.contains(&*c.name));
+        let clusters: HashMap<_, _> = all.map(|c| (&*c.name, &**c)).collect();
+        let services: HashSet<Str> =
+            clusters.values().filter_map(|c| crate::endpoints_of(c)).collect();
+        let all = config.endpoints.iter().filter(|e| services.contains(&e.cluster));
+        let endpoints = all.map(|e| (&*e.cluster, &**e)).collect();
+        Sight { config, clusters, endpoints, hosts: hosts_of(config, &hosts) }
+    }
+
     fn one(&self, key: &ResourceKey) -> Option<Encoded> {
         match key.kind {
             Kind::Listener => match key.name.strip_prefix(listener::INBOUND) {
-                Some(address) => listener::of_server(self.0, &key.name, address.parse().ok()?),
+                Some(address) => listener::of_server(self.config, &key.name, address.parse().ok()?),
                 None => {
                     let (host, port) = target(&key.name)?;
-                    Some(listener::of_client(&key.name, &self.virtual_host(host, port)?.name))
+                    let host = self.virtual_host(&host.to_ascii_lowercase(), port)?;
+                    Some(listener::of_client(&key.name, &host.name))
                 }
             },
             Kind::Route => {
-                let name = listener::host_of_route(&key.name)?;
-                Some(route::of(&key.name, self.hosts().find(|h| *h.name == *name)?))
+                let (host, port) = listener::host_of_route(&key.name)?;
+                Some(route::of(&key.name, self.virtual_host(&host, Some(port))?))
             }
-            Kind::Cluster => cluster::of(self.cluster(&key.name)?),
-            Kind::Endpoints => cluster::endpoints(self.0, self.cluster(&key.name)?),
+            Kind::Cluster => cluster::of(self.clusters.get(&*key.name)?),
+            Kind::Endpoints => {
+                let cluster = self.clusters.get(&*key.name)?;
+                let service = crate::endpoints_of(cluster);
+                let found = service.and_then(|s| self.endpoints.get(&*s).copied());
+                cluster::endpoints(cluster, found)
+            }
             Kind::Secret | Kind::Names => None,
         }
     }
 
-    fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
-        self.0.clusters.iter().find(|c| *c.name == *name)
-    }
-
-    fn hosts(&self) -> impl Iterator<Item = &Arc<VirtualHost>> {
-        self.0.routes.iter().flat_map(|r| &r.virtual_hosts)
-    }
-
     /// The one that answers to a name. Without a port it is that of port 80, else the only one.
-    fn virtual_host(&self, host: &str, port: Option<u16>) -> Option<&Arc<VirtualHost>> {
-        let mut found: Vec<&Arc<VirtualHost>> =
-            self.0.routes.iter().filter_map(|r| named(r, host)).collect();
-        let at = |h: &Arc<VirtualHost>| target(&h.name).and_then(|(_, port)| port);
-        match port {
-            Some(_) => found.into_iter().find(|h| at(h) == port),
-            None if found.len() == 1 => found.pop(),
-            None => found.into_iter().find(|h| at(h) == Some(80)),
+    fn virtual_host(&self, host: &str, port: Option<u16>) -> Option<&'a VirtualHost> {
+        let found = self.hosts.get(host)?;
+        let at = |port| found.iter().find(|h| port_of(h) == Some(port)).copied();
+        match (port, &found[..]) {
+            (Some(port), _) => at(port),
+            (None, [only]) => Some(only),
+            (None, _) => at(80),
         }
     }
 }
 
-/// The virtual host of a name. Of services whose port is detected the domain is `*`, and the name is their own.
-fn named<'a>(routes: &'a RouteConfig, host: &str) -> Option<&'a Arc<VirtualHost>> {
-    routes.virtual_hosts.iter().find(|h| {
-        let own = target(&h.name).is_some_and(|(name, port)| port.is_some() && name == host);
-        own || h.domains.iter().any(|d| d.eq_ignore_ascii_case(host))
-    })
+/// Those that answer to any of these names, or have it themselves: of services whose port is detected the
+/// domain is `*`.
+fn hosts_of<'a>(
+    config: &'a Config,
+    wanted: &HashSet<String>,
+) -> HashMap<String, Vec<&'a VirtualHost>> {
+    let mut found: HashMap<String, Vec<&VirtualHost>> = HashMap::new();
+    if wanted.is_empty() {
+        return found;
+    }
+    for host in config.routes.iter().flat_map(|r| &r.virtual_hosts) {
+        let own = target(&host.name).filter(|(_, port)| port.is_some()).map(|(name, _)| name);
+        let Some(own) = own else { continue };
+        let others = host.domains.iter().map(|d| &**d).filter(|d| *d != own);
+        for name in std::iter::once(own).chain(others) {
+            let name = lower(name);
+            if wanted.contains(&*name) {
+                found.entry(name.into_owned()).or_default().push(host);
+            }
+        }
+    }
+    found
+}
+
+fn lower(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
+
+fn port_of(host: &VirtualHost) -> Option<u16> {
+    target(&host.name)?.1
 }
 
 /// `host:port`, or `host` alone.

@@ -79,7 +79,8 @@ pub fn grpc() -> Result<()> {
         return Ok(());
     }
     let venv = peers::suites().join("grpcio");
-    shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    // The one that pods of the embedded cluster have, too.
+    shell::run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&venv))?;
     shell::run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", GRPCIO]))?;
     peers::grpc().map(drop).ok_or_else(|| anyhow!("the environment holds no python"))
 }

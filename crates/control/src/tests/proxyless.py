@@ -14,8 +14,20 @@ import grpc.experimental
 METHOD = "/proto.EchoTestService/Echo"
 
 
+def message(text):
+    """EchoResponse { message = 1 }, of less than 128 bytes"""
+    return bytes([10, len(text)]) + text.encode()
+
+
+def text(message):
+    at = 1
+    while message[at] & 0x80:
+        at += 1
+    return message[at + 1:].decode()
+
+
 def serve(address, name):
-    answer = grpc.unary_unary_rpc_method_handler(lambda request, context: name.encode())
+    answer = grpc.unary_unary_rpc_method_handler(lambda request, context: message(name))
     service, method = METHOD[1:].split("/")
     server = grpc.server(futures.ThreadPoolExecutor(4), xds=True)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: answer}),))
@@ -35,7 +47,7 @@ def call(target):
         seen = collections.Counter()
         for _ in range(wish["calls"]):
             try:
-                seen[method(b"x", timeout=5, metadata=headers).decode()] += 1
+                seen[text(method(b"", timeout=5, metadata=headers))] += 1
             except grpc.RpcError as error:
                 seen[error.code().name] += 1
         print(json.dumps(seen), flush=True)

@@ -5,7 +5,7 @@
 use super::{any, encoded};
 use crate::server::Encoded;
 use ir::{
-    Address, CertificateSource, Cluster, Config, Discovery, EndpointGroup, Health, Kind,
+    Address, CertificateSource, Cluster, Discovery, EndpointGroup, Endpoints, Health, Kind,
     LoadBalancer, Pattern, ResourceKey, SanMatch, StringMatch, UpstreamTls,
 };
 use proto::envoy::envoy::config::cluster::v3 as pb;
@@ -150,14 +150,11 @@ fn matcher(of: &StringMatch) -> matcher::StringMatcher {
     matcher::StringMatcher { match_pattern: Some(pattern), ignore_case: of.ignore_case }
 }
 
-/// The endpoints of a cluster, whether they come by themselves or stand in it.
-pub(super) fn endpoints(config: &Config, cluster: &Cluster) -> Option<Encoded> {
+/// The endpoints of a cluster, whether they come by themselves (`found`) or stand in it.
+pub(super) fn endpoints(cluster: &Cluster, found: Option<&Endpoints>) -> Option<Encoded> {
     let groups = match &cluster.discovery {
         Discovery::Static(groups) => groups,
-        _ => {
-            let service = crate::endpoints_of(cluster)?;
-            &config.endpoints.iter().find(|e| e.cluster == service)?.groups
-        }
+        _ => &found?.groups,
     };
     let groups = groups.iter().filter_map(|g| group(g, |e| by_ip(&e.address))).collect();
     Some(encoded(&assignment(cluster.name.to_string(), groups), Vec::new()))

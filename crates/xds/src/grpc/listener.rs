@@ -49,10 +49,10 @@ fn route_name(virtual_host: &str) -> String {
     format!("outbound|{port}||{host}")
 }
 
-/// The virtual host of a route configuration.
-pub(super) fn host_of_route(name: &str) -> Option<String> {
+/// The host and port of a route configuration.
+pub(super) fn host_of_route(name: &str) -> Option<(String, u16)> {
     let (port, host) = name.strip_prefix("outbound|")?.split_once("||")?;
-    Some(format!("{host}:{port}"))
+    Some((host.to_ascii_lowercase(), port.parse().ok()?))
 }
 
 pub(super) fn of_client(name: &Str, virtual_host: &str) -> Encoded {

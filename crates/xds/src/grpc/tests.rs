@@ -4,8 +4,8 @@
 use super::*;
 use ir::{
     Action, Address, AuthzService, CertificateSource, ChainMatch, Destination, Discovery, Endpoint,
-    EndpointGroup, Endpoints, ExtAuthz, FilterChain, Forward, GrpcAuthz, HttpFilter,
-    HttpFilterConfig, HttpManager, Listener, PathMatch, QueryMatch, Route, RouteMatch, RouteSource,
+    EndpointGroup, ExtAuthz, FilterChain, Forward, GrpcAuthz, HttpFilter, HttpFilterConfig,
+    HttpManager, Listener, PathMatch, QueryMatch, Route, RouteConfig, RouteMatch, RouteSource,
     SecretRef, Terminal, TlsCommon, UpstreamTls, Validation,
 };
 use proto::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
@@ -15,6 +15,7 @@ use proto::envoy::envoy::config::route::v3::RouteConfiguration;
 use proto::envoy::envoy::extensions::filters::http::rbac::v3::Rbac as PbRbac;
 use proto::envoy::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use serde_json::Value;
+use std::sync::Arc;
 
 const CLUSTER: &str = "outbound|80||a.x.svc";
 

@@ -3,8 +3,10 @@
 
 use super::stage::{Scene, agrees};
 use super::wire;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 const SAMPLE: &str = "grpc-echo/grpc-echo.yaml";
@@ -14,7 +16,7 @@ const URL: &str = "xds:///echo.echo-grpc.svc.cluster.local:7070";
 const CALLS: u32 = 100;
 
 pub fn play(scene: &Scene<'_>) {
-    let label = serde_json::json!({"apiVersion": "v1", "kind": "Namespace",
+    let label = json!({"apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": NAMESPACE, "labels": {"istio-injection": "enabled"}}});
     scene.mesh().apply_text(&label.to_string());
     apply_release(scene, "1.14.3");
@@ -82,12 +84,80 @@ fn mutual_tls(scene: &Scene<'_>, door: &Door) {
         let open = door.forward(&format!("{ip}:17171"), 1);
         assert!(open.is_ok(), "its other port is nobody's: {open:?}");
     }
+    real_peers(scene, door);
     // The client goes back to plaintext.
     kubectl(scene, &["delete", "destinationrule", "echo-mtls"]);
     scene.eventually("plaintext is refused", || match door.forward(URL, 1) {
         Err(say) if say.contains("1/1 requests had errors; first error: rpc error") => Ok(()),
         other => Err(format!("{other:?}")),
     });
+}
+
+/// gRPC's own library in a pod of its own, as one server more of the service and as a client of all of them, by
+/// what our agent tells it.
+fn real_peers(scene: &Scene<'_>, door: &Door) {
+    let Some(program) = library(scene) else { return };
+    kubectl(scene, &["delete", "virtualservice", "echo-weights"]);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "grpcio", "namespace": NAMESPACE,
+            "labels": {"app": "echo", "version": "v3"},
+            "annotations": {"inject.istio.io/templates": "grpc-agent",
+                "proxy.istio.io/config": r#"{"holdApplicationUntilProxyStarts": true}"#,
+                "lateen.dev/exec.app": format!("{program} serve 0.0.0.0:17070 ServiceVersion=v3")}},
+        "spec": {"containers": [{"name": "app", "image": "grpcio"}]}});
+    scene.mesh().apply_text(&pod.to_string());
+    let all = |seen: BTreeMap<String, u64>, calls: u64| {
+        let versions: Vec<&str> = seen.keys().map(String::as_str).collect();
+        let whole = seen.values().sum::<u64>() == calls;
+        if versions == ["v1", "v2", "v3"] && whole { Ok(()) } else { Err(format!("{seen:?}")) }
+    };
+    scene.eventually("its server answers, too", || {
+        all(said(&door.forward(URL, 12)?, "ServiceVersion"), 12)
+    });
+    let script = format!("echo '{{\"calls\": 30}}' | {program} call {URL}");
+    scene.eventually("its client reaches all", || {
+        let answer = kubectl(scene, &["exec", "grpcio", "-c", "app", "--", "sh", "-c", &script]);
+        let answer: Value = serde_json::from_str(&answer).map_err(|e| format!("{answer}: {e}"))?;
+        let mut seen = BTreeMap::new();
+        for (text, count) in answer.as_object().into_iter().flatten() {
+            let version = text.lines().find_map(|l| l.strip_prefix("ServiceVersion="));
+            let version = version.unwrap_or(text).to_owned();
+            *seen.entry(version).or_default() += count.as_u64().unwrap_or_default();
+        }
+        all(seen, 30)
+    });
+}
+
+/// A program that pods can run: the library in a directory of its own, for the Python that they see.
+fn library(scene: &Scene<'_>) -> Option<String> {
+    const PYTHON: &str = "/usr/bin/python3";
+    let python = std::env::var_os("GRPC_PYTHON").unwrap_or_else(|| {
+        e2e::workspace().join("target/peers/grpcio/bin/python").into_os_string()
+    });
+    let ask = "import grpc, os; print(os.path.dirname(os.path.dirname(grpc.__file__)))";
+    let found = Command::new(python).args(["-c", ask]).output().ok().filter(|o| o.status.success());
+    let site = found.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
+    let fits = site.as_ref().is_some_and(|site| {
+        let load =
+            Command::new(PYTHON).args(["-c", "import grpc"]).env("PYTHONPATH", site).output();
+        load.is_ok_and(|o| o.status.success())
+    });
+    let Some(site) = site.filter(|_| fits) else {
+        assert!(std::env::var_os("LATEEN_REQUIRE_PEERS").is_none(), "there is no grpcio");
+        println!("no real gRPC: there is no grpcio for {PYTHON}; `cargo xtask setup` installs it");
+        return None;
+    };
+    let home = scene.mesh().state().join("grpcio");
+    std::fs::create_dir_all(&home).expect("the state directory is ours");
+    let sources = [format!("{site}/grpc"), format!("{site}/typing_extensions.py")];
+    let copied = Command::new("cp").arg("-r").args(sources).arg(&home).status().expect("cp");
+    assert!(copied.success());
+    let text = include_str!("../../../../crates/control/src/tests/proxyless.py");
+    let program = home.join("proxyless");
+    std::fs::write(&program, format!("#!{PYTHON}\n{text}")).expect("the state directory is ours");
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, all).expect("it was just written");
+    Some(program.display().to_string())
 }
 
 /// Beside the proxies, each with what it asked for: one is called only, the other calls, too.
