@@ -60,6 +60,46 @@ fn helloworld_says_who_it_is() {
     assert_eq!(said, "Hello version: v2, instance: examples-helloworld-v2-pod\n");
 }
 
+/// As the samples of gRPC start it; what it does by gRPC is walked through end to end.
+#[test]
+fn the_testing_app_says_who_it_is_on_every_port() {
+    let [http, other, tcp, grpc] = [(); 4].map(|()| free_port());
+    let args = [
+        format!("--port={http}"),
+        "--port".to_owned(),
+        other.to_string(),
+        format!("--tcp={tcp}"),
+        format!("--grpc={grpc}"),
+        "--version=v9".to_owned(),
+    ];
+    let app = Program::start_with("testing-app", &args, &[], grpc);
+    for port in [http, other] {
+        let said = programs::ask(port, "GET /a HTTP/1.1\r\nhost: x\r\n", "").body;
+        for line in ["ServiceVersion=v9".to_owned(), format!("ServicePort={port}"), "URL=/a".into()]
+        {
+            assert!(said.lines().any(|l| l == line), "{line}: {said}");
+        }
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", tcp)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(b"hello").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("ServiceVersion=v9\n") && said.ends_with("\nhello"), "{said}");
+    drop(app);
+    // Without a control plane nobody says how such a port is served, so there is none.
+    let args = [format!("--grpc={grpc}"), format!("--xds-grpc-server={grpc}")];
+    let refused = std::process::Command::new(env!("CARGO_BIN_EXE_lateen-apps"))
+        .arg("testing-app")
+        .args(args)
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("GRPC_XDS_BOOTSTRAP"));
+}
+
 #[test]
 fn tcp_echo_puts_a_word_before_each_line_on_every_port() {
     let (first, second) = (free_port(), free_port());

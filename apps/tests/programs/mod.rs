@@ -84,7 +84,7 @@ impl Answer {
     }
 }
 
-fn ask(port: u16, head: &str, body: &str) -> Answer {
+pub fn ask(port: u16, head: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let length = body.len();

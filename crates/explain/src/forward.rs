@@ -199,10 +199,12 @@ impl Explainer<'_> {
         let fact = |name, value: String| Fact { name, value, origin: origin.clone() };
         let mut all = Vec::new();
         let balancer = match &cluster.lb {
+            LoadBalancer::RingHash { .. } => "ring hash",
+            // Of the others gRPC knows none.
             LoadBalancer::RoundRobin { .. } => "round robin",
+            _ if self.proxy.grpc => "round robin",
             LoadBalancer::LeastRequest { .. } => "least request",
             LoadBalancer::Random => "random",
-            LoadBalancer::RingHash { .. } => "ring hash",
             LoadBalancer::Maglev { .. } => "Maglev",
             LoadBalancer::ClusterProvided => "where the client was going",
         };
@@ -212,11 +214,15 @@ impl Explainer<'_> {
             all.push(fact("tls", format!("to {name}")));
         }
         let matched = cluster.tls_matches.iter().find_map(|m| m.tls.as_ref());
-        if let Some(tls) = matched {
+        if let Some(tls) = matched.filter(|_| !self.proxy.grpc) {
             let say = format!("mutual TLS with endpoints that take it, to {}", tls.sni);
             all.push(fact("tls", say));
         }
-        if cluster.outliers.is_some() {
+        if self.proxy.grpc && cluster.tls.is_none() {
+            let say = "none; without a proxy only a DestinationRule of mode ISTIO_MUTUAL begins it";
+            all.push(fact("tls", say.to_owned()));
+        }
+        if cluster.outliers.is_some() && !self.proxy.grpc {
             all.push(fact("outliers", "endpoints that fail are left out for a time".into()));
         }
         all

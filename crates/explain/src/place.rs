@@ -22,6 +22,8 @@ pub struct Workload {
     pub labels: Labels,
     /// `None`: no pod has one yet.
     pub ip: Option<IpAddr>,
+    /// It has no proxy: by gRPC's libraries it follows the control plane itself.
+    pub proxyless: bool,
 }
 
 /// On which side of the request the proxy stands.
@@ -169,6 +171,7 @@ impl<'w> Explainer<'w> {
             name => format!("{name}.{}", workload.namespace),
         };
         match self.side {
+            Side::Client(_) if self.proxy.grpc => format!("{name} itself, without a proxy"),
             Side::Client(_) => format!("outbound sidecar of {name}"),
             Side::Gateway(_) => format!("gateway {name}"),
             Side::Server(_) => format!("inbound sidecar of {name}"),
@@ -222,7 +225,7 @@ fn proxy_of(world: &Snapshot, side: &Side) -> Proxy {
         locality: Default::default(),
         node: world.workloads.at(ip).map(|w| w.node.clone()).unwrap_or_default(),
         stock_envoy: false,
-        grpc: false,
+        grpc: workload.proxyless && matches!(side, Side::Client(_)),
         http10: false,
         uncaptured: false,
         unprivileged: false,

@@ -30,6 +30,9 @@ const QUEUE: usize = 16;
 /// A stream is opened by a request, not in advance.
 const FIRST: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// Names of an application that asks for itself; others are not heard. Each change of them is planned for.
+const MOST_NAMES: usize = 10_000;
+
 /// Serves a stream in a task of its own; the task ends when the proxy goes.
 pub(super) fn run<D: Dialect>(
     shared: Arc<Shared>,
@@ -222,7 +225,7 @@ impl<D: Dialect> Talk<'_, D> {
         let Some(request) = D::read(request) else { return Ok(Vec::new()) };
         self.hear(request);
         if self.proxy.grpc {
-            let wanted: Vec<ResourceKey> = self.session.names().collect();
+            let wanted: Vec<ResourceKey> = self.session.names().take(MOST_NAMES).collect();
             if wanted != self.wanted {
                 self.wanted = wanted;
                 return self.world(worlds).await;

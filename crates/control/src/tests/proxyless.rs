@@ -115,19 +115,29 @@ impl Client {
     }
 }
 
-/// Two versions of an echo, each a server of gRPC's own.
-async fn echoes(plane: &Plane, folder: &Folder) -> Vec<Child> {
+/// Two versions of an echo, each a server of gRPC's own, and the port of the first.
+async fn echoes(plane: &Plane, folder: &Folder) -> (Vec<Child>, u16) {
     plane.apply(service("echo", PORT)).await;
-    let mut servers = Vec::new();
+    let (mut servers, mut ports) = (Vec::new(), Vec::new());
     for (version, ip) in [("v1", "127.0.0.1"), ("v2", "127.0.0.2")] {
         let port = free_port(ip);
+        ports.push(port);
         plane.apply(pod(version, "echo", version, ip)).await;
         plane.apply(slice("echo", version, ip, port)).await;
         let at = format!("{ip}:{port}");
         servers.push(start(plane, folder, ip, "echo", &["serve", &at, version]).await);
     }
     plane.synced().await;
-    servers
+    (servers, ports[0])
+}
+
+/// A host outside of the mesh, at a name that is looked up.
+fn outside(port: u16) -> Value {
+    json!({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+        "metadata": {"name": "outside", "namespace": "default"},
+        "spec": {"hosts": ["outside.example"], "resolution": "DNS", "location": "MESH_EXTERNAL",
+            "ports": [{"number": PORT, "name": "grpc", "protocol": "GRPC"}],
+            "endpoints": [{"address": "localhost", "ports": {"grpc": port}}]}})
 }
 
 fn free_port(ip: &str) -> u16 {
@@ -165,7 +175,7 @@ async fn grpc_without_a_proxy_follows_its_routes() {
         return;
     }
     let (plane, folder) = (Plane::start().await, Folder::new("proxyless-routes"));
-    let _servers = echoes(&plane, &folder).await;
+    let (_servers, first) = echoes(&plane, &folder).await;
     let mut client = Client::start(&plane, &folder, NAME).await;
     client.until("both versions answer", 20, &["v1", "v2"]).await;
 
@@ -188,6 +198,10 @@ async fn grpc_without_a_proxy_follows_its_routes() {
     client.until("a fault", 10, &["UNAVAILABLE"]).await;
     plane.apply(rules(json!([{"route": [to("v1", 100)]}]))).await;
     client.until("no fault", 10, &["v1"]).await;
+
+    plane.apply(outside(first)).await;
+    let mut client = Client::start(&plane, &folder, "outside.example:7070").await;
+    client.until("a name is looked up", 10, &["v1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,7 +210,7 @@ async fn grpc_without_a_proxy_speaks_mutual_tls_and_is_authorized() {
         return;
     }
     let (plane, folder) = (Plane::start().await, Folder::new("proxyless-tls"));
-    let _servers = echoes(&plane, &folder).await;
+    let (_servers, _) = echoes(&plane, &folder).await;
     // The short name, without a port: the service has only one.
     let mut client = Client::start(&plane, &folder, "echo").await;
     client.until("in plaintext", 20, &["v1", "v2"]).await;

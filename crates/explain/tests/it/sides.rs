@@ -2,7 +2,7 @@
 
 use super::support;
 use super::support::{ask, says, workload};
-use explain::{Answer, Side, Verdict};
+use explain::{Answer, Side, Verdict, Workload};
 
 const WORLD: &str = "
 apiVersion: v1
@@ -238,4 +238,26 @@ fn mutual_tls_is_told_on_both_sides() {
     let told = ask(&strict, client, "GET", "http://web/", &[]);
     let to = "outbound_.80_._.web.default.svc.cluster.local";
     says(&told, &[&format!("mutual TLS with endpoints that take it, to {to}")]);
+}
+
+/// It decides by itself what a sidecar would decide for it, and begins TLS only where it is told to.
+#[test]
+fn a_client_without_a_proxy_is_told_apart() {
+    let client = || Workload { proxyless: true, ..workload("default", &[]) };
+    const RULE: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: web, namespace: default }
+spec: { host: web, trafficPolicy: { tls: { mode: ISTIO_MUTUAL } } }
+---
+";
+    let plain = "none; without a proxy only a DestinationRule of mode ISTIO_MUTUAL begins it";
+    let mutual = "to outbound_.80_._.web.default.svc.cluster.local";
+    for (more, tls) in [("", plain), (RULE, mutual)] {
+        let world = support::world(&format!("{more}{WORLD}"));
+        let told = ask(&world, Side::Client(client()), "GET", "http://web/", &[]);
+        let expected = ["itself, without a proxy", "balancer    round robin"];
+        says(&told, &expected);
+        says(&told, &[&format!("tls         {tls}")]);
+    }
 }

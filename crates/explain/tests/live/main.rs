@@ -73,6 +73,7 @@ fn in_one_world(seed: u64, ports: &Ports) -> BTreeMap<&'static str, usize> {
         namespace: "default".into(),
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         ip: Some(ip.parse().unwrap()),
+        ..Workload::default()
     };
     let client = who(&[("app", "client")], "127.0.0.1");
     let edge = who(&[("istio", "ingressgateway")], "127.0.0.1");

@@ -32,7 +32,9 @@ pub fn pod<'a>(world: &'a World, word: &str, namespace: &str) -> Result<PodView<
 }
 
 pub fn workload(pod: PodView<'_>) -> Workload {
+    let templates = pod.annotations.get("inject.istio.io/templates").map(String::as_str);
     Workload {
+        proxyless: templates.unwrap_or_default().split(',').any(|t| t.trim() == "grpc-agent"),
         name: pod.owner.name().to_owned(),
         namespace: pod.namespace().to_owned(),
         ip: pod.owner.value["status"]["podIP"].as_str().and_then(|ip| ip.parse().ok()),
@@ -99,7 +101,7 @@ fn selected(given: &Given, selector: &Labels) -> Workload {
             name: String::new(),
             namespace: world.root.clone(),
             labels: selector.clone(),
-            ip: None,
+            ..Workload::default()
         },
     }
 }
