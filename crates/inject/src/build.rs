@@ -199,12 +199,17 @@ fn mounts() -> Value {
 
 fn volumes(s: &Settings) -> Vec<Value> {
     let field = |path: &str, file: &str| json!({"path": file, "fieldRef": {"fieldPath": path}});
+    // There the key lies for an application that has no proxy.
+    let data = match s.template {
+        Template::GrpcAgent => json!({"medium": "Memory"}),
+        Template::Sidecar | Template::Gateway => json!({}),
+    };
     let mut volumes = vec![
         json!({"name": "workload-socket", "emptyDir": {}}),
         json!({"name": "credential-socket", "emptyDir": {}}),
         json!({"name": "workload-certs", "emptyDir": {}}),
         json!({"name": "istio-envoy", "emptyDir": {"medium": "Memory"}}),
-        json!({"name": "istio-data", "emptyDir": {}}),
+        json!({"name": "istio-data", "emptyDir": data}),
         json!({"name": "istio-podinfo", "downwardAPI": {"items": [
             field("metadata.labels", "labels"), field("metadata.annotations", "annotations")]}}),
         json!({"name": "istio-token", "projected": {"sources": [{"serviceAccountToken": {

@@ -37,7 +37,7 @@ pub(crate) fn prepare(pod: &mut Value) {
             add(container, "env", "name", json!({"name": variable, "value": value}));
         }
         for (volume, path) in [("istio-data", CERTIFICATES), ("istio-envoy", CONFIGURATION)] {
-            let mount = json!({"name": volume, "mountPath": path});
+            let mount = json!({"name": volume, "mountPath": path, "readOnly": true});
             add(container, "volumeMounts", "mountPath", mount);
         }
     }

@@ -332,11 +332,18 @@ fn an_application_that_speaks_xds_itself_has_an_agent_and_no_proxy() {
             assert_eq!(env(agent, name), Some(value), "{name}");
         }
         for path in ["/etc/istio/proxy", "/var/lib/istio/data"] {
-            let volume = |of: &Value| {
+            let mount = |of: &Value| {
                 let mounts = of["volumeMounts"].as_array().unwrap();
-                mounts.iter().find(|m| m["mountPath"] == path).unwrap()["name"].clone()
+                mounts.iter().find(|m| m["mountPath"] == path).unwrap().clone()
             };
-            assert_eq!(volume(app), volume(agent), "{path}");
+            assert_eq!(mount(app)["name"], mount(agent)["name"], "{path}");
+            assert_eq!(
+                (&mount(app)["readOnly"], &mount(agent)["readOnly"]),
+                (&true.into(), &Value::Null)
+            );
+            let volumes = new["spec"]["volumes"].as_array().unwrap();
+            let volume = volumes.iter().find(|v| v["name"] == mount(app)["name"]).unwrap();
+            assert_eq!(volume["emptyDir"]["medium"], "Memory", "{path}");
         }
         assert_eq!(new["metadata"]["labels"]["security.istio.io/tlsMode"], Value::Null);
     }
