@@ -16,10 +16,10 @@ use registry::{Item, KeySets, KeySource};
 /// The filter, if the workload has any issuers.
 pub(crate) struct Tokens(Option<HttpFilter>);
 
-const JWT_AUTHN: &str = "envoy.filters.http.jwt_authn";
+pub(crate) const JWT_AUTHN: &str = "envoy.filters.http.jwt_authn";
 
 /// Under this name policies find what a token claims.
-const PAYLOAD: &str = "payload";
+pub(crate) const PAYLOAD: &str = "payload";
 
 /// Claims that are lists of words, whoever issues the token.
 const WORDS: [&str; 2] = ["scope", "permission"];

@@ -1,6 +1,7 @@
 //! VirtualService rules as routes: which match, what then.
 
 mod action;
+pub(crate) mod claims;
 mod delegate;
 mod extras;
 mod l4;

@@ -1,5 +1,6 @@
 //! Fields that are read and not honoured yet. Whoever writes one is told, by object and field.
 
+use crate::route::claims;
 use api::{
     Gateway, LoadBalancerSettings, OutlierDetection, Sidecar, TrafficPolicy, VirtualService,
 };
@@ -95,13 +96,17 @@ pub(crate) fn in_gateway(spec: &Gateway) -> Vec<Finding> {
 
 pub(crate) fn in_virtual_service(spec: &VirtualService) -> Vec<Finding> {
     let mut out = Vec::new();
+    let in_mesh = spec.gateways.is_empty() || spec.gateways.iter().any(|g| g == "mesh");
     for (index, http) in spec.http.iter().enumerate() {
         for (at, m) in http.r#match.iter().enumerate() {
-            let claims = m.headers.keys().chain(m.without_headers.keys());
-            for name in claims.filter(|n| n.starts_with('@')) {
-                let path = format!("spec.http[{index}].match[{at}].headers[{name}]");
-                let say = "matching claims has no effect in this version: the rule never applies";
-                out.push(Finding::error(path, say));
+            let in_mesh =
+                in_mesh && (m.gateways.is_empty() || m.gateways.iter().any(|g| g == "mesh"));
+            let lists = [("headers", &m.headers), ("withoutHeaders", &m.without_headers)];
+            for (field, name) in lists.into_iter().flat_map(|(f, l)| l.keys().map(move |n| (f, n)))
+            {
+                let path = format!("spec.http[{index}].match[{at}].{field}[{name}]");
+                let complaint = claims::complaint(name, in_mesh);
+                out.extend(complaint.map(|say| Finding::warning(path, say)));
             }
         }
     }

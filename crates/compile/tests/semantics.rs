@@ -586,7 +586,7 @@ fn what_has_no_effect_is_said_once_by_object_and_field() {
     let said: Vec<String> = compiled(&mut store).findings.iter().map(ToString::to_string).collect();
     let expected = [
         "DestinationRule default/a: spec.trafficPolicy.loadBalancer.zoneAwareLbSetting: has no effect in this version",
-        "VirtualService default/a: spec.http[0].match[0].headers[@request.auth.claims.a]: matching claims has no effect in this version: the rule never applies",
+        "VirtualService default/a: spec.http[0].match[0].headers[@request.auth.claims.a]: claims are known at gateways alone: no request in the mesh has this one",
     ];
     assert_eq!(said, expected);
 }

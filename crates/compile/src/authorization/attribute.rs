@@ -5,6 +5,7 @@ use super::value::{
     Unread, account, bracketed, cidr, namespace, port, principal, request_principal, template,
     text, trust_domain,
 };
+use crate::authentication::{JWT_AUTHN, PAYLOAD};
 use ir::{
     HeaderCondition, HeaderMatch, MetadataMatch, Permission, Principal, Str, StringMatch,
     ValueMatch,
@@ -43,8 +44,6 @@ pub(super) enum Asks {
     /// Of the token: `aud`, `azp` or any other.
     Claim(Vec<Str>),
 }
-
-const JWT: &str = "envoy.filters.http.jwt_authn";
 
 impl Attribute for Asked {
     type Expression = Permission;
@@ -183,8 +182,8 @@ fn said(value: &str) -> ValueMatch {
 }
 
 fn payload(path: &[Str], value: ValueMatch) -> Principal {
-    let path = std::iter::once("payload".into()).chain(path.iter().cloned()).collect();
-    Principal::Metadata(metadata(JWT, path, value))
+    let path = std::iter::once(PAYLOAD.into()).chain(path.iter().cloned()).collect();
+    Principal::Metadata(metadata(JWT_AUTHN, path, value))
 }
 
 fn metadata(filter: &str, path: Vec<Str>, value: ValueMatch) -> MetadataMatch {

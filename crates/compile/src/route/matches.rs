@@ -1,5 +1,6 @@
 //! Conditions on the request.
 
+use super::claims;
 use api::{HttpMatchRequest, StringMatch};
 use ir::{HeaderCondition, HeaderMatch, PathMatch, QueryMatch, RouteMatch};
 
@@ -7,9 +8,16 @@ pub(super) fn of(m: &HttpMatchRequest) -> RouteMatch {
     let mut out = RouteMatch::path(path(m.uri.as_ref()));
     out.ignore_case = m.ignore_uri_case;
     for (name, value) in &m.headers {
-        out.headers.push(header(name, value));
+        match claims::path(name) {
+            Some(path) => out.metadata.push(claims::condition(path, value, false)),
+            None => out.headers.push(header(name, value)),
+        }
     }
     for (name, value) in &m.without_headers {
+        if let Some(path) = claims::path(name) {
+            out.metadata.push(claims::condition(path, value, true));
+            continue;
+        }
         let header = header(name, value);
         // An absent header does not have the value either.
         let missing_as_empty = !value.is_presence();
@@ -63,6 +71,7 @@ pub(super) fn string(m: &StringMatch) -> Option<ir::StringMatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ir::ValueMatch;
     use serde_json::json;
 
     fn matched(m: serde_json::Value) -> RouteMatch {
@@ -86,6 +95,25 @@ mod tests {
             .map(|h| (h.name.to_string(), h.condition, h.invert, h.missing_as_empty))
             .collect();
         assert_eq!(got, expected.map(|(n, c, i, e)| (n.to_owned(), c, i, e)));
+    }
+
+    #[test]
+    fn claims_are_looked_for_in_what_the_token_filter_says() {
+        let m = matched(json!({
+            "headers": { "@request.auth.claims.group": { "exact": "dev" } },
+            "withoutHeaders": { "@request.auth.claims[a.b]": {} },
+        }));
+        assert!(m.headers.is_empty());
+        let dev = ValueMatch::Text(ir::StringMatch::exact("dev"));
+        let seen: Vec<_> =
+            m.metadata.iter().map(|m| (m.path.join("/"), &m.value, m.invert)).collect();
+        let text_or_list = ValueMatch::Any(vec![ValueMatch::OneOf(Box::new(dev.clone())), dev]);
+        let expected = [
+            ("payload/group".to_owned(), &text_or_list, false),
+            ("payload/a.b".to_owned(), &ValueMatch::Present(true), true),
+        ];
+        assert_eq!(seen, expected);
+        assert!(m.metadata.iter().all(|m| &*m.filter == "envoy.filters.http.jwt_authn"));
     }
 
     #[test]
