@@ -74,8 +74,9 @@ fn applies(
     item: &Item<VirtualService>,
     m: &HttpMatchRequest,
 ) -> bool {
+    let is_readable = |name: &String| !name.starts_with('@') || claims::path(name).is_some();
     binds(place, item, &m.gateways)
-        && !m.headers.keys().chain(m.without_headers.keys()).any(|n| n.starts_with('@'))
+        && m.headers.keys().chain(m.without_headers.keys()).all(is_readable)
         && m.port.is_none_or(|p| p == u32::from(place.port))
         && from_source(b, &m.source_labels, &m.source_namespace)
 }
@@ -105,13 +106,14 @@ fn from_source(b: &Build<'_>, labels: &Labels, namespace: &str) -> bool {
         && (namespace.is_empty() || namespace == b.proxy.namespace)
 }
 
-fn is_catch_all(m: &RouteMatch) -> bool {
+/// Nothing after it is ever reached.
+pub(crate) fn is_catch_all(m: &RouteMatch) -> bool {
     let any_path = match &m.path {
         PathMatch::Prefix(p) => &**p == "/",
         PathMatch::Regex(r) => matches!(&**r, "*" | ".*" | "/.*"),
         _ => false,
     };
-    any_path && m.headers.is_empty() && m.query.is_empty() && !m.grpc
+    any_path && m.headers.is_empty() && m.query.is_empty() && m.metadata.is_empty() && !m.grpc
 }
 
 fn route(

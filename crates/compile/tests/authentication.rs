@@ -154,8 +154,19 @@ fn at_gateways_claims_may_lead_to_other_routes() {
     let rule = format!("{{issuer: i, jwks: '{KEYS}'}}");
     let wants = wants("r", "x", &rule).replace("app: x", "istio: ingressgateway");
     support::apply(&mut store, &wants.replace("namespace: default", "namespace: istio-system"));
+    let rule = "{hosts: [x], gateways: [g], http: [
+        {match: [{headers: {'@request.auth.claims.group': {exact: dev}}}], route: [{destination: {host: a}}]},
+        {match: [{headers: {'@request.auth.claims': {exact: dev}}}], route: [{destination: {host: a}}]},
+        {route: [{destination: {host: a}}]}]}";
+    let object = "apiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+                  metadata: {name: v, namespace: default}\nspec: ";
+    support::apply(&mut store, &format!("{object}{rule}\n"));
     let compiled = compile(&store.snapshot(), &support::ingress());
     let all = found(&compiled, "0.0.0.0_");
     assert_eq!(all.len(), 1);
     assert!(all[0].0.providers["origins-0"].clear_route_cache);
+    let routes =
+        compiled.config.routes.iter().flat_map(|r| &r.virtual_hosts).flat_map(|h| &h.routes);
+    let claims: Vec<usize> = routes.map(|r| r.matches.metadata.len()).collect();
+    assert_eq!(claims, [1, 0], "one that names no claim leads nowhere");
 }

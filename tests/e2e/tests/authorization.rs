@@ -1,6 +1,9 @@
 //! Access control as the tutorials lead to it: Bookinfo under STRICT, nothing allowed, then opened step by
-//! step; denials, addresses, connections, dry runs and external authorizers. On both data planes; what is
+//! step; denials, addresses, connections, dry runs, external authorizers and tokens. On both data planes; what is
 //! denied is denied with its status, and the log of who denies names the policy.
+
+#[path = "authorization/tokens.rs"]
+mod tokens;
 
 use e2e::{Mesh, eventually, workspace};
 use std::time::Duration;
@@ -30,6 +33,7 @@ fn play(name: &str, flags: &[&str]) {
     scene.a_dry_run_only_counts();
     scene.requests_wait_for_the_external_authorizer();
     scene.connections_wait_for_it_too();
+    tokens::play(&scene);
 }
 
 struct Scene<'a> {

@@ -5,10 +5,10 @@ use super::servers::{Bound, PortGroup};
 use crate::build::Build;
 use crate::names;
 use crate::outbound::{config, virtual_host};
-use crate::route::{Place, http_routes};
+use crate::route::{Place, http_routes, is_catch_all};
 use crate::scope::Scope;
 use base::{Host, OriginId};
-use ir::{Action, PathMatch, RequireTls, RouteConfig, Str, VirtualHost};
+use ir::{Action, RequireTls, RouteConfig, Str, VirtualHost};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -108,11 +108,6 @@ fn host_entry<'a>(
 /// Of several VirtualServices for one host the older one's rules come first; after a rule that takes
 /// everything nothing follows.
 fn ends_with_catch_all(host: &VirtualHost) -> bool {
-    host.routes.last().is_some_and(|r| {
-        let m = &r.matches;
-        m.headers.is_empty()
-            && m.query.is_empty()
-            && matches!(&m.path, PathMatch::Prefix(p) if &**p == "/")
-            && !matches!(r.action, Action::NonForwarding)
-    })
+    let last = host.routes.last();
+    last.is_some_and(|r| is_catch_all(&r.matches) && !matches!(r.action, Action::NonForwarding))
 }
