@@ -9,6 +9,7 @@ mod dns;
 mod envoy_filter;
 mod framing;
 mod preamble;
+mod tokens;
 
 /// One reader of foreign bytes.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "admission", run: admission::run, seeds: admission::seeds },
     Target { name: "dns", run: dns::run, seeds: dns::seeds },
     Target { name: "envoy_filter", run: envoy_filter::run, seeds: envoy_filter::seeds },
+    Target { name: "jwt", run: tokens::run, seeds: tokens::seeds },
 ];
 
 impl Target {
