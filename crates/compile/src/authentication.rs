@@ -125,12 +125,12 @@ fn keys_of(rule: &JwtRule, keys: &KeySets) -> Result<Str, String> {
     let refused = format!("every token of issuer {:?} is refused", rule.issuer);
     let Some(source) = KeySource::of(rule) else {
         return match jwt::Keys::parse(&rule.jwks) {
-            Ok(_) => Ok(rule.jwks.as_str().into()),
+            Ok(_) => Ok(jwt::Keys::public(&rule.jwks).into()),
             Err(bad) => Err(format!("{bad}: {refused}")),
         };
     };
     match (keys.get(&source), source) {
-        (Some(found), _) => Ok(found.clone()),
+        (Some(found), _) => Ok(jwt::Keys::public(found).into()),
         (None, KeySource::Uri(uri)) => {
             Err(format!("the keys at {uri} are not fetched: until they are, {refused}"))
         }

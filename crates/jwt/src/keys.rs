@@ -10,6 +10,7 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ir::{Str, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use thiserror::Error;
 
@@ -17,6 +18,9 @@ use thiserror::Error;
 const LONGEST: usize = 1024 * 1024;
 /// More keys than this are not looked at.
 const MAX_KEYS: usize = 256;
+
+/// RFC 7518, 6.2.2, 6.3.2 and 6.4.
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// Of a set, the keys that can verify something.
 #[derive(Debug)]
@@ -63,6 +67,22 @@ impl Keys {
         }
         let keys: Vec<Key> = list.iter().filter_map(Key::parse).collect();
         if keys.is_empty() { Err(BadKeys::NoneOfUse) } else { Ok(Keys { keys }) }
+    }
+
+    /// A set as it may be shown to who verifies: some people publish, or write down, private parts with it.
+    pub fn public(text: &str) -> Cow<'_, str> {
+        let Ok(mut set) = serde_json::from_str::<serde_json::Value>(text) else {
+            return Cow::Borrowed(text);
+        };
+        let keys = set.get_mut("keys").and_then(serde_json::Value::as_array_mut);
+        let keys = keys.into_iter().flatten().filter_map(serde_json::Value::as_object_mut);
+        let mut was_private = false;
+        for key in keys {
+            for name in PRIVATE {
+                was_private |= key.remove(name).is_some();
+            }
+        }
+        if was_private { Cow::Owned(set.to_string()) } else { Cow::Borrowed(text) }
     }
 
     /// By the key that the token names; by any, where one of them does not say its name.

@@ -309,3 +309,22 @@ fn keys_for_something_else_are_no_keys() {
     assert_eq!(keys(json!(vec![0; 257])).err(), Some(BadKeys::TooMany));
     assert_eq!(Keys::parse(&" ".repeat(1 << 21)).err(), Some(BadKeys::TooLong));
 }
+
+#[test]
+fn private_parts_are_not_passed_on() {
+    let key = Issuer::new().rsa_key(json!({}));
+    let public = json!({ "keys": [key] }).to_string();
+    assert_eq!(Keys::public(&public), public);
+    let private = with(
+        key,
+        json!({"d": "x", "p": "x", "q": "x", "dp": "x", "dq": "x", "qi": "x", "oth": []}),
+    );
+    let set = json!({ "keys": [private, {"kty": "oct", "k": "secret"}] }).to_string();
+    let shown = Keys::public(&set);
+    assert!(
+        !shown.contains("\"x\"") && !shown.contains("secret") && !shown.contains("oth"),
+        "{shown}"
+    );
+    assert!(Keys::parse(&shown).is_ok());
+    assert_eq!(Keys::public("no JSON"), "no JSON");
+}
