@@ -7,7 +7,7 @@ mod coding;
 mod crossing;
 mod decisive;
 mod filters;
-mod jwt;
+pub mod jwt;
 mod managers;
 mod matching;
 mod protocol;

@@ -6,7 +6,7 @@
 mod common;
 
 use common::observe;
-use differential::cases::{Case, single};
+use differential::cases::{Case, jwt, single};
 use differential::client::{Body, Request};
 use differential::compare::Observed;
 use differential::http::header;
@@ -90,6 +90,21 @@ fn text_of_grpc_web_may_come_in_several_padded_pieces() {
     case.filters = vec![buffer, web];
     let Some((envoy, ours)) = run_one(case) else { return };
     assert_eq!((statuses(&envoy), statuses(&ours)), (vec![400], vec![200]));
+}
+
+#[test]
+fn tokens_are_believed_by_what_their_keys_are_for() {
+    let Some((envoy, ours)) = run_one(jwt::misread()) else { return };
+    assert_eq!(statuses(&envoy), [200, 200, 200]);
+    assert_eq!(statuses(&ours), [200, 401, 401]);
+}
+
+#[test]
+fn parameters_beside_a_token_stay_as_they_are() {
+    let Some((envoy, ours)) = run_one(jwt::in_the_query()) else { return };
+    let line = |o: &[Observed]| o[0].arrivals.join(" ");
+    assert!(line(&ours).ends_with("GET /a?z=%31&b=2 HTTP/1.1"), "{}", line(&ours));
+    assert!(line(&envoy).ends_with("GET /a?b=2&z=1 HTTP/1.1"), "{}", line(&envoy));
 }
 
 #[test]

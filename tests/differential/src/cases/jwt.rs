@@ -35,6 +35,31 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
+/// Good signatures under headers or keys by which RFC 7515 (4.1.11) and RFC 7517 (4.2) forbid to believe them.
+pub fn misread() -> Case {
+    let by = Issuer::new();
+    let mut keys = by.keys();
+    let mut for_secrets = by.rsa_key("u");
+    for_secrets["use"] = "enc".into();
+    keys.push(for_secrets);
+    let headers = [
+        json!({ "alg": "EdDSA", "kid": "d" }),
+        json!({ "alg": "EdDSA", "kid": "d", "crit": ["b64"] }),
+        json!({ "alg": "RS256", "kid": "u" }),
+    ];
+    let requests = headers.iter().map(|h| bearing(&by.sign(h, r#"{"iss":"i"}"#))).collect();
+    case("misread", filter(json!({ "p": provider("i", keys, json!({})) }), needs("p")), requests)
+}
+
+/// A token between other parameters.
+pub fn in_the_query() -> Case {
+    let by = Issuer::new();
+    let token = by.token(json!({ "iss": "i" }));
+    let requests = vec![Request::get(format!("/a?z=%31&access_token={token}&b=2"))];
+    let provider = provider("i", by.keys(), json!({}));
+    case("query", filter(json!({ "p": provider }), needs("p")), requests)
+}
+
 /// With a key of each type.
 struct Issuer {
     rsa: RsaKeyPair,
@@ -174,6 +199,7 @@ fn algorithms(by: &Issuer, other: &Issuer) -> Case {
         ("RS256", "d"),
         ("ES256", "r"),
         ("EdDSA", "r"),
+        ("ES384", "r"),
         ("RS256", "none"),
         ("RS256", "only"),
         ("PS384", "only"),
