@@ -2,9 +2,10 @@
 //! third minute its own memory must stay level (a line through the samples rises by less than 1 MiB)
 //! and its descriptors constant. Memory is read in the pauses, when nothing is under way: what rises
 //! from pause to pause is kept for ever. Then the generated configurations of further seeds go through
-//! Envoy and through ours, and every fuzz target gets its five minutes.
+//! Envoy and through ours, the root is replaced under new connections with leaves of two minutes, and
+//! every fuzz target gets its five minutes.
 
-use crate::{bench, fuzz, shell};
+use crate::{bench, fuzz, peers, shell, suite};
 use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,7 @@ pub fn run(args: &[String]) -> Result<()> {
     judge(&samples)?;
     drop(rig);
     SEEDS.into_iter().try_for_each(compare_with_envoy)?;
+    rotate()?;
     fuzz::run(fuzz::Budget::of_soak(), &[]).map(drop)
 }
 
@@ -67,6 +69,20 @@ fn compare_with_envoy(seed: u64) -> Result<()> {
     let test = ["test", "--quiet", "-p", "differential", "--test", "generated", "--"];
     let only = "generated_configurations_behave_as_in_envoy";
     run(shell::cargo(&[&test[..], &[only, "--nocapture"]].concat()))
+}
+
+/// Three ways, of which each makes so many new connections a second.
+const ROTATION: [(&str, &str); 2] = [("LATEEN_LEAF_SECONDS", "120"), ("LATEEN_LEAF_RATE", "170")];
+
+fn rotate() -> Result<()> {
+    let bin = suite::build_programs()?;
+    println!("soak: another root, with leaves of two minutes");
+    let test = ["test", "--quiet", "-p", "e2e", "--test", "identity", "--"];
+    let only = "certificates_are_replaced_while_they_are_used";
+    let mut command = shell::cargo(&[&test[..], &[only, "--nocapture"]].concat());
+    command.envs(ROTATION).env("LATEEN_BIN_DIR", bin).env("LATEEN_REQUIRE_PEERS", "1");
+    peers::point_to(&mut command);
+    shell::run(&mut command)
 }
 
 fn judge(samples: &[Sample]) -> Result<()> {
