@@ -8,8 +8,8 @@ use crate::{Draws, Endpoint, Explanation, Fact, Node, Pick};
 use balance::{Picker, Want};
 use base::{FixedEnv, OriginId};
 use ir::{
-    Cluster, Destination, Discovery, EndpointGroup, Health, LoadBalancer, TcpDestination,
-    WeightedCluster,
+    CertificateSource, Cluster, Destination, Discovery, EndpointGroup, Health, LoadBalancer,
+    TcpDestination, WeightedCluster,
 };
 use policy::{Forwarding, Stream, hash};
 use std::net::SocketAddr;
@@ -161,6 +161,7 @@ impl Explainer<'_> {
             },
             percent,
             missing: cluster.is_none(),
+            mutual: cluster.is_some_and(|c| is_mutual(c, self.proxy.grpc)),
             policy: cluster.map(|c| self.policy(c)).unwrap_or_default(),
             defined,
             endpoints,
@@ -227,4 +228,14 @@ impl Explainer<'_> {
         }
         all
     }
+}
+
+/// With the workload's own certificate, where endpoints take it.
+fn is_mutual(cluster: &Cluster, grpc: bool) -> bool {
+    let own = |source: &CertificateSource| match source {
+        CertificateSource::Sds(secret) => &*secret.name == "default",
+        CertificateSource::Inline(_) => false,
+    };
+    let matched = cluster.tls_matches.iter().filter(|_| !grpc).filter_map(|m| m.tls.as_ref());
+    cluster.tls.iter().chain(matched).any(|tls| tls.common.certificates.iter().any(own))
 }

@@ -100,7 +100,7 @@ impl To<'_> {
                 p.policy.iter().map(|f| (f.name.to_owned(), f.value.as_str().into())).collect();
             let defined = p.defined.as_ref().map(|d| self.with_origin(json!({}), Some(d)));
             json!({"cluster": self.node(&p.cluster), "definedBy": defined, "percent": p.percent,
-                "missing": p.missing, "policy": policy, "chosen": p.chosen,
+                "missing": p.missing, "mutualTls": p.mutual, "policy": policy, "chosen": p.chosen,
                 "endpoints": endpoints.collect::<Vec<_>>()})
         };
         picks.iter().map(one).collect()

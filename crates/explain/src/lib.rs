@@ -173,6 +173,8 @@ pub struct Pick {
     pub percent: f64,
     /// Nothing defines the cluster: the proxy answers 503.
     pub missing: bool,
+    /// The proxy proves to endpoints that take it who its workload is.
+    pub mutual: bool,
     /// How an endpoint is chosen, and how connections to it are secured.
     pub policy: Vec<Fact>,
     pub endpoints: Vec<Endpoint>,

@@ -350,3 +350,93 @@ fn the_pod_that_is_named_says_whether_its_proxy_answers_its_queries() {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+const GUARDED: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: ratings}
+spec:
+  selector: {app: ratings}
+  ports: [{name: http, port: 9080, targetPort: web}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: ratings-v1}
+spec:
+  template:
+    metadata: {labels: {app: ratings}}
+    spec: {containers: [{name: ratings, ports: [{name: web, containerPort: 9000}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: reviews-v1}
+spec:
+  template:
+    metadata: {labels: {app: reviews}}
+    spec: {serviceAccountName: reviews}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: ratings}
+spec:
+  hosts: [ratings]
+  http:
+  - match: [{uri: {prefix: /old}}]
+    rewrite: {uri: /ratings}
+    route: [{destination: {host: ratings}}]
+  - route: [{destination: {host: ratings}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: viewer}
+spec:
+  selector: {matchLabels: {app: ratings}}
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/default/sa/reviews]}}]
+    to: [{operation: {methods: [GET], paths: [/ratings/*], ports: ['9000']}}]
+";
+
+#[test]
+fn who_is_asked_lets_in_or_refuses_by_a_rule() {
+    let folder = std::env::temp_dir().join(format!("lateen-explain-entry-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let ask = |mesh: &str, args: &[&str]| {
+        std::fs::write(folder.join("mesh.yaml"), mesh).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
+        command.arg("explain").args(args).args(["-f", "mesh.yaml"]);
+        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        text(output.stdout) + &text(output.stderr)
+    };
+    let reviews = ["--from", "deploy/reviews-v1"];
+    let get = |path: &str| format!("http://ratings:9080{path}");
+    // What is judged is what arrives.
+    let told = ask(GUARDED, &[&["GET", &get("/old/1")], &reviews[..]].concat());
+    let rule = "AuthorizationPolicy default/viewer spec.rules[0] (mesh.yaml:41)";
+    let said = format!("access        ratings-v1 lets it in: a rule allows it   {rule}\n");
+    assert!(told.contains(&said), "{told}");
+    let told = ask(GUARDED, &[&["DELETE", &get("/ratings/1")], &reviews[..]].concat());
+    assert!(
+        told.contains("access        ratings-v1 refuses it: there are ALLOW policies"),
+        "{told}"
+    );
+    assert!(told.contains("it allows the client, not the operation"), "{told}");
+    let told = ask(GUARDED, &["GET", &get("/ratings/1"), "--from", "deploy/ratings-v1"]);
+    assert!(told.contains("it allows the operation, not the client"), "{told}");
+    let told = ask(GUARDED, &["GET", &get("/ratings/1")]);
+    assert!(!told.contains("access"), "nobody in particular asks: {told}");
+    // Who does not prove who he is is nobody.
+    let plaintext = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\n\
+        metadata: {name: ratings}\nspec: {host: ratings, trafficPolicy: {tls: {mode: DISABLE}}}\n\
+        ---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict}\n\
+        spec: {mtls: {mode: STRICT}}\n";
+    let url = get("/ratings/1");
+    let args = [&["GET", &url, "-o", "json"], &reviews[..]].concat();
+    let told = ask(&format!("{GUARDED}{plaintext}"), &args);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let access = &told["access"][0];
+    assert_eq!((&access["workload"], &access["allowed"]), (&"ratings-v1".into(), &false.into()));
+    assert!(access["why"].as_str().unwrap().contains("STRICT"), "{access}");
+    assert_eq!(access["rule"]["object"], "PeerAuthentication default/strict");
+    let _ = std::fs::remove_dir_all(&folder);
+}

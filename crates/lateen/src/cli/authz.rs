@@ -9,7 +9,7 @@ use api::AuthorizationAction;
 use base::{Origin, SpiffeId};
 use clap::{Args, Subcommand};
 use explain::{Outcome, Permission, Wish};
-use registry::{Service, TargetPort};
+use registry::{Service, ServicePort, TargetPort};
 use serde_json::json;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -143,11 +143,8 @@ fn wish(given: &Given, args: &CanArgs, service: &Service, pod: &PodView<'_>) -> 
         None => service.ports.first(),
     };
     let port = port.with_context(|| format!("service {} has no such port", service.host))?;
-    let target = match &port.target {
-        TargetPort::Number(number) => *number,
-        TargetPort::Named(name) => named_port(pod, name)
-            .with_context(|| format!("{} has no port named {name:?}", pod.owner.name()))?,
-    };
+    let target = listening(pod, port)
+        .with_context(|| format!("{} has no port of this name", pod.owner.name()))?;
     let header = |field: &String| {
         let (name, value) = field.split_once(':').context("a header is written NAME:VALUE")?;
         Ok((name.trim().to_owned(), value.trim().to_owned()))
@@ -163,6 +160,21 @@ fn wish(given: &Given, args: &CanArgs, service: &Service, pod: &PodView<'_>) -> 
         address: pod.owner.value["status"]["podIP"].as_str().and_then(|ip| ip.parse().ok()),
         port: target,
     })
+}
+
+/// Where a pod listens for a port of a service that it is behind.
+pub fn listening(pod: &PodView<'_>, port: &ServicePort) -> Option<u16> {
+    match &port.target {
+        TargetPort::Number(number) => Some(*number),
+        TargetPort::Named(name) => named_port(pod, name),
+    }
+}
+
+/// Whom a pod proves to be.
+pub fn account(given: &Given, pod: &PodView<'_>) -> SpiffeId {
+    let trust = &given.world.snapshot.mesh.config.trust_domain;
+    let account = pod.spec["serviceAccountName"].as_str().filter(|a| !a.is_empty());
+    SpiffeId::new(trust, pod.namespace(), account.unwrap_or("default"))
 }
 
 fn named_port(pod: &PodView<'_>, name: &str) -> Option<u16> {
@@ -187,13 +199,18 @@ fn text(given: &Given, pod: &str, told: &Permission) -> String {
     out
 }
 
-fn place(given: &Given, origin: &Option<Origin>) -> String {
+/// An object, its field and its line, as explanations show them.
+pub fn placed(given: &Given, origin: &Option<Origin>) -> String {
     let Some(origin) = origin else { return String::new() };
     let line = given.place(origin).map(|p| format!(" ({p})")).unwrap_or_default();
-    format!("  <- {} {}{line}", origin.object, origin.path)
+    format!("   {} {}{line}", origin.object, origin.path)
 }
 
-fn as_json(given: &Given, pod: &str, told: &Permission) -> serde_json::Value {
+fn place(given: &Given, origin: &Option<Origin>) -> String {
+    origin.as_ref().map(|_| format!("  <-{}", &placed(given, origin)[2..])).unwrap_or_default()
+}
+
+pub fn as_json(given: &Given, pod: &str, told: &Permission) -> serde_json::Value {
     let of = |rule: &str, origin: &Option<Origin>| {
         let origin = origin.as_ref();
         json!({

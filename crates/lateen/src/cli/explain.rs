@@ -1,6 +1,7 @@
 //! `explain`: what becomes of a request of a workload, and which line of which object sees to it. Over the
 //! objects of the cluster, or of files alone.
 
+mod entry;
 mod side;
 
 use super::sources::{self, Places, Source};
@@ -102,11 +103,19 @@ pub async fn run(global: &Global, args: ExplainArgs) -> Result<()> {
     let given = Given::of_args(global, &args.filename).await?;
     let client = client(&given, args.from.as_deref())?;
     let side = side_of(&given, args.at.as_deref(), client, &asked)?;
-    let told = Explainer::new(&given.world.snapshot, side).explain(&asked, Draws::All);
+    let told = Explainer::new(&given.world.snapshot, side.clone()).explain(&asked, Draws::All);
+    let entries = entry::entries(&given, &side, &told);
     let place = |o: &Origin| given.place(o);
     match args.output {
-        Format::Text => print!("{}", told.text(place)),
-        Format::Json => print!("{}", print::json(&told.json(place))),
+        Format::Text => {
+            print!("{}", told.text(place));
+            entries.iter().for_each(|e| print!("{}", e.text(&given)));
+        }
+        Format::Json => {
+            let mut json = told.json(place);
+            json["access"] = entries.iter().map(|e| e.json(&given)).collect();
+            print!("{}", print::json(&json));
+        }
     }
     Ok(())
 }
