@@ -11,6 +11,7 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 const JWT: &str =
     "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
@@ -18,21 +19,25 @@ const PER_ROUTE: &str =
     "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig";
 const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
 
+/// The keys are made once in a process, and not from a seed: which they are decides nothing.
 pub(super) fn cases() -> Vec<Case> {
-    let keys = Issuer::new();
-    let other = Issuer::new();
-    vec![
-        times_and_audiences(&keys),
-        algorithms(&keys, &other),
-        malformed(&keys),
-        places(&keys),
-        several(&keys, &other),
-        kept(&keys),
-        ruled(&keys),
-        lenient(&keys),
-        keyless(&keys),
-        of_routes(&keys),
-    ]
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+        let keys = Issuer::new();
+        let other = Issuer::new();
+        vec![
+            times_and_audiences(&keys),
+            algorithms(&keys, &other),
+            malformed(&keys),
+            places(&keys),
+            several(&keys, &other),
+            kept(&keys),
+            ruled(&keys),
+            lenient(&keys),
+            keyless(&keys),
+            of_routes(&keys),
+        ]
+    });
+    CASES.clone()
 }
 
 /// Good signatures under headers or keys by which RFC 7515 (4.1.11) and RFC 7517 (4.2) forbid to believe them.
