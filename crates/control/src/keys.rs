@@ -50,7 +50,9 @@ pub(crate) async fn keep(mut worlds: watch::Receiver<Option<World>>, news: mpsc:
             }
         }
         let Some(world) = worlds.borrow_and_update().clone() else { continue };
-        for gone in book.want(wanted(&world.snapshot), Instant::now()) {
+        let mut gone = book.want(wanted(&world.snapshot), Instant::now());
+        gone.extend(book.stale(Instant::now()));
+        for gone in gone {
             if news.send((gone, None)).await.is_err() {
                 return;
             }
@@ -74,7 +76,7 @@ async fn until(when: Option<Instant>) {
 
 fn wanted(snapshot: &Snapshot) -> BTreeSet<KeySource> {
     let rules = snapshot.request_authentications.iter().flat_map(|p| &p.spec.jwt_rules);
-    rules.filter_map(KeySource::of).take(MAX_SOURCES).collect()
+    rules.filter_map(KeySource::of).collect()
 }
 
 /// Which place is asked when.
@@ -85,64 +87,77 @@ struct Book {
 
 #[derive(Debug)]
 struct Entry {
-    /// `None`: it is being asked.
-    due: Option<Instant>,
+    /// While it is being asked: when it is asked again if no answer is told.
+    due: Instant,
     failures: u32,
     /// When keys came last.
     good: Option<Instant>,
 }
 
 impl Book {
-    /// Those that nobody wants any more.
+    /// Those that nobody wants any more. Where there are too many, those that came first stay.
     fn want(&mut self, wanted: BTreeSet<KeySource>, now: Instant) -> Vec<KeySource> {
         let gone: Vec<_> = self.sources.keys().filter(|s| !wanted.contains(s)).cloned().collect();
         self.sources.retain(|source, _| wanted.contains(source));
         for source in wanted {
-            let new = || Entry { due: Some(now), failures: 0, good: None };
+            if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
+                tracing::error!(
+                    ?source,
+                    "keys of more than {MAX_SOURCES} places are wanted; this one is left out"
+                );
+                continue;
+            }
+            let new = || Entry { due: now, failures: 0, good: None };
             self.sources.entry(source).or_insert_with(new);
         }
         gone
     }
 
     fn next(&self) -> Option<Instant> {
-        self.sources.values().filter_map(|entry| entry.due).min()
+        self.sources.values().map(|entry| entry.due).min()
     }
 
-    /// At most so many; they count as being asked.
+    /// At most so many, who waits longest first; they count as being asked.
     fn due(&mut self, room: usize, now: Instant) -> Vec<KeySource> {
-        let mut due = Vec::new();
-        for (source, entry) in &mut self.sources {
-            if due.len() < room && entry.due.is_some_and(|at| at <= now) {
-                entry.due = None;
-                due.push(source.clone());
-            }
-        }
-        due
+        let mut due: Vec<_> = self.sources.iter_mut().filter(|(_, e)| e.due <= now).collect();
+        due.sort_by_key(|(_, entry)| entry.due);
+        let asked = due.into_iter().take(room).map(|(source, entry)| {
+            entry.due = now + LONGEST_PAUSE;
+            source.clone()
+        });
+        asked.collect()
+    }
+
+    /// Keys that nobody could confirm for too long.
+    fn stale(&mut self, now: Instant) -> Vec<KeySource> {
+        let old = |e: &&mut Entry| e.good.is_some_and(|good| now - good > STALE);
+        let entries = self.sources.iter_mut().filter_map(|(s, e)| Some((s, Some(e).filter(old)?)));
+        let stale = entries.map(|(source, entry)| {
+            entry.good = None;
+            source.clone()
+        });
+        stale.collect()
     }
 
     /// What is to be told.
     fn done(
         &mut self,
         source: KeySource,
-        found: Result<String, String>,
+        found: Result<Option<String>, String>,
         now: Instant,
     ) -> Option<News> {
         let entry = self.sources.get_mut(&source)?;
         match found {
             Ok(keys) => {
-                *entry = Entry { due: Some(now + REFRESH), failures: 0, good: Some(now) };
-                Some((source, Some(keys)))
+                *entry = Entry { due: now + REFRESH, failures: 0, good: Some(now) };
+                Some((source, keys))
             }
             Err(error) => {
                 tracing::warn!(?source, error, "the keys of an issuer were not fetched");
                 let pause = FIRST_PAUSE * 2u32.pow(entry.failures.min(6));
                 entry.failures += 1;
-                entry.due = Some(now + pause.min(LONGEST_PAUSE));
-                let stale = entry.good.is_some_and(|good| now - good > STALE);
-                stale.then(|| {
-                    entry.good = None;
-                    (source, None)
-                })
+                entry.due = now + pause.min(LONGEST_PAUSE);
+                None
             }
         }
     }
@@ -160,22 +175,39 @@ mod tests {
         assert!(book.want([source.clone()].into(), start).is_empty());
         assert_eq!(book.due(0, start), []);
         assert_eq!(book.due(8, start), std::slice::from_ref(&source));
-        assert_eq!((book.due(8, start).len(), book.next()), (0, None), "once at a time");
+        assert_eq!((book.due(8, start).len(), book.next()), (0, Some(start + LONGEST_PAUSE)));
         let mut pauses = Vec::new();
         for _ in 0..8 {
             assert_eq!(book.done(source.clone(), Err("down".into()), start), None);
             pauses.push((book.next().unwrap() - start).as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        let news = book.done(source.clone(), Ok("keys".into()), start);
+        let news = book.done(source.clone(), Ok(Some("keys".into())), start);
         assert_eq!(news, Some((source.clone(), Some("keys".into()))));
         assert_eq!(book.next(), Some(start + REFRESH));
         let later = start + STALE;
-        assert_eq!(book.done(source.clone(), Err("down".into()), later), None, "kept meanwhile");
+        assert_eq!(book.done(source.clone(), Err("down".into()), later), None);
+        assert_eq!(book.stale(later), [], "kept meanwhile");
         let later = later + Duration::from_secs(1);
-        let news = book.done(source.clone(), Err("down".into()), later);
-        assert_eq!(news, Some((source.clone(), None)), "not for ever");
+        assert_eq!(book.stale(later), std::slice::from_ref(&source), "not for ever");
+        assert_eq!(book.stale(later), [], "said once");
+        let news = book.done(source.clone(), Ok(None), later);
+        assert_eq!(news, Some((source.clone(), None)), "the issuer has none any more");
         assert_eq!(book.want(BTreeSet::new(), later), std::slice::from_ref(&source));
-        assert_eq!(book.done(source, Ok("keys".into()), later), None, "nobody wants it any more");
+        let late = book.done(source, Ok(Some("keys".into())), later);
+        assert_eq!(late, None, "nobody wants it any more");
+    }
+
+    #[test]
+    fn who_came_first_stays_and_who_waits_longest_is_asked_first() {
+        let (mut book, start) = (Book::default(), Instant::now());
+        let source = |n: usize| KeySource::Uri(format!("https://{n:04}"));
+        let last: BTreeSet<_> = [source(9_999)].into();
+        book.want(last.clone(), start);
+        let many = (0..2 * MAX_SOURCES).map(source).chain(last).collect();
+        assert!(book.want(many, start + Duration::from_secs(1)).is_empty());
+        assert_eq!(book.sources.len(), MAX_SOURCES);
+        let asked = book.due(1, start + Duration::from_secs(2));
+        assert_eq!(asked, [source(9_999)], "its name comes last");
     }
 }

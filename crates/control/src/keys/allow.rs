@@ -3,8 +3,9 @@
 //! clouds serve on link-local addresses.
 
 use base::Host;
-use registry::Snapshot;
-use std::net::{IpAddr, Ipv4Addr};
+use registry::{Resolution, Service, Snapshot};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Allowed {
@@ -21,33 +22,61 @@ struct Range {
 }
 
 /// Of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// Of a service in the cluster.
-    Cluster,
+    /// Of a Service of Kubernetes, by its whole name, which is the one to be looked up.
+    Cluster(String),
     Strangers,
 }
 
+/// What clouds tell their machines, and nobody else, at addresses that are not link-local.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
+
 impl Whose {
+    /// What others may call theirs, as hosts of ServiceEntries and other names for hosts, is no such Service.
     pub fn is(host: &str, snapshot: &Snapshot) -> Whose {
-        let host = host.trim_end_matches('.');
+        if host.parse::<IpAddr>().is_ok() {
+            return Whose::Strangers;
+        }
         let cluster = format!(".svc.{}", snapshot.domain);
-        let known = |full: &str| {
-            let host = Host::parse(full);
-            full.ends_with(&cluster)
-                && host.is_ok_and(|h| !snapshot.services.of_host(&h).is_empty())
+        let own = |s: &Arc<Service>| s.kubernetes && !matches!(s.resolution, Resolution::Alias(_));
+        let is_own = |full: &str| {
+            let host = Host::parse(full).ok().filter(|_| full.ends_with(&cluster));
+            host.is_some_and(|h| snapshot.services.of_host(&h).iter().any(own))
         };
-        let tails = ["", &format!(".{}", snapshot.domain), &cluster];
-        let is_known = tails.iter().any(|tail| known(&format!("{host}{tail}")));
-        if is_known { Whose::Cluster } else { Whose::Strangers }
+        let domain = format!(".{}", snapshot.domain);
+        // A name that ends with a dot is whole.
+        let (host, tails) = match host.strip_suffix('.') {
+            Some(whole) => (whole, &[""][..]),
+            None => (host, &["", &*domain, &*cluster][..]),
+        };
+        let names = tails.iter().map(|tail| format!("{host}{tail}"));
+        names.into_iter().find(|full| is_own(full)).map_or(Whose::Strangers, Whose::Cluster)
     }
 }
 
 impl Allowed {
     pub fn from_env(read: impl Fn(&str) -> Option<String>) -> Allowed {
-        let ranges = |key| {
+        let ranges = |key: &str| {
             let text = read(key).unwrap_or_default();
-            text.split(',').filter_map(|range| Range::parse(range.trim())).collect()
+            let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+            let parse = |word: &str| {
+                let range = Range::parse(word);
+                if range.is_none() {
+                    tracing::error!(
+                        variable = key,
+                        word,
+                        "this is no range of addresses, and has no effect"
+                    );
+                }
+                range
+            };
+            words.filter_map(parse).collect()
         };
         Allowed {
             also: ranges("LATEEN_ALLOWED_CIDRS_IN_JWKS_URIS"),
@@ -55,13 +84,15 @@ impl Allowed {
         }
     }
 
-    pub fn allows(&self, address: IpAddr, whose: Whose) -> bool {
+    pub fn allows(&self, address: IpAddr, whose: &Whose) -> bool {
         let address = address.to_canonical();
         let within = |list: &[Range]| list.iter().any(|range| range.contains(address));
         if within(&self.never) {
             return false;
         }
-        within(&self.also) || is_public(address) || (whose == Whose::Cluster && is_private(address))
+        let own = matches!(whose, Whose::Cluster(_)) && is_private(address);
+        let usual = (own || is_public(address)) && !METADATA.contains(&address);
+        within(&self.also) || usual
     }
 }
 
@@ -70,8 +101,15 @@ impl Range {
         let (base, bits) = text.split_once('/').unwrap_or((text, ""));
         let base: IpAddr = base.parse().ok()?;
         let most = if base.is_ipv4() { 32 } else { 128 };
-        let bits = if bits.is_empty() { most } else { bits.parse().ok()? };
-        (bits <= most).then_some(Range { base, bits })
+        let bits: u8 = if bits.is_empty() { most } else { bits.parse().ok()? };
+        // Addresses are compared as the IPv4 ones that they stand for.
+        match base.to_canonical() {
+            _ if bits > most => None,
+            four @ IpAddr::V4(_) if base.is_ipv6() => {
+                Some(Range { base: four, bits: bits.checked_sub(96)? })
+            }
+            base => Some(Range { base, bits }),
+        }
     }
 
     fn contains(&self, address: IpAddr) -> bool {
@@ -156,14 +194,21 @@ mod tests {
             ("255.255.255.255", false, false),
             ("192.0.0.170", false, false),
             ("198.18.0.1", false, false),
+            ("168.63.129.16", false, false),
+            ("100.100.100.200", false, false),
+            ("fd00:ec2::254", false, false),
         ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(none.allows(address, Whose::Strangers), strangers, "{address}");
-            assert_eq!(none.allows(address, Whose::Cluster), cluster, "{address}");
+            let own = Whose::Cluster("a.b.svc.cluster.local".into());
+            assert_eq!(none.allows(address, &Whose::Strangers), strangers, "{address}");
+            assert_eq!(none.allows(address, &own), cluster, "{address}");
         }
         let set = Allowed::from_env(|key| {
             let blocked = key == "BLOCKED_CIDRS_IN_JWKS_URIS";
-            Some(if blocked { "8.8.0.0/16, bad" } else { "10.1.0.0/16,127.0.0.1,8.8.8.8" }.into())
+            Some(
+                if blocked { "::ffff:8.8.0.0/112, bad" } else { "10.1.0.0/16,127.0.0.1,8.8.8.8" }
+                    .into(),
+            )
         });
         for (address, expected) in [
             ("10.1.2.3", true),
@@ -173,10 +218,48 @@ mod tests {
             ("8.8.8.8", false),
         ] {
             assert_eq!(
-                set.allows(address.parse().unwrap(), Whose::Strangers),
+                set.allows(address.parse().unwrap(), &Whose::Strangers),
                 expected,
                 "{address}"
             );
+        }
+    }
+
+    #[test]
+    fn services_of_kubernetes_are_the_clusters_own_and_nothing_that_is_called_so() {
+        let mut store = registry::Store::new("cluster.local", "istio-system");
+        let service = |name: &str, spec: &str| {
+            format!(r#"{{"metadata":{{"name":"{name}","namespace":"dev"}},"spec":{spec}}}"#)
+        };
+        for (name, spec) in [
+            ("keys", r#"{"clusterIP":"10.96.0.9","ports":[{"port":80}]}"#),
+            ("alias", r#"{"type":"ExternalName","externalName":"db.internal"}"#),
+        ] {
+            store.apply(api::Kind::Service, &serde_json::from_str(&service(name, spec)).unwrap());
+        }
+        for host in ["10.0.0.5.svc.cluster.local", "x.dev.svc.cluster.local"] {
+            let entry = format!(
+                r#"{{"metadata":{{"name":"e","namespace":"dev"}},"spec":{{"hosts":["{host}"],
+                    "ports":[{{"number":80,"name":"http","protocol":"HTTP"}}],"resolution":"DNS"}}}}"#
+            );
+            store.apply(api::Kind::ServiceEntry, &serde_json::from_str(&entry).unwrap());
+        }
+        let snapshot = store.snapshot();
+        let full = "keys.dev.svc.cluster.local";
+        for host in [full, "keys.dev.svc.cluster.local.", "keys.dev.svc", "keys.dev"] {
+            assert_eq!(Whose::is(host, &snapshot), Whose::Cluster(full.into()), "{host}");
+        }
+        for host in [
+            "keys.dev.",
+            "keys",
+            "alias.dev",
+            "alias.dev.svc.cluster.local",
+            "10.0.0.5",
+            "10.0.0.5.svc.cluster.local",
+            "x.dev.svc.cluster.local",
+            "example.com",
+        ] {
+            assert_eq!(Whose::is(host, &snapshot), Whose::Strangers, "{host}");
         }
     }
 }

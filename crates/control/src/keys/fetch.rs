@@ -36,6 +36,8 @@ pub(super) enum FetchError {
     Status(u16),
     #[error("it leads elsewhere too often, or from https to http")]
     Redirects,
+    #[error("the issuer is asked by https, and its keys would come by http")]
+    Downgrade,
     #[error("no answer within 5 s")]
     Late,
     #[error("{0}")]
@@ -62,8 +64,12 @@ impl Fetcher {
         Fetcher { allowed, tls: Arc::new(config).into() }
     }
 
-    /// Keys of which at least one is of use.
-    pub async fn keys(&self, source: &KeySource, world: &Snapshot) -> Result<String, FetchError> {
+    /// Keys of which at least one is of use; `None`: the issuer says that there are none.
+    pub async fn keys(
+        &self,
+        source: &KeySource,
+        world: &Snapshot,
+    ) -> Result<Option<String>, FetchError> {
         let uri = match source {
             KeySource::Uri(uri) => uri.clone(),
             KeySource::Issuer(issuer) => {
@@ -71,12 +77,19 @@ impl Fetcher {
                 let place = format!("{place}/.well-known/openid-configuration");
                 let text = self.get(&place, world).await?;
                 let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-                document["jwks_uri"].as_str().ok_or(FetchError::Discovery)?.to_owned()
+                let uri = document["jwks_uri"].as_str().ok_or(FetchError::Discovery)?;
+                if Target::parse(&place)?.tls && !Target::parse(uri)?.tls {
+                    return Err(FetchError::Downgrade);
+                }
+                uri.to_owned()
             }
         };
         let keys = self.get(&uri, world).await?;
-        jwt::Keys::parse(&keys)?;
-        Ok(keys)
+        match jwt::Keys::parse(&keys) {
+            Ok(_) => Ok(Some(keys)),
+            Err(jwt::BadKeys::NoneOfUse) => Ok(None),
+            Err(bad) => Err(bad.into()),
+        }
     }
 
     async fn get(&self, place: &str, world: &Snapshot) -> Result<String, FetchError> {
@@ -108,9 +121,13 @@ impl Fetcher {
     /// The address that is checked is the one that is dialled.
     async fn ask(&self, target: &Target, world: &Snapshot) -> Result<Response<String>, FetchError> {
         let whose = Whose::is(&target.host, world);
-        let found = tokio::net::lookup_host((&*target.host, target.port)).await?;
+        let name = match &whose {
+            Whose::Cluster(full) => format!("{full}."),
+            Whose::Strangers => target.host.clone(),
+        };
+        let found = tokio::net::lookup_host((name, target.port)).await?;
         let allowed: Vec<SocketAddr> =
-            found.filter(|a| self.allowed.allows(a.ip(), whose)).collect();
+            found.filter(|a| self.allowed.allows(a.ip(), &whose)).collect();
         if allowed.is_empty() {
             return Err(FetchError::Forbidden(target.host.clone()));
         }

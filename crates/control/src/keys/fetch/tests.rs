@@ -48,7 +48,8 @@ async fn keys_are_fetched_and_every_step_is_checked() {
         "/away" => to(&format!("http://127.0.0.2:{port}/keys")),
         "/loop" => to("/loop"),
         "/long" => ok(&" ".repeat((1 << 20) + 1)),
-        "/bad" => ok(r#"{"keys":[]}"#),
+        "/empty" => ok(r#"{"keys":[]}"#),
+        "/bad" => ok("{}"),
         "/.well-known/openid-configuration" => {
             ok(&format!(r#"{{"jwks_uri":"http://127.0.0.1:{port}/keys"}}"#))
         }
@@ -59,15 +60,16 @@ async fn keys_are_fetched_and_every_step_is_checked() {
     let fetcher = fetcher("127.0.0.1");
     let at = |path: &str| KeySource::Uri(format!("http://127.0.0.1:{port}{path}"));
     for path in ["/keys", "/moved"] {
-        assert_eq!(fetcher.keys(&at(path), &world).await.unwrap(), KEYS, "{path}");
+        assert_eq!(fetcher.keys(&at(path), &world).await.unwrap().as_deref(), Some(KEYS), "{path}");
     }
+    assert_eq!(fetcher.keys(&at("/empty"), &world).await.unwrap(), None, "there are none any more");
     let issuer = KeySource::Issuer(format!("http://127.0.0.1:{port}/"));
-    assert_eq!(fetcher.keys(&issuer, &world).await.unwrap(), KEYS);
+    assert_eq!(fetcher.keys(&issuer, &world).await.unwrap().as_deref(), Some(KEYS));
     for (path, says) in [
         ("/away", "127.0.0.2 has no address that may be asked"),
         ("/loop", "elsewhere too often"),
         ("/long", "cannot be read"),
-        ("/bad", "none of the keys"),
+        ("/bad", "no list"),
         ("/none", "status 404"),
     ] {
         let error = fetcher.keys(&at(path), &world).await.unwrap_err().to_string();
