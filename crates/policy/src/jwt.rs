@@ -25,6 +25,8 @@ pub struct TokenRule {
     providers: Vec<Provider>,
     rules: Vec<(Match, Demand)>,
     named: BTreeMap<Str, Need>,
+    /// Headers that only what was verified may fill, of all providers.
+    reserved: Vec<Str>,
     bypass_cors_preflight: bool,
     /// Refusals do not say why.
     pub strip_failure_response: bool,
@@ -101,10 +103,12 @@ impl TokenRule {
             let matches = Match::new(&rule.matches, &format!("{path}.rules[{i}]"), findings);
             rules.push((matches, demand(&rule.requires)));
         }
+        let reserved = from.providers.values().flat_map(extract::reserved).collect();
         Self {
             rules,
             named,
             providers,
+            reserved,
             bypass_cors_preflight: from.bypass_cors_preflight,
             strip_failure_response: from.strip_failure_response,
         }
@@ -118,6 +122,10 @@ impl TokenRule {
         cache: &mut TokenCache,
         env: &impl Env,
     ) -> Judged {
+        // Whichever provider is asked in the end: nobody else may say what another one's tokens say.
+        for name in &self.reserved {
+            request.fields.remove(name.as_bytes());
+        }
         if self.bypass_cors_preflight && is_preflight(request) {
             return Judged::default();
         }

@@ -10,8 +10,6 @@ use wire::{Head, Request, RequestHead};
 #[derive(Debug, Default)]
 pub(super) struct Places {
     places: Vec<(Place, Issuers)>,
-    /// Headers that only what was verified may fill.
-    reserved: Vec<Str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +43,6 @@ impl Found<'_> {
 impl Places {
     pub fn of<'p>(providers: impl IntoIterator<Item = &'p JwtProvider>) -> Places {
         let mut places: BTreeMap<Place, Issuers> = BTreeMap::new();
-        let mut reserved = Vec::new();
         for provider in providers {
             for place in of_provider(provider) {
                 let issuers = places.entry(place).or_default();
@@ -54,18 +51,8 @@ impl Places {
                     _ => issuers.named.push(provider.issuer.clone()),
                 }
             }
-            let payload = Some(&provider.forward_payload_header).filter(|name| !name.is_empty());
-            reserved.extend(payload.cloned());
-            reserved.extend(provider.claim_to_headers.iter().map(|c| c.header.clone()));
         }
-        Places { places: places.into_iter().collect(), reserved }
-    }
-
-    /// What only a verified token may say is not taken from strangers.
-    pub fn sanitize(&self, request: &mut Request) {
-        for name in &self.reserved {
-            request.fields.remove(name.as_bytes());
-        }
+        Places { places: places.into_iter().collect() }
     }
 
     /// Every token, the last place first.
@@ -77,6 +64,12 @@ impl Places {
         all.reverse();
         all
     }
+}
+
+/// Headers that only a verified token of the provider may fill.
+pub(super) fn reserved(provider: &JwtProvider) -> impl Iterator<Item = Str> {
+    let payload = Some(&provider.forward_payload_header).filter(|name| !name.is_empty());
+    payload.into_iter().chain(provider.claim_to_headers.iter().map(|c| &c.header)).cloned()
 }
 
 const AUTHORIZATION: &str = "authorization";

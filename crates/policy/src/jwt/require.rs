@@ -147,7 +147,6 @@ impl<'r> Run<'r> {
     /// what comes after.
     fn of_provider(&mut self, place: usize, for_whom: Option<&Audiences>) -> Result<(), Refusal> {
         let provider = &self.providers[place];
-        provider.places.sanitize(self.request);
         let tokens = provider.places.find(self.request);
         if tokens.is_empty() {
             apply::failed(self, provider, Refusal::Missing);
@@ -164,7 +163,6 @@ impl<'r> Run<'r> {
     /// Each token counts for the provider whose name it bears. Here, too, all must be good, which is more
     /// than Envoy asks for.
     fn of_anybody(&mut self, places: &Places) -> Result<(), Refusal> {
-        places.sanitize(self.request);
         let tokens = places.find(self.request);
         if tokens.is_empty() {
             return Err(Refusal::Missing);
