@@ -111,6 +111,13 @@ impl Run<'_> {
             Err(Stop::Reply(reply)) => return Err(reply),
             Err(Stop::Gone) => return Ok(Ending::Gone),
         };
+        // It may be another route by now.
+        let may =
+            |upgrades: &[_]| receive::may_upgrade(&manager.config, upgrades, &record.heads.request);
+        if wishes && !filtered.routed.decision.upgrades().is_none_or(may) {
+            let reply = Box::new(Reply::new(403, "upgrade_failed").passed(filtered.passed));
+            return Err(of_route(reply, filtered.routed.decision.forwarding()));
+        }
         self.deliver(filtered, intake, record, alarm).await
     }
 
