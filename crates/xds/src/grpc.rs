@@ -68,7 +68,10 @@ impl<'a> Sight<'a> {
             },
             Kind::Route => {
                 let (host, port) = listener::host_of_route(&key.name)?;
-                Some(route::of(&key.name, self.virtual_host(&host, Some(port))?))
+                let host = self.virtual_host(&host, Some(port))?;
+                // One name for each: others would be as many copies of it.
+                let own = listener::route_name(&host.name);
+                (own == *key.name).then(|| route::of(&key.name, host))
             }
             Kind::Cluster => cluster::of(self.clusters.get(&*key.name)?),
             Kind::Endpoints => {

@@ -98,6 +98,8 @@ impl Planner {
         let proxy = &*compile::as_known(&world.snapshot, proxy);
         let Settled { compiled, held_until, waits_for } =
             inner.settled(world, proxy, settle, patience, now);
+        // What one client asks for keeps nobody else waiting.
+        drop(inner);
         let named = Arc::new(xds::grpc::resources(&compiled.config, wanted.iter()));
         let (resources, findings) = (Arc::new(Desired::of(vec![named])), compiled.findings);
         Planned { resources, findings, held_until, waits_for, names_any: false }

@@ -7,7 +7,7 @@ use crate::codec;
 use crate::server::Encoded;
 use ir::{
     Config, FilterChain, HttpFilterConfig, HttpManager, Kind, Permission, Principal, Rbac,
-    RbacRules, ResourceKey, Str, Terminal,
+    RbacAction, RbacRules, ResourceKey, Str, Terminal,
 };
 use proto::envoy::envoy::config::core::v3 as core;
 use proto::envoy::envoy::config::listener::v3 as pb;
@@ -44,7 +44,7 @@ pub(super) fn from_here() -> core::ConfigSource {
 }
 
 /// The route configuration of a virtual host, which is `host:port`.
-fn route_name(virtual_host: &str) -> String {
+pub(super) fn route_name(virtual_host: &str) -> String {
     let (host, port) = virtual_host.rsplit_once(':').unwrap_or((virtual_host, "80"));
     format!("outbound|{port}||{host}")
 }
@@ -102,7 +102,7 @@ pub(super) fn of_server(config: &Config, name: &Str, at: SocketAddr) -> Option<E
                 name: "envoy.filters.network.http_connection_manager".to_owned(),
                 config_type: Some(pb::filter::ConfigType::TypedConfig(any(
                     HTTP_MANAGER,
-                    &served(manager),
+                    &served(manager, chain.tls.is_some()),
                 ))),
             }],
             transport_socket: chain.tls.is_some().then(|| socket(TLS_DOWNSTREAM, &mutual())),
@@ -143,9 +143,10 @@ fn mutual() -> tls::DownstreamTlsContext {
     }
 }
 
-fn served(of: &HttpManager) -> hcm::HttpConnectionManager {
+/// `proven`: clients show who they are.
+fn served(of: &HttpManager, proven: bool) -> hcm::HttpConnectionManager {
     let rules = of.filters.iter().filter_map(|f| match &f.config {
-        HttpFilterConfig::Rbac(rbac) => rules(rbac),
+        HttpFilterConfig::Rbac(rbac) => rules(rbac, proven),
         // Questions that gRPC cannot ask are answered by no.
         HttpFilterConfig::ExtAuthz(_) | HttpFilterConfig::JwtAuthn(_) => Some(nobody()),
         // These let nobody in whom they would keep out by themselves.
@@ -193,11 +194,15 @@ fn served(of: &HttpManager) -> hcm::HttpConnectionManager {
     manager(inline, rules.chain([router()]).collect())
 }
 
-/// What is enforced. Rules of which gRPC could not judge a part let nobody in.
-fn rules(rbac: &Rbac) -> Option<Rbac> {
+/// What is enforced. Rules of which gRPC could not judge a part let nobody in, and so do those that keep
+/// somebody out by name where nobody has one.
+fn rules(rbac: &Rbac, proven: bool) -> Option<Rbac> {
     let rules = rbac.rules.as_ref()?;
+    let blind = !proven && rules.action == RbacAction::Deny;
     let can = rules.policies.values().all(|p| {
-        p.permissions.iter().all(knows_permission) && p.principals.iter().all(knows_principal)
+        p.permissions.iter().all(knows_permission)
+            && p.principals.iter().all(knows_principal)
+            && !(blind && p.principals.iter().any(names_somebody))
     });
     let kept = || Rbac { rules: Some(rules.clone()), ..Rbac::default() };
     Some(if can { kept() } else { nobody() })
@@ -219,6 +224,15 @@ fn knows_permission(of: &Permission) -> bool {
         | Permission::DestinationIp(_)
         | Permission::DestinationPort(_) => true,
         Permission::DestinationPorts(..) => false,
+    }
+}
+
+fn names_somebody(of: &Principal) -> bool {
+    match of {
+        Principal::All(list) | Principal::OneOf(list) => list.iter().any(names_somebody),
+        Principal::Not(one) => names_somebody(one),
+        Principal::Authenticated(_) => true,
+        _ => false,
     }
 }
 
