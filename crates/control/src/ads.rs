@@ -3,6 +3,7 @@
 
 mod access;
 mod book;
+mod comeback;
 mod dialect;
 mod layers;
 mod limits;

@@ -4,6 +4,7 @@
 use super::Shared;
 use super::access::Access;
 use super::book::{Applied, Page, short};
+use super::comeback::Comeback;
 use super::dialect::Dialect;
 use super::limits::Pace;
 use super::plan::Planned;
@@ -31,7 +32,7 @@ const QUEUE: usize = 16;
 const FIRST: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Names of an application that asks for itself; others are not heard. Each change of them is planned for.
-const MOST_NAMES: usize = 10_000;
+const MOST_NAMES: usize = 1_000;
 
 /// Serves a stream in a task of its own; the task ends when the proxy goes.
 pub(super) fn run<D: Dialect>(
@@ -76,6 +77,7 @@ async fn converse<D: Dialect>(
         access: Access::of(&caller),
         settle: Settle::default(),
         held_until: None,
+        comeback: Comeback::default(),
         wanted: Vec::new(),
         applied: Applied::default(),
         told_at: std::time::Instant::now(),
@@ -171,6 +173,7 @@ struct Talk<'a, D> {
     access: Access,
     settle: Settle,
     held_until: Option<Instant>,
+    comeback: Comeback,
     /// Of those that are told only what they name: its names.
     wanted: Vec<ResourceKey>,
     applied: Applied,
@@ -204,7 +207,8 @@ impl<D: Dialect> Talk<'_, D> {
 
     /// When something changes though nothing is told.
     fn looks_again(&self) -> Option<Instant> {
-        [self.held_until, self.access.looks_again()].into_iter().flatten().min()
+        let times = [self.held_until, self.access.looks_again(), self.comeback.ends()];
+        times.into_iter().flatten().min()
     }
 
     fn plan(&mut self, world: &World) -> Planned {
@@ -235,6 +239,7 @@ impl<D: Dialect> Talk<'_, D> {
     }
 
     fn hear(&mut self, request: Request) {
+        self.comeback.hear(&request, SystemEnv::default().now());
         match self.session.receive(request) {
             Some(Event::Nacked(kind, why)) => {
                 let kind = short(kind);
@@ -252,6 +257,9 @@ impl<D: Dialect> Talk<'_, D> {
     /// All that may go out now.
     fn answers(&mut self) -> Vec<D::Response> {
         let mut answers = Vec::new();
+        if self.comeback.waits(SystemEnv::default().now()) {
+            return answers;
+        }
         while let Some(push) = self.session.poll() {
             self.shared.metrics.count("pilot_xds_pushes", &[("type", short(push.kind))]);
             answers.push(D::write(push, &self.sender));
