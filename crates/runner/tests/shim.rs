@@ -1,10 +1,11 @@
 //! A pod's shim in a node namespace made for the test: containers with private roots, logs, exit
 //! codes, exec, sockets into the pod, survival of the runner, and an end that leaves nothing.
-//! No test harness, since the shim is this very program, started with one thread.
+//! No test harness, since the shim is this very program, started with one thread; it is the server in
+//! a container, too, so that nothing is waited for that a cold disk brings in whenever it likes.
 
 #![allow(clippy::unwrap_used)] // What a test cannot do without ends it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,13 +17,17 @@ use runner::shim::protocol::{Container, Mount, Sandbox, Start};
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some("shim") {
-        let directory = PathBuf::from(args.next().unwrap());
-        if let Err(e) = runner::shim::main(&directory) {
-            eprintln!("{e}");
-            std::process::exit(1);
+    match args.next().as_deref() {
+        Some("shim") => {
+            let directory = PathBuf::from(args.next().unwrap());
+            if let Err(e) = runner::shim::main(&directory) {
+                eprintln!("{e}");
+                std::process::exit(1);
+            }
+            return;
         }
-        return;
+        Some("serve") => return serve_one(),
+        _ => {}
     }
     if !enter_node() {
         return;
@@ -30,6 +35,13 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(whole_life());
     println!("shim: ok");
+}
+
+/// What runs in a container: says where it is to the first who connects.
+fn serve_one() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:80").unwrap();
+    println!("up");
+    listener.accept().unwrap().0.write_all(b"inside").unwrap();
 }
 
 fn enter_node() -> bool {
@@ -224,8 +236,11 @@ async fn output_has_names(pod: &Pod) {
 }
 
 async fn sockets_reach_into_the_pod(pod: &Pod) {
-    let serve = "exec python3 -c 'import socket;s=socket.socket();s.bind((\"127.0.0.1\",80));s.listen();print(\"up\",flush=True);c,_=s.accept();c.sendall(b\"inside\");c.close()'";
-    pod.shim.start(pod.start("web", 0, serve)).await.unwrap();
+    let mut start = pod.start("web", 0, "");
+    let program = std::env::current_exe().unwrap();
+    start.mounts = vec![Mount { source: program, target: "/server".into(), read_only: true }];
+    start.argv = ["/server", "serve"].map(str::to_owned).to_vec();
+    pod.shim.start(start).await.unwrap();
     eventually("it listens", || pod.log("web", 0).contains("up")).await;
     let socket = std::net::TcpStream::from(pod.shim.socket(false).await.unwrap());
     let socket = tokio::net::TcpSocket::from_std_stream(socket);
