@@ -15,10 +15,10 @@ use crate::route::{self, Router};
 use crate::runtime::{BoundTable, ManagerRt, Routes};
 use crate::verdict::verdict;
 use crate::view::View;
-use policy::Forwarding;
 use policy::edge::Via;
 use policy::local::{grpc_status, is_grpc, percent_encoded};
 use policy::receive;
+use policy::{Decision, Forwarding};
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -91,18 +91,12 @@ impl Run<'_> {
         };
         let router = Router { view: self.view, table };
         let routed = route::route(router, record);
-        let wishes = self.wishes(record);
-        let may =
-            |upgrades: &[_]| receive::may_upgrade(&manager.config, upgrades, &record.heads.request);
-        if wishes && !routed.decision.upgrades().is_none_or(may) {
-            let reply = Box::new(Reply::new(403, "upgrade_failed"));
-            return Err(of_route(reply, routed.decision.forwarding()));
-        }
+        self.check_upgrade(&routed.decision, record)?;
         let idle = manager.config.stream_idle_timeout.unwrap_or(IDLE);
         let mut intake = Intake {
             down,
             body: self.framing.body,
-            upgrade: wishes,
+            upgrade: self.wishes(record),
             replay: Replay::new(0, &worker.kept),
             idle: (!idle.is_zero()).then_some(idle),
         };
@@ -111,14 +105,24 @@ impl Run<'_> {
             Err(Stop::Reply(reply)) => return Err(reply),
             Err(Stop::Gone) => return Ok(Ending::Gone),
         };
-        // It may be another route by now.
-        let may =
-            |upgrades: &[_]| receive::may_upgrade(&manager.config, upgrades, &record.heads.request);
-        if wishes && !filtered.routed.decision.upgrades().is_none_or(may) {
-            let reply = Box::new(Reply::new(403, "upgrade_failed").passed(filtered.passed));
-            return Err(of_route(reply, filtered.routed.decision.forwarding()));
-        }
         self.deliver(filtered, intake, record, alarm).await
+    }
+
+    /// Whether the route lets the request become what it wishes to become. As in Envoy it is the first route
+    /// that is asked, before any filter, whatever route a filter leads to.
+    fn check_upgrade<'v>(
+        &self,
+        decision: &Decision<'v>,
+        record: &Record,
+    ) -> Result<(), Box<Reply<'v>>> {
+        let may = |upgrades: &[_]| {
+            receive::may_upgrade(&self.manager.config, upgrades, &record.heads.request)
+        };
+        if !self.wishes(record) || decision.upgrades().is_none_or(may) {
+            return Ok(());
+        }
+        let reply = Box::new(Reply::new(403, "upgrade_failed"));
+        Err(of_route(reply, decision.forwarding()))
     }
 
     /// Does what the route says of a request that passed all filters.

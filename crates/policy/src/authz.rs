@@ -120,7 +120,8 @@ impl AuthzRule {
 
     /// The names and values that the service gets, each name once unless lines stay apart.
     /// A route that has another service asks it with what the chain's would get.
-    pub fn shown(&self, head: &Request) -> Vec<(Vec<u8>, Vec<u8>)> {
+    /// `upgrade`: the connection is to become another, which its own header says.
+    pub fn shown(&self, head: &Request, upgrade: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
         let http = if let Service::Http(http) = &self.service { Some(&**http) } else { None };
         let only = http.and_then(|h| h.only.as_ref()).or(self.only.as_ref());
         let passes = |name: &[u8]| {
@@ -136,8 +137,11 @@ impl AuthzRule {
         };
         let pseudo = [":authority", ":path", ":method", ":scheme"].map(str::as_bytes);
         let pseudo = pseudo.iter().filter_map(|name| Some((*name, head.field(name)?)));
+        let wish = upgrade.then_some((&b"connection"[..], &b"upgrade"[..]));
         let mut shown: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        for (name, value) in pseudo.chain(head.fields.iter()).filter(|(name, _)| passes(name)) {
+        for (name, value) in
+            pseudo.chain(head.fields.iter()).chain(wish).filter(|(name, _)| passes(name))
+        {
             let name = name.to_ascii_lowercase();
             match shown.iter_mut().find(|(n, _)| *n == name && !self.config.raw_headers) {
                 Some((_, before)) => {

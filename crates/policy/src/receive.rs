@@ -6,7 +6,7 @@ use crate::normal::{self, Normalized, PathRules};
 use base::Env;
 use ir::{HttpManager, Underscores, Upgrade};
 use std::net::IpAddr;
-use wire::{Head, Request, RequestHead, Version};
+use wire::{Request, RequestHead, Version};
 
 /// Why a request gets no further than its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,12 @@ pub fn may_upgrade(manager: &HttpManager, route: &[Upgrade], request: &Request) 
     let kind = if request.method() == b"CONNECT" {
         &b"CONNECT"[..]
     } else {
-        request.get(b"upgrade").unwrap_or_default()
+        let mut wishes = request.fields.values(b"upgrade");
+        match (wishes.next(), wishes.next()) {
+            (Some(only), None) => only,
+            // Several are none that a list could name.
+            _ => return false,
+        }
     };
     let of = |list: &[Upgrade]| {
         list.iter().find(|u| u.kind.as_bytes().eq_ignore_ascii_case(kind)).map(|u| u.enabled)

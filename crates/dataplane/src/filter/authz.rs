@@ -104,7 +104,7 @@ impl<'v> Check<'_, 'v> {
             tracing::debug!("external authorization: there is no cluster {:?}", service.cluster());
             return Ok(Answer::Failed);
         };
-        let mut shown = self.rule.shown(&record.heads.request);
+        let mut shown = self.rule.shown(&record.heads.request, intake.upgrade);
         let kept = body.map(|body| {
             let kept = intake.replay.bytes();
             kept[..kept.len().min(body.max as usize)].to_vec()

@@ -46,7 +46,7 @@ fn request() -> Request {
 }
 
 fn names(rule: &AuthzRule) -> Vec<String> {
-    let shown = rule.shown(&request());
+    let shown = rule.shown(&request(), false);
     let text = |b: Vec<u8>| String::from_utf8(b).unwrap();
     shown.into_iter().map(|(n, v)| format!("{}={}", text(n), text(v))).collect()
 }
@@ -72,7 +72,7 @@ fn an_authorizer_gets_what_is_allowed_and_necessary() {
 fn a_question_by_http_has_the_prefix_and_what_is_added() {
     let rule = rule(&ExtAuthz::asking(by_http()));
     let Service::Http(service) = rule.service(None) else { panic!() };
-    let question = service.question(&rule.shown(&request()), 3);
+    let question = service.question(&rule.shown(&request(), false), 3);
     assert_eq!((question.method(), question.path()), (&b"POST"[..], &b"/check/p?a=1&b=2"[..]));
     let field = |name: &str| question.field(name.as_bytes());
     assert_eq!(field("content-length"), Some(&b"3"[..]));

@@ -124,8 +124,8 @@ pub(super) fn take_connection(
     }
     if hop_by_hop {
         // A wish for HTTP/2 may be ignored, and is.
-        let is_h2c = |word: &[u8]| word.trim_ascii().eq_ignore_ascii_case(b"h2c");
-        let h2c = fields.values(b"upgrade").any(|v| v.split(|b| *b == b',').any(is_h2c));
+        let is_h2c = |value: &[u8]| value.eq_ignore_ascii_case(b"h2c");
+        let h2c = fields.values(b"upgrade").all(is_h2c) && fields.values(b"upgrade").count() == 1;
         framing.upgrade = wants_upgrade && !h2c && fields.contains(b"upgrade");
         let upgrade = framing.upgrade;
         fields.retain(|name, value| keep(name, value, upgrade, &named));

@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         bodies_by_grpc(),
         of_routes(),
         again(),
+        again_upgraded(),
         by_metadata(),
         failing("authz_error", json!({ "status_on_error": { "code": 503 } })),
         failing(
@@ -250,6 +251,40 @@ fn again() -> Case {
         ask("/?x", "unquery=x"),
     ];
     Case::new("authz_again", any_host(routes), requests).filter(filter(config))
+}
+
+/// The authorizer sends a request that wants another protocol to a route that has its own mind of it.
+fn again_upgraded() -> Case {
+    let config = merged(grpc(), json!({ "clear_route_cache": true }));
+    let upgrades = |enabled: bool| json!([{ "upgrade_type": "websocket", "enabled": enabled }]);
+    let by_header = |value: &str, enabled: bool| {
+        let exact = json!({ "name": "x-to", "string_match": { "exact": value } });
+        let mut to = to("b");
+        to["upgrade_configs"] = upgrades(enabled);
+        route(json!({ "prefix": "/", "headers": [exact] }), to)
+    };
+    let mut other = to("a");
+    other["upgrade_configs"] = upgrades(false);
+    let routes = vec![
+        by_header("yes", true),
+        by_header("no", false),
+        route(json!({ "prefix": "/no" }), other),
+        all_to("a", json!({})),
+    ];
+    let ask = |path: &str, wish: &str| {
+        let request = Request::get(path).with("connection", "upgrade");
+        request.with("upgrade", "websocket").with("x-do", wish)
+    };
+    let requests = vec![
+        ask("/", ""),
+        ask("/", "set=x-to:yes"),
+        ask("/", "set=x-to:no"),
+        ask("/no", "set=x-to:yes"),
+        ask("/no", ""),
+    ];
+    Case::new("authz_again_upgraded", any_host(routes), requests)
+        .manager(json!({ "upgrade_configs": upgrades(true) }))
+        .filter(filter(config))
 }
 
 /// Routes by what a filter has said, which counts when another has the route looked for again.

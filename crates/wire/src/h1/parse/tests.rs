@@ -49,6 +49,12 @@ fn framing_follows_the_head() {
     let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n";
     let (r, f) = request(&head(h2c)).unwrap();
     assert!(!f.upgrade && f.keep_alive && r.fields.is_empty());
+    for upgrades in ["h2c, websocket", "websocket, H2C", "websocket\r\nUpgrade: h2c"] {
+        let (r, f) =
+            request(&head(&format!("Connection: Upgrade\r\nUpgrade: {upgrades}\r\n"))).unwrap();
+        // One of several is nothing that may be passed over.
+        assert!(f.upgrade && r.fields.contains(b"upgrade"), "{upgrades}");
+    }
     let (r, _) = request(&head("TE: trailers, gzip\r\n")).unwrap();
     assert!(r.fields.contains(b"te"));
 }
