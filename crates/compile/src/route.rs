@@ -74,7 +74,7 @@ fn applies(
     item: &Item<VirtualService>,
     m: &HttpMatchRequest,
 ) -> bool {
-    let is_readable = |name: &String| !name.starts_with('@') || claims::path(name).is_some();
+    let is_readable = |name: &String| claims::complaint(name, false).is_none();
     binds(place, item, &m.gateways)
         && m.headers.keys().chain(m.without_headers.keys()).all(is_readable)
         && m.port.is_none_or(|p| p == u32::from(place.port))

@@ -83,6 +83,8 @@ fn wanted(snapshot: &Snapshot) -> BTreeSet<KeySource> {
 #[derive(Debug, Default)]
 struct Book {
     sources: BTreeMap<KeySource, Entry>,
+    /// Those that there is no room for, as far as it was said.
+    left_out: BTreeSet<KeySource>,
 }
 
 #[derive(Debug)]
@@ -99,18 +101,28 @@ impl Book {
     fn want(&mut self, wanted: BTreeSet<KeySource>, now: Instant) -> Vec<KeySource> {
         let gone: Vec<_> = self.sources.keys().filter(|s| !wanted.contains(s)).cloned().collect();
         self.sources.retain(|source, _| wanted.contains(source));
+        let mut left_out = BTreeSet::new();
         for source in wanted {
             if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
-                tracing::error!(
-                    ?source,
-                    "keys of more than {MAX_SOURCES} places are wanted; this one is left out"
-                );
+                left_out.insert(source);
                 continue;
             }
             let new = || Entry { due: now, failures: 0, good: None };
             self.sources.entry(source).or_insert_with(new);
         }
+        self.say_left_out(left_out);
         gone
+    }
+
+    /// Once for each: the world changes often, and most of it has nothing to do with keys.
+    fn say_left_out(&mut self, left_out: BTreeSet<KeySource>) {
+        for source in left_out.difference(&self.left_out) {
+            tracing::error!(
+                ?source,
+                "keys of more than {MAX_SOURCES} places are wanted; this one is left out"
+            );
+        }
+        self.left_out = left_out;
     }
 
     fn next(&self) -> Option<Instant> {
@@ -206,7 +218,7 @@ mod tests {
         book.want(last.clone(), start);
         let many = (0..2 * MAX_SOURCES).map(source).chain(last).collect();
         assert!(book.want(many, start + Duration::from_secs(1)).is_empty());
-        assert_eq!(book.sources.len(), MAX_SOURCES);
+        assert_eq!((book.sources.len(), book.left_out.len()), (MAX_SOURCES, MAX_SOURCES + 1));
         let asked = book.due(1, start + Duration::from_secs(2));
         assert_eq!(asked, [source(9_999)], "its name comes last");
     }

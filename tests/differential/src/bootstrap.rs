@@ -37,7 +37,8 @@ pub fn bootstrap(cases: &[Case], up: &Upstreams, admin: SocketAddr, ports: &[u16
     })
 }
 
-fn socket(address: SocketAddr) -> Value {
+/// Where to listen, or whom to connect to.
+pub fn socket(address: SocketAddr) -> Value {
     json!({ "socket_address": {
         "address": address.ip().to_string(), "port_value": address.port()
     } })
@@ -144,8 +145,13 @@ fn upstream(name: &Value, up: &Upstreams) -> Option<Value> {
     Some(socket(address))
 }
 
-const HCM: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+pub const DOWNSTREAM_TLS: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+pub const TLS_INSPECTOR: &str =
+    "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+pub const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
+pub const HCM: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+pub const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 
 fn listener(case: &Case, port: u16) -> Value {
     let mut filters = case.filters.clone();

@@ -7,6 +7,7 @@
 mod peers;
 
 use authority::Authority;
+use differential::bootstrap::{self, DOWNSTREAM_TLS, HCM, RBAC, ROUTER, TLS_INSPECTOR};
 use differential::dice::Dice;
 use differential::http::read_head;
 use differential::proxy::{Proxy, free_ports};
@@ -20,14 +21,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-const DOWNSTREAM: &str =
-    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
-const INSPECTOR: &str =
-    "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
-const HCM: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
 
 const FIELDS: [&str; 2] = ["principal", "server name"];
 /// Listeners of each field, and handshakes with each.
@@ -120,7 +113,7 @@ fn listener(name: &str, port: u16, files: &Files, rules: &Value) -> Value {
             { "name": "router", "typed_config": { "@type": ROUTER } },
         ],
     });
-    let tls = json!({ "@type": DOWNSTREAM, "require_client_certificate": true, "common_tls_context": {
+    let tls = json!({ "@type": DOWNSTREAM_TLS, "require_client_certificate": true, "common_tls_context": {
         "tls_certificates": [{
             "certificate_chain": { "inline_string": files.server.chain },
             "private_key": { "inline_string": files.server.key },
@@ -129,7 +122,7 @@ fn listener(name: &str, port: u16, files: &Files, rules: &Value) -> Value {
     } });
     json!({
         "name": name, "address": socket(port),
-        "listener_filters": [{ "name": "tls", "typed_config": { "@type": INSPECTOR } }],
+        "listener_filters": [{ "name": "tls", "typed_config": { "@type": TLS_INSPECTOR } }],
         "filter_chains": [{
             "transport_socket": { "name": "tls", "typed_config": tls },
             "filters": [{ "name": "hcm", "typed_config": manager }],
@@ -138,7 +131,7 @@ fn listener(name: &str, port: u16, files: &Files, rules: &Value) -> Value {
 }
 
 fn socket(port: u16) -> Value {
-    json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+    bootstrap::socket(([127, 0, 0, 1], port).into())
 }
 
 struct Files {

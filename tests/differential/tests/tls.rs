@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use differential::bootstrap::{self, DOWNSTREAM_TLS, HCM, ROUTER, TLS_INSPECTOR};
 use differential::proxy::{Proxy, find_envoy, free_ports};
 use differential::upstream::{self, Seen};
 use serde_json::{Value, json};
@@ -11,15 +12,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const DOWNSTREAM: &str =
-    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 const UPSTREAM: &str =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
-const HCM: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-const INSPECTOR: &str =
-    "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 
 /// Files made with openssl.
 struct Files(PathBuf);
@@ -138,7 +133,7 @@ fn manager(prefix: &str, cluster: &str) -> Value {
 
 fn endings(files: &Files) -> Vec<Ending> {
     let server = |certificate: &str, common: Value, more: Value| {
-        let mut tls = json!({ "@type": DOWNSTREAM, "common_tls_context": {
+        let mut tls = json!({ "@type": DOWNSTREAM_TLS, "common_tls_context": {
             "tls_certificates": [files.certificate(certificate)],
             "alpn_protocols": ["h2", "http/1.1"],
         } });
@@ -260,7 +255,7 @@ fn beginnings(files: &Files) -> Vec<Beginning> {
 }
 
 fn socket(port: u16) -> Value {
-    json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
+    bootstrap::socket(([127, 0, 0, 1], port).into())
 }
 
 fn cluster(name: &str, port: u16) -> Value {
@@ -320,7 +315,7 @@ fn start(files: &Files) -> Option<Pair> {
             .map(|(name, chains)| {
                 json!({
                     "name": name, "address": socket(port(proxy, name)), "filter_chains": chains,
-                    "listener_filters": [{ "name": "tls", "typed_config": { "@type": INSPECTOR } }],
+                    "listener_filters": [{ "name": "tls", "typed_config": { "@type": TLS_INSPECTOR } }],
                 })
             })
             .collect();

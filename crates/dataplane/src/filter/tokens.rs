@@ -15,19 +15,20 @@ pub(super) fn judge(
     let own = if let Some(FilterRule::Tokens(own)) = own { Some(own) } else { None };
     let worker = record.worker.clone();
     let request = &mut record.heads.request;
-    let realm = realm(request);
     let mut tokens = worker.tokens.borrow_mut();
     let judged = rule.judge(own, request, &mut tokens, &worker.env);
-    metadata::add(&mut record.stream.metadata, &NAME.into(), judged.said);
+    if !judged.said.is_empty() {
+        metadata::add(&mut record.stream.metadata, &NAME.into(), judged.said);
+    }
     match judged.refused {
         None => Ok(judged.reroute),
-        Some(denial) => Err(Box::new(refusal(&denial, rule, realm))),
+        Some(denial) => Err(Box::new(refusal(&denial, rule, &record.heads.request))),
     }
 }
 
 const NAME: &str = "envoy.filters.http.jwt_authn";
 
-fn refusal(denial: &Denial, rule: &TokenRule, realm: Vec<u8>) -> Reply<'static> {
+fn refusal(denial: &Denial, rule: &TokenRule, request: &Request) -> Reply<'static> {
     let reply = Reply::new(denial.status(), denial.details());
     if rule.strip_failure_response {
         return reply;
@@ -38,13 +39,14 @@ fn refusal(denial: &Denial, rule: &TokenRule, realm: Vec<u8>) -> Reply<'static> 
         Refusal::Missing => b"",
         _ => b", error=\"invalid_token\"",
     };
-    reply.header("www-authenticate", [b"Bearer realm=\"", &*realm, b"\"", error].concat())
+    let challenge = [b"Bearer realm=\"", &*realm(request), b"\"", error].concat();
+    reply.header("www-authenticate", challenge)
 }
 
 /// Longer paths are cut off.
 const LONGEST: usize = 256;
 
-/// What was asked for.
+/// What was asked for, without tokens of other issuers that were good.
 fn realm(request: &Request) -> Vec<u8> {
     let path = request.get(b"x-envoy-original-path").unwrap_or(request.path());
     let path = &path[..path.len().min(LONGEST)];

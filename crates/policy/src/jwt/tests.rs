@@ -229,6 +229,24 @@ fn requirements_are_met_or_say_what_is_wrong() {
     }
 }
 
+/// What a rule of access reads from a header must not be said by who has another issuer's token.
+#[test]
+fn headers_of_one_issuer_are_not_filled_by_the_bearer_of_another_ones_token() {
+    let (one, two) = (Issuer::new(1), Issuer::new(2));
+    let copied = |issuer: &str, by: &Issuer, header: &str| JwtProvider {
+        claim_to_headers: vec![JwtClaimHeader { header: header.into(), claim: "sub".into() }],
+        ..provider(issuer, by)
+    };
+    let providers = vec![copied("a", &one, "x-one"), copied("b", &two, "x-two")];
+    let rule = rule(providers, JwtRequirement::Any(vec![provided(0), provided(1)]));
+    let bearer = format!("Bearer {}", two.token(r#"{"iss":"b","sub":"s"}"#));
+    let fields = [("authorization", &*bearer), ("x-one", "forged"), ("x-two", "forged")];
+    let mut asked = request("/", &fields);
+    assert_eq!(judge(&rule, &mut asked).refused, None);
+    assert_eq!(asked.get(b"x-one"), None);
+    assert_eq!(asked.get(b"x-two"), Some(b"s".as_slice()));
+}
+
 #[test]
 fn without_keys_all_tokens_are_refused_and_none_is_no_token() {
     let issuer = Issuer::new(1);

@@ -78,6 +78,10 @@ fn a_host_is_found_by_any_of_its_names_and_nothing_else_is() {
         assert_eq!(needs, leads_to.map(|route| vec![key(Kind::Route, route)]), "{name}");
     }
     assert!(one(&config, Kind::Route, "outbound|81||a.x.svc").is_some());
+    // Under other spellings of the name the same routes would be held as often as somebody likes to ask.
+    for copy in ["outbound|81||A.x.svc", "outbound|81||a.x", "outbound|081||a.x.svc"] {
+        assert_eq!(one(&config, Kind::Route, copy), None, "{copy}");
+    }
     for absent in ["outbound|82||a.x.svc", "81", "inbound|81||"] {
         assert_eq!(one(&config, Kind::Route, absent), None, "{absent}");
     }
@@ -152,35 +156,18 @@ fn inbound(port: u16, tls: bool, filters: Vec<HttpFilterConfig>) -> FilterChain 
     let mut manager = HttpManager::new("", RouteSource::Inline(Arc::default()));
     manager.filters = filters.into_iter().map(filter).collect();
     FilterChain {
-        name: "".into(),
         matches: ChainMatch { destination_port: Some(port), ..ChainMatch::default() },
         tls: tls.then(Default::default),
-        network: Vec::new(),
-        terminal: Terminal::Http(Box::new(manager)),
-        handshake_timeout: None,
-        metadata: Default::default(),
-        origin: base::OriginId::NONE,
+        ..FilterChain::new(Terminal::Http(Box::new(manager)))
     }
 }
 
 fn server(chains: Vec<FilterChain>) -> Config {
     let at = Address::Ip(([0, 0, 0, 0], 15006).into());
     let listener = Listener {
-        name: "virtualInbound".into(),
-        address: at,
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
-        use_original_dst: false,
-        filters: Default::default(),
         chains,
-        default_chain: None,
-        access_log: Vec::new(),
         direction: ir::Direction::Inbound,
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: Default::default(),
-        origin: base::OriginId::NONE,
+        ..Listener::new("virtualInbound", at)
     };
     Config { listeners: vec![Arc::new(listener)], ..Config::default() }
 }
@@ -209,6 +196,37 @@ fn a_server_is_told_the_way_that_its_port_admits() {
         [("0.0.0.0:80", Some(false)), ("[::]:81", Some(true)), ("0.0.0.0:82", None)]
     {
         assert_eq!(served(&config, address).map(|s| s.0), tls, "{address}");
+    }
+}
+
+fn rbac(action: ir::RbacAction, principal: ir::Principal) -> HttpFilterConfig {
+    let policy =
+        ir::RbacPolicy { permissions: vec![ir::Permission::Any], principals: vec![principal] };
+    let rules = ir::RbacRules { action, policies: [("p".into(), policy)].into() };
+    HttpFilterConfig::Rbac(Box::new(ir::Rbac { rules: Some(rules), ..ir::Rbac::default() }))
+}
+
+/// Nobody has a name at a port that is served in plaintext: a rule that keeps somebody out by name would keep
+/// nobody out there.
+#[test]
+fn denial_by_name_closes_a_port_without_names() {
+    let name = ir::StringMatch::exact("spiffe://cluster.local/ns/x/sa/a");
+    let somebody = ir::Principal::Authenticated(Some(name));
+    let others = ir::Principal::Not(Box::new(somebody.clone()));
+    let anybody = ir::Principal::Any;
+    use ir::RbacAction::{Allow, Deny};
+    for (action, principal, tls, kept) in [
+        (Deny, &somebody, false, false),
+        (Deny, &others, false, false),
+        (Deny, &somebody, true, true),
+        (Deny, &anybody, false, true),
+        (Allow, &somebody, false, true),
+    ] {
+        let config = server(vec![inbound(80, tls, vec![rbac(action, principal.clone())])]);
+        let (_, rules) = served(&config, "0.0.0.0:80").unwrap();
+        let [rules] = &rules[..] else { panic!("{rules:?}") };
+        let policies = rules.rules.clone().unwrap().policies;
+        assert_eq!(policies.contains_key("p"), kept, "{action:?} {principal:?}, tls: {tls}");
     }
 }
 

@@ -2,11 +2,11 @@
 //! spellings, hosts, methods, headers, addresses and ports.
 
 use super::{Case, all_to, any_host, says};
+use crate::bootstrap::RBAC;
 use crate::client::Request;
 use crate::dice::Dice;
 use serde_json::{Map, Value, json};
 
-const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
 const PER_ROUTE: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute";
 const TEMPLATE: &str =
     "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig";

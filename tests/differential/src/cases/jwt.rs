@@ -2,6 +2,7 @@
 //! stand for something else; several tokens and issuers; and what is left of them upstream and for rules.
 
 use super::{Case, all_to, any_host};
+use crate::bootstrap::RBAC;
 use crate::client::Request;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -17,7 +18,6 @@ const JWT: &str =
     "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
 const PER_ROUTE: &str =
     "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig";
-const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
 
 /// The keys are made once in a process, and not from a seed: which they are decides nothing.
 pub(super) fn cases() -> Vec<Case> {
@@ -30,6 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
             malformed(&keys),
             places(&keys),
             several(&keys, &other),
+            forged(&keys, &other),
             kept(&keys),
             ruled(&keys),
             lenient(&keys),
@@ -351,6 +352,21 @@ fn several(one: &Issuer, two: &Issuer) -> Case {
         Request::get("/a").with("authorization", "Bearer "),
     ];
     case("several", filter(providers, any), requests)
+}
+
+/// Who has a token of one issuer says in a header what another issuer's tokens would say there.
+fn forged(one: &Issuer, two: &Issuer) -> Case {
+    let copied = |header: &str| json!({ "claim_to_headers": [{ "header_name": header, "claim_name": "sub" }] });
+    let providers = json!({
+        "one": provider("i", one.keys(), copied("x-one")),
+        "two": provider("j", two.keys(), copied("x-two")),
+    });
+    let any = json!({ "requires_any": { "requirements": [needs("one"), needs("two")] } });
+    let of_one = one.token(json!({ "iss": "i", "sub": "s" }));
+    let of_two = two.token(json!({ "iss": "j", "sub": "t" }));
+    let forging = |token: &str| bearing(token).with("x-one", "forged").with("x-two", "forged");
+    let requests = vec![forging(&of_one), forging(&of_two)];
+    case("forged", filter(providers, any), requests)
 }
 
 /// What arrives upstream.

@@ -2,7 +2,7 @@
 //! each request.
 
 use super::backend::Ground;
-use crate::bootstrap::merge;
+use crate::bootstrap::{merge, socket};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -109,11 +109,6 @@ impl Scene {
         json!({ "name": self.name, "address": socket(SocketAddr::from(([127, 0, 0, 1], port))),
             "filter_chains": [{ "filters": [{ "name": HCM, "typed_config": manager }] }] })
     }
-}
-
-fn socket(address: SocketAddr) -> Value {
-    json!({ "socket_address": {
-        "address": address.ip().to_string(), "port_value": address.port() } })
 }
 
 /// One bootstrap of them all; the log of each lies at the path of the same place.
