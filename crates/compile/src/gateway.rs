@@ -22,8 +22,8 @@ use crate::{log, names};
 use api::MeshConfig;
 use base::{Host, OriginId};
 use ir::{
-    Address, ChainMatch, FilterChain, Inspector, Listener, ListenerFilters, Metadata, Preamble,
-    RouteConfig, RouteSource, Str, TcpDestination, Terminal,
+    Address, ChainMatch, FilterChain, Inspector, Listener, ListenerFilters, Preamble, RouteConfig,
+    RouteSource, Str, TcpDestination, Terminal,
 };
 pub use servers::listening_port;
 use servers::{Bound, PortGroup, Transport};
@@ -144,16 +144,7 @@ fn http_chain(b: &Build<'_>, group: &PortGroup, route: Str, matches: ChainMatch)
     if group.servers.iter().any(|s| s.server.port.protocol.eq_ignore_ascii_case("GRPC-WEB")) {
         speak_web(&mut manager);
     }
-    FilterChain {
-        name: "".into(),
-        matches,
-        tls: None,
-        network: Vec::new(),
-        terminal: Terminal::Http(Box::new(manager)),
-        handshake_timeout: None,
-        metadata: Metadata::new(),
-        origin: OriginId::NONE,
-    }
+    FilterChain { matches, ..FilterChain::new(Terminal::Http(Box::new(manager))) }
 }
 
 /// Connections that ask for one of the server's hosts.

@@ -22,9 +22,9 @@ use crate::{gateway, log, mesh_tls, names};
 use api::{ConnectionPoolSettings, IngressListener, Protocol, ServerTlsSettings, Sidecar};
 use base::OriginId;
 use ir::{
-    Action, Address, ChainMatch, Cluster, Direction, Discovery, Endpoint, EndpointGroup,
-    FilterChain, HttpManager, Inspector, Listener, ListenerFilters, Metadata, RouteConfig,
-    RouteSource, Str, TcpDestination, Terminal, UpstreamProtocol, Value, VirtualHost,
+    Action, Address, Cluster, Direction, Discovery, Endpoint, EndpointGroup, FilterChain,
+    HttpManager, Inspector, Listener, ListenerFilters, Metadata, RouteConfig, RouteSource, Str,
+    TcpDestination, Terminal, UpstreamProtocol, Value, VirtualHost,
 };
 use plan::{InboundPort, Upstream};
 use registry::{Admission, Decided, Item};
@@ -297,16 +297,7 @@ fn http_manager(b: &Build<'_>, name: Str, host: VirtualHost, stat_prefix: Str) -
 }
 
 fn http_chain(name: &str, manager: HttpManager) -> FilterChain {
-    FilterChain {
-        name: name.into(),
-        matches: ChainMatch::default(),
-        tls: None,
-        network: Vec::new(),
-        terminal: Terminal::Http(Box::new(manager)),
-        handshake_timeout: None,
-        metadata: Metadata::new(),
-        origin: OriginId::NONE,
-    }
+    FilterChain { name: name.into(), ..FilterChain::new(Terminal::Http(Box::new(manager))) }
 }
 
 /// The application, at the address it was called at, or where a Sidecar says that it is.

@@ -20,7 +20,7 @@ use api::{OutboundMode, VirtualService};
 use base::{Host, OriginId};
 use ir::{
     Address, ChainMatch, Direction, FilterChain, HttpFilter, HttpFilterConfig, Inspector, Listener,
-    ListenerFilters, Metadata, RouteSource, Str, TcpDestination, TcpProxy, Terminal,
+    ListenerFilters, RouteSource, Str, TcpDestination, TcpProxy, Terminal,
 };
 use plan::{Bind, Plan, TcpChain};
 use registry::{Item, Service};
@@ -240,18 +240,12 @@ fn http_chain(b: &Build<'_>, (ip, port): (IpAddr, u16), route: &Str) -> FilterCh
         manager.filters.push(by_host(b));
     }
     FilterChain {
-        name: "".into(),
         matches: ChainMatch {
             transport_protocol: "raw_buffer".into(),
             application_protocols: vec!["http/1.1".into(), "h2c".into()],
             ..ChainMatch::default()
         },
-        tls: None,
-        network: Vec::new(),
-        terminal: Terminal::Http(Box::new(manager)),
-        handshake_timeout: None,
-        metadata: Metadata::new(),
-        origin: OriginId::NONE,
+        ..FilterChain::new(Terminal::Http(Box::new(manager)))
     }
 }
 
@@ -273,24 +267,20 @@ pub(crate) fn tcp_chain_of(
     stat_prefix: Str,
     to: TcpDestination,
 ) -> FilterChain {
+    let forwards = TcpProxy {
+        stat_prefix,
+        to,
+        access_log: log::of_requests(&b.world.mesh.config),
+        idle_timeout: None,
+        max_connection_duration: None,
+        max_connect_attempts: None,
+        hash_source_ip: false,
+        tunnel: None,
+    };
     FilterChain {
         name: name.into(),
-        matches: ChainMatch::default(),
-        tls: None,
         network: tcp_filters(b.proxy, side),
-        terminal: Terminal::Tcp(Box::new(TcpProxy {
-            stat_prefix,
-            to,
-            access_log: log::of_requests(&b.world.mesh.config),
-            idle_timeout: None,
-            max_connection_duration: None,
-            max_connect_attempts: None,
-            hash_source_ip: false,
-            tunnel: None,
-        })),
-        handshake_timeout: None,
-        metadata: Metadata::new(),
-        origin: OriginId::NONE,
+        ..FilterChain::new(Terminal::Tcp(Box::new(forwards)))
     }
 }
 
@@ -307,21 +297,6 @@ pub(crate) fn with_options(mut chain: FilterChain, options: TcpOptions) -> Filte
 
 /// A listener without chains, which does not bind.
 pub(crate) fn empty_listener(name: Str, ip: IpAddr, port: u16) -> Listener {
-    Listener {
-        name,
-        address: Address::Ip(SocketAddr::new(ip, port)),
-        additional_addresses: Vec::new(),
-        bind_to_port: false,
-        use_original_dst: false,
-        filters: ListenerFilters::default(),
-        chains: Vec::new(),
-        default_chain: None,
-        access_log: Vec::new(),
-        direction: Direction::Outbound,
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: Metadata::new(),
-        origin: OriginId::NONE,
-    }
+    let address = Address::Ip(SocketAddr::new(ip, port));
+    Listener { bind_to_port: false, direction: Direction::Outbound, ..Listener::new(name, address) }
 }

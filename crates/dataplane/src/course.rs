@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::facts::Facts;
     use crate::runtime::Runtime;
-    use ir::{Address, ChainMatch, FilterChain, Listener, OriginId, Terminal};
+    use ir::{Address, ChainMatch, FilterChain, Listener, Terminal};
     use policy::format::{Ends, Shown};
     use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -181,32 +181,11 @@ mod tests {
     /// A listener whose only chain takes one port.
     fn taking(port: u16) -> Arc<Listener> {
         let matches = ChainMatch { destination_port: Some(port), ..ChainMatch::default() };
-        let chain = FilterChain {
-            name: "".into(),
-            matches,
-            tls: None,
-            network: Vec::new(),
-            terminal: Terminal::Close,
-            handshake_timeout: None,
-            metadata: Default::default(),
-            origin: OriginId::NONE,
-        };
+        let chain = FilterChain { matches, ..FilterChain::new(Terminal::Close) };
         Arc::new(Listener {
-            name: "l".into(),
-            address: Address::Ip(AT),
-            additional_addresses: Vec::new(),
-            bind_to_port: true,
-            use_original_dst: false,
-            filters: Default::default(),
             chains: vec![chain],
-            default_chain: None,
-            access_log: Vec::new(),
             direction: Direction::Outbound,
-            per_connection_buffer_limit: None,
-            transparent: false,
-            reuse_port: None,
-            metadata: Default::default(),
-            origin: OriginId::NONE,
+            ..Listener::new("l", Address::Ip(AT))
         })
     }
 

@@ -29,6 +29,27 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// One that binds and has no chain yet.
+    pub fn new(name: impl Into<Str>, address: Address) -> Listener {
+        Listener {
+            name: name.into(),
+            address,
+            additional_addresses: Vec::new(),
+            bind_to_port: true,
+            use_original_dst: false,
+            filters: ListenerFilters::default(),
+            chains: Vec::new(),
+            default_chain: None,
+            access_log: Vec::new(),
+            direction: Direction::Unspecified,
+            per_connection_buffer_limit: None,
+            transparent: false,
+            reuse_port: None,
+            metadata: Metadata::new(),
+            origin: OriginId::NONE,
+        }
+    }
+
     /// Bytes that may wait in one direction of one connection.
     pub fn buffer_limit(&self) -> u32 {
         self.per_connection_buffer_limit.unwrap_or(1 << 20)
@@ -82,6 +103,22 @@ pub struct FilterChain {
     pub handshake_timeout: Option<Duration>,
     pub metadata: Metadata,
     pub origin: OriginId,
+}
+
+impl FilterChain {
+    /// One that takes every connection, in plaintext.
+    pub fn new(terminal: Terminal) -> FilterChain {
+        FilterChain {
+            name: "".into(),
+            matches: ChainMatch::default(),
+            tls: None,
+            network: Vec::new(),
+            terminal,
+            handshake_timeout: None,
+            metadata: Metadata::new(),
+            origin: OriginId::NONE,
+        }
+    }
 }
 
 /// The last filter of a chain.

@@ -158,19 +158,10 @@ fn source_type(m: &ChainMatch, s: &Seen<'_>) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ir::{Metadata, OriginId, Terminal};
+    use ir::Terminal;
 
     fn chain(matches: ChainMatch) -> FilterChain {
-        FilterChain {
-            name: "".into(),
-            matches,
-            tls: None,
-            network: Vec::new(),
-            terminal: Terminal::Close,
-            handshake_timeout: None,
-            metadata: Metadata::new(),
-            origin: OriginId::NONE,
-        }
+        FilterChain { matches, ..FilterChain::new(Terminal::Close) }
     }
 
     fn cidr(text: &str, bits: u8) -> Cidr {

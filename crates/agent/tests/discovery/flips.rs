@@ -100,33 +100,8 @@ fn world(kind: Flip, flip: usize, front: SocketAddr, backends: &[SocketAddr]) ->
 
 fn listener(front: SocketAddr) -> Listener {
     let manager = HttpManager::new("in", RouteSource::Rds("r".into()));
-    let chain = FilterChain {
-        name: "".into(),
-        matches: Default::default(),
-        tls: None,
-        network: Vec::new(),
-        terminal: Terminal::Http(Box::new(manager)),
-        handshake_timeout: None,
-        metadata: Default::default(),
-        origin: ir::OriginId::NONE,
-    };
-    Listener {
-        name: "l".into(),
-        address: Address::Ip(front),
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
-        use_original_dst: false,
-        filters: Default::default(),
-        chains: vec![chain],
-        default_chain: None,
-        access_log: Vec::new(),
-        direction: Default::default(),
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: Default::default(),
-        origin: ir::OriginId::NONE,
-    }
+    let chain = FilterChain::new(Terminal::Http(Box::new(manager)));
+    Listener { chains: vec![chain], ..Listener::new("l", Address::Ip(front)) }
 }
 
 /// One answer over a new connection.

@@ -83,23 +83,8 @@ fn fake(state: State) -> Fake {
 }
 
 fn listener() -> Listener {
-    Listener {
-        name: "in".into(),
-        address: Address::Ip(([0, 0, 0, 0], 15006).into()),
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
-        use_original_dst: false,
-        filters: ir::ListenerFilters::default(),
-        chains: Vec::new(),
-        default_chain: None,
-        access_log: Vec::new(),
-        direction: ir::Direction::Inbound,
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: ir::Metadata::new(),
-        origin: ir::OriginId::NONE,
-    }
+    let address = Address::Ip(([0, 0, 0, 0], 15006).into());
+    Listener { direction: ir::Direction::Inbound, ..Listener::new("in", address) }
 }
 
 fn get(fake: &Fake, target: &str) -> (u16, String) {

@@ -2,9 +2,9 @@
 
 use dataplane::{Options, Proxy};
 use ir::{
-    Action, Address, Cluster, Config, Destination, Direction, Discovery, Endpoint, EndpointGroup,
-    FilterChain, Forward, HttpManager, Listener, OriginId, PathMatch, Route, RouteConfig,
-    RouteMatch, RouteSource, Terminal, VirtualHost,
+    Action, Address, Cluster, Config, Destination, Discovery, Endpoint, EndpointGroup, FilterChain,
+    Forward, HttpManager, Listener, OriginId, PathMatch, Route, RouteConfig, RouteMatch,
+    RouteSource, Terminal, VirtualHost,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -51,32 +51,8 @@ pub fn manager(table: RouteConfig) -> HttpManager {
 }
 
 pub fn listener(terminal: Terminal) -> Listener {
-    Listener {
-        name: "l".into(),
-        address: Address::Ip(ANY.parse().unwrap()),
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
-        use_original_dst: false,
-        filters: Default::default(),
-        chains: vec![FilterChain {
-            name: "".into(),
-            matches: Default::default(),
-            tls: None,
-            network: Vec::new(),
-            terminal,
-            handshake_timeout: None,
-            metadata: Default::default(),
-            origin: OriginId::NONE,
-        }],
-        default_chain: None,
-        access_log: Vec::new(),
-        direction: Direction::Unspecified,
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: Default::default(),
-        origin: OriginId::NONE,
-    }
+    let chains = vec![FilterChain::new(terminal)];
+    Listener { chains, ..Listener::new("l", Address::Ip(ANY.parse().unwrap())) }
 }
 
 pub fn config(listener: Listener, clusters: Vec<Cluster>) -> Config {

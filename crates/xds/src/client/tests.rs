@@ -48,33 +48,9 @@ pub(super) fn route(name: &str, clusters: &[&str]) -> Resource {
 
 pub(super) fn listener(name: &str, route: &str) -> Resource {
     let manager = HttpManager::new("in", RouteSource::Rds(route.into()));
-    let chain = ir::FilterChain {
-        name: "".into(),
-        matches: Default::default(),
-        tls: None,
-        network: Vec::new(),
-        terminal: ir::Terminal::Http(Box::new(manager)),
-        handshake_timeout: None,
-        metadata: Default::default(),
-        origin: ir::OriginId::NONE,
-    };
-    Resource::Listener(Arc::new(Listener {
-        name: name.into(),
-        address: ir::Address::Pipe("/l".into()),
-        additional_addresses: Vec::new(),
-        bind_to_port: true,
-        use_original_dst: false,
-        filters: Default::default(),
-        chains: vec![chain],
-        default_chain: None,
-        access_log: Vec::new(),
-        direction: Default::default(),
-        per_connection_buffer_limit: None,
-        transparent: false,
-        reuse_port: None,
-        metadata: Default::default(),
-        origin: ir::OriginId::NONE,
-    }))
+    let chain = ir::FilterChain::new(ir::Terminal::Http(Box::new(manager)));
+    let address = ir::Address::Pipe("/l".into());
+    Resource::Listener(Arc::new(Listener { chains: vec![chain], ..Listener::new(name, address) }))
 }
 
 fn session() -> Session {
