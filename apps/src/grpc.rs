@@ -41,14 +41,18 @@ pub fn fail(status: &str, message: &str) -> Reply {
     reply
 }
 
+/// A message that is not compressed, with its length before it.
+pub fn framed(message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+    Bytes::from([&[0], length.as_slice(), message].concat())
+}
+
 /// One message, and that all is well.
 pub fn answer(message: &[u8]) -> Reply {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let framed = Bytes::from([&[0], length.as_slice(), message].concat());
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     // Frames and no length, as gRPC has it: a client that counts would not wait for the trailers.
-    let frames = [Ok(Frame::data(framed)), Ok(Frame::trailers(trailers))];
+    let frames = [Ok(Frame::data(framed(message))), Ok(Frame::trailers(trailers))];
     let mut reply = Response::new(StreamBody::new(futures::stream::iter(frames)).boxed());
     reply.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     reply

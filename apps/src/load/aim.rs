@@ -10,6 +10,7 @@ use hyper::{HeaderMap, Method, Uri};
 
 use crate::echo::duration;
 use crate::flags::Flags;
+use crate::grpc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -143,12 +144,10 @@ fn headers(flags: &Flags, mode: Mode) -> anyhow::Result<(HeaderMap, Option<Strin
 
 fn body(flags: &Flags, mode: Mode) -> Bytes {
     let body = flags.get("body").unwrap_or_default().as_bytes();
-    if mode != Mode::Grpc {
-        return Bytes::copy_from_slice(body);
+    match mode {
+        Mode::Grpc => grpc::framed(body),
+        _ => Bytes::copy_from_slice(body),
     }
-    // One message, not compressed, with its length before it.
-    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&[0], length.as_slice(), body].concat().into()
 }
 
 fn seconds(flags: &Flags, name: &str, default: f64) -> anyhow::Result<Duration> {

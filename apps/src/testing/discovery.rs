@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::bootstrap::{Bootstrap, Server};
 use super::{resolve, wire};
+use crate::grpc;
 
 const AGAIN: Duration = Duration::from_secs(1);
 /// Requests on their way.
@@ -269,6 +270,9 @@ impl Asking<'_> {
             response_nonce: said.2.clone(),
             error_detail: None,
         };
-        self.requests.send(wire::framed(&request)).await.context("the stream is closed")
+        self.requests
+            .send(grpc::framed(&request.encode_to_vec()))
+            .await
+            .context("the stream is closed")
     }
 }

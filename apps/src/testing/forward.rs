@@ -86,7 +86,7 @@ async fn echo(
     patience: Duration,
 ) -> Result<Bytes, Failed> {
     let at = &target.address;
-    let body = Full::new(wire::framed(message));
+    let body = Full::new(grpc::framed(&message.encode_to_vec()));
     let socket = TcpStream::connect(at).await.map_err(Failed::unavailable)?;
     let peer = socket.peer_addr().map_err(Failed::unavailable)?;
     let response = match (&target.peers, &discovery.bootstrap) {

@@ -15,13 +15,6 @@ use crate::web::LocalExecutor;
 
 const LARGEST_MESSAGE: usize = 16 << 20;
 
-/// A message with its length before it.
-pub fn framed(message: &impl prost::Message) -> Bytes {
-    let bytes = message.encode_to_vec();
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
-    Bytes::from([&[0], length.as_slice(), &bytes].concat())
-}
-
 /// The next whole message of what was read so far.
 pub fn next(read: &mut BytesMut) -> anyhow::Result<Option<Bytes>> {
     let Some(head) = read.get(..5) else { return Ok(None) };
