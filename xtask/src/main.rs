@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         Some("setup") => setup::run(),
         Some("demo") => demo::run(rest),
         Some("test") => suite::run(rest),
+        // The part of `test` that runs beside the tests.
+        Some("beside") => suite::beside(),
         Some("tidy") => tidy::run(),
         Some("bench") => bench::run(rest),
         Some("fuzz") => fuzz::command(rest),

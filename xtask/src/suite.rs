@@ -5,7 +5,7 @@ use crate::{fuzz, peers, setup, shell, tidy, tour};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// Counts of test functions, as the runners themselves report them.
@@ -16,57 +16,120 @@ struct Counts {
     skipped: u64,
 }
 
+impl Counts {
+    const ONE: Counts = Counts { passed: 1, failed: 0, skipped: 0 };
+
+    fn add(&mut self, other: Counts) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// What came of all steps.
+#[derive(Default)]
+struct Report {
+    counts: Counts,
+    failures: Vec<String>,
+}
+
+impl Report {
+    fn step(&mut self, name: &str, outcome: Result<Counts>) {
+        let counts = outcome.unwrap_or_else(|e| {
+            println!("test: {name}: {e:#}");
+            Counts { failed: 1, ..Counts::default() }
+        });
+        self.counts.add(counts);
+        if counts.failed > 0 {
+            self.failures.push(name.to_owned());
+        }
+    }
+
+    /// Prints the sums; the last line is for machines.
+    fn close(&self) -> Result<()> {
+        let Counts { passed, failed, skipped } = self.counts;
+        for name in &self.failures {
+            println!("test: FAILED: {name}");
+        }
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+        if !self.failures.is_empty() {
+            bail!("{} of the steps failed", self.failures.len());
+        }
+        Ok(())
+    }
+}
+
 pub fn run(args: &[String]) -> Result<()> {
     let fast = args.iter().any(|a| a == "--fast");
     if !fast {
         setup::run()?;
     }
     let started = Instant::now();
-    let mut counts = Counts::default();
-    let mut failures = Vec::new();
-    let mut step = |name: &str, outcome: Result<Counts>| match outcome {
-        Ok(c) => {
-            counts.passed += c.passed;
-            counts.failed += c.failed;
-            counts.skipped += c.skipped;
-            if c.failed > 0 {
-                failures.push(name.to_owned());
-            }
-        }
-        Err(e) => {
-            println!("test: {name}: {e:#}");
-            counts.failed += 1;
-            failures.push(name.to_owned());
-        }
-    };
-    step("format", check(shell::cargo(&["fmt", "--all", "--check"])));
-    step("tidy", tidy::run().map(|()| Counts { passed: 1, ..Counts::default() }));
-    step("clippy", check(shell::cargo(&CLIPPY)));
-    if setup::deny_binary().is_file() {
-        step(
-            "licences",
-            check(Command::new(setup::deny_binary()).args(DENY).current_dir(shell::root())),
-        );
-    } else {
-        println!("skip: cargo-deny is not there (cargo xtask setup)");
-        step("licences", Ok(Counts { skipped: 1, ..Counts::default() }));
+    let mut report = Report::default();
+    report.step("format", check(shell::cargo(&["fmt", "--all", "--check"])));
+    report.step("tidy", tidy::run().map(|()| Counts::ONE));
+    report.step("peers", missing_peers(required()));
+    if fast {
+        lints(&mut report);
     }
-    step("peers", missing_peers(required()));
     let bin = build_programs()?;
-    step("tests", cargo_tests(fast, &bin));
+    let mut beside = None;
+    let tests = cargo_tests(fast, &bin, || beside = (!fast).then(start_beside));
+    report.step("tests", tests);
     if !fast {
-        step("fuzz", fuzz::run(fuzz::Budget::of_test(), &[]).map(of_targets));
-        step("tour", tour::run(&bin).map(|()| Counts { passed: 1, ..Counts::default() }));
+        report.step("tour", tour::run(&bin).map(|()| Counts::ONE));
+        // Where no test was begun nothing was started beside them.
+        let child = beside.unwrap_or_else(start_beside);
+        report.step("lints and fuzzing", child.and_then(end_beside));
     }
     println!("\ntest: {} s", started.elapsed().as_secs());
-    for name in &failures {
-        println!("test: FAILED: {name}");
+    report.close()
+}
+
+/// What needs the processor and no quiet machine. Tests wait most of the time, and this is done meanwhile
+/// with what they leave idle.
+pub fn beside() -> Result<()> {
+    let mut report = Report::default();
+    lints(&mut report);
+    report.step("fuzz", fuzz::run(fuzz::Budget::of_test(), &[]).map(of_targets));
+    report.close()
+}
+
+fn lints(report: &mut Report) {
+    report.step("clippy", check(shell::cargo(&CLIPPY)));
+    if setup::deny_binary().is_file() {
+        let mut deny = Command::new(setup::deny_binary());
+        report.step("licences", check(deny.args(DENY).current_dir(shell::root())));
+    } else {
+        println!("skip: cargo-deny is not there (cargo xtask setup)");
+        report.step("licences", Ok(Counts { skipped: 1, ..Counts::default() }));
     }
-    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
-    if !failures.is_empty() {
-        bail!("{} of the steps failed", failures.len());
-    }
-    Ok(())
+}
+
+/// A process of its own, which the scheduler serves when nobody else wants the processor.
+fn start_beside() -> Result<Child> {
+    let own = std::env::current_exe().context("where is xtask?")?;
+    let mut command = match shell::which("chrt") {
+        Some(chrt) => {
+            let mut command = Command::new(chrt);
+            command.args(["--idle", "0"]).arg(own);
+            command
+        }
+        None => Command::new(own),
+    };
+    // Others watch what is left behind in /tmp.
+    let scratch = shell::target_dir().join("beside");
+    std::fs::create_dir_all(&scratch)?;
+    command.arg("beside").env("TMPDIR", scratch).stdout(Stdio::piped());
+    command.spawn().with_context(|| format!("cannot start {command:?}"))
+}
+
+fn end_beside(child: Child) -> Result<Counts> {
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    let counts = said.lines().last().and_then(closing_line).context("it ended early")?;
+    Ok(closing(counts, output.status.success()))
 }
 
 fn of_targets(count: usize) -> Counts {
@@ -89,7 +152,7 @@ fn check(mut command: impl std::borrow::BorrowMut<Command>) -> Result<Counts> {
     let command = command.borrow_mut();
     println!("test: {command:?}");
     shell::run(command)?;
-    Ok(Counts { passed: 1, ..Counts::default() })
+    Ok(Counts::ONE)
 }
 
 /// In CI no peer may be missing: a suite that skips itself there would prove nothing.
@@ -127,7 +190,8 @@ pub fn build_programs() -> Result<PathBuf> {
     Ok(shell::target_dir().join("demo"))
 }
 
-fn cargo_tests(fast: bool, bin: &std::path::Path) -> Result<Counts> {
+/// `begun` is called when all is built and the first test runs.
+fn cargo_tests(fast: bool, bin: &std::path::Path, begun: impl FnOnce()) -> Result<Counts> {
     // All there is to run: examples in comments, which rustdoc would look for in each crate, are none.
     // Libraries, programs and tests, but for the fuzzer: `--bins` would run that, too.
     let targets = ["--tests"];
@@ -144,14 +208,14 @@ fn cargo_tests(fast: bool, bin: &std::path::Path) -> Result<Counts> {
     println!("test: {command:?}");
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
     let mut counts = Counts::default();
+    let mut begun = Some(begun);
     if let Some(out) = child.stdout.take() {
         for line in BufReader::new(out).lines() {
             let line = line?;
-            if let Some(c) = counts_of(&line) {
-                counts.passed += c.passed;
-                counts.failed += c.failed;
-                counts.skipped += c.skipped;
+            if let Some(begun) = begun.take() {
+                begun();
             }
+            counts.add(counts_of(&line).unwrap_or_default());
             if worth_showing(&line) {
                 println!("{line}");
             }
@@ -180,12 +244,25 @@ fn counts_of(line: &str) -> Option<Counts> {
         return Some(Counts { skipped: 1, ..Counts::default() });
     }
     let rest = line.strip_prefix("test result: ")?;
-    let number = |word: &str| -> u64 {
-        let words: Vec<&str> = rest.split_whitespace().collect();
-        let at = words.iter().position(|w| w.trim_end_matches(';') == word);
-        at.and_then(|i| words.get(i.checked_sub(1)?)?.parse().ok()).unwrap_or(0)
-    };
+    let number = |word| number_before(rest, word).unwrap_or(0);
     Some(Counts { passed: number("passed"), failed: number("failed"), skipped: number("ignored") })
+}
+
+/// Reads what [`Report::close`] writes.
+fn closing_line(line: &str) -> Option<Counts> {
+    let number = |word| number_before(line, word);
+    Some(Counts {
+        passed: number("passed")?,
+        failed: number("failed")?,
+        skipped: number("skipped")?,
+    })
+}
+
+/// `12 passed; 3 failed, ...`
+fn number_before(text: &str, word: &str) -> Option<u64> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let at = words.iter().position(|w| w.trim_end_matches([';', ',']) == word)?;
+    words.get(at.checked_sub(1)?)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -200,6 +277,13 @@ mod tests {
         assert_eq!(counts_of("test base::x ... ok"), None);
         assert_eq!(counts_of("skip: no Envoy").map(|c| c.skipped), Some(1));
         assert_eq!(counts_of("skipped: no namespaces").map(|c| c.skipped), Some(1));
+    }
+
+    #[test]
+    fn the_sum_of_what_ran_beside_is_read() {
+        let counts = Counts { passed: 12, failed: 0, skipped: 3 };
+        assert_eq!(closing_line("12 passed, 0 failed, 3 skipped"), Some(counts));
+        assert_eq!(closing_line("xtask: something broke"), None);
     }
 
     #[test]
