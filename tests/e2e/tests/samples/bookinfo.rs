@@ -32,7 +32,22 @@ pub fn shifting(scene: &Scene<'_>) {
     the_api_is_as_described(scene);
     traffic_shifts(scene);
     random(scene);
+    mutual_tls(scene);
     scene.end();
+}
+
+/// The rules for a mesh that admits mutual TLS alone.
+fn mutual_tls(scene: &Scene<'_>) {
+    scene.apply("bookinfo/networking/destination-rule-all-mtls.yaml");
+    scene.apply("bookinfo/networking/virtual-service-all-v1.yaml");
+    scene.apply_text(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: { name: default }\n\
+         spec: { mtls: { mode: STRICT } }\n",
+    );
+    until_only(scene, "all go to v1 again", &["v1"]);
+    let page = scene.ask(PAGE, "");
+    let whole = page.body.contains("reviews-v1") && !page.body.contains("Error fetching");
+    assert!(page.status == 200 && whole, "{page:?}");
 }
 
 fn begin(scene: &Scene<'_>) {
