@@ -1,45 +1,13 @@
 //! `analyze` and `validate` of files, as they are typed.
 #![allow(clippy::unwrap_used)] // a test that cannot go on may end there
 
+mod typed;
+
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-/// A folder of its own for each test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("lateen-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(path.join("below")).unwrap();
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.0.join(name), text).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn lateen(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
-    command.current_dir(folder).args(arguments).stdin(Stdio::null());
-    command.output().unwrap()
-}
+use typed::Folder;
 
 fn analyze(folder: &Folder, arguments: &[&str]) -> (i32, String, String) {
-    let arguments = [&["analyze", "--use-kube=false"], arguments].concat();
-    told(lateen(&folder.0, &arguments))
-}
-
-fn told(output: Output) -> (i32, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    folder.run(&[&["analyze", "--use-kube=false"], arguments].concat())
 }
 
 const ROUTE: &str = "\
@@ -135,7 +103,7 @@ fn what_cannot_be_read_is_a_failure() {
 fn validate_says_what_admission_would() {
     let folder = Folder::new("validate");
     folder.write("good.yaml", &ROUTE.replace("raviews", "reviews"));
-    let validate = |file: &str| told(lateen(&folder.0, &["validate", "-f", file]));
+    let validate = |file: &str| folder.run(&["validate", "-f", file]);
     assert_eq!(validate("good.yaml"), (0, "\"good.yaml\" is valid\n".into(), String::new()));
 
     folder.write("bad.yaml", &format!("{ROUTE}      weight: -1\n    timeout: soon\n"));

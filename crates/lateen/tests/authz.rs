@@ -1,7 +1,9 @@
 //! `lateen authz` over files, as it is typed: who may, by which rule and line, and what came nearest.
 #![allow(clippy::unwrap_used)] // a test that cannot go on may end there
 
-use std::process::{Command, Stdio};
+mod typed;
+
+use typed::Folder;
 
 const MESH: &str = "\
 apiVersion: v1
@@ -47,37 +49,15 @@ metadata: {name: default}
 spec: {mtls: {mode: STRICT}}
 ";
 
-/// A folder with the mesh in a file, and what is typed there.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn of(name: &str, mesh: &str) -> Folder {
-        let folder = format!("lateen-authz-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("mesh.yaml"), mesh).unwrap();
-        Folder(folder)
-    }
-
-    fn run(&self, args: &[&str]) -> (i32, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
-        command.arg("authz").args(args).args(["-f", "mesh.yaml"]);
-        let output = command.current_dir(&self.0).stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// `lateen authz`
+fn authz(folder: &Folder, args: &[&str]) -> (i32, String) {
+    folder.ask(&[&["authz"], args].concat())
 }
 
 #[test]
 fn a_decision_is_traced_to_the_line_of_a_file() {
-    let folder = Folder::of("lines", MESH);
-    let run = |args: &[&str]| folder.run(args);
+    let folder = Folder::of("authz-lines", MESH);
+    let run = |args: &[&str]| authz(&folder, args);
     let can = |from: &[&str], request: [&str; 2]| {
         run(&[&["can-i", "--to", "reviews"], from, &request[..]].concat())
     };
@@ -154,7 +134,7 @@ spec:
 
 #[test]
 fn nobody_is_promised_what_the_proxy_denies() {
-    let folder = Folder::of("doubts", DOUBTS);
+    let folder = Folder::of("authz-doubts", DOUBTS);
     let (yes, no, unknown) = ("yes:", "no:", "cannot be told:");
     let table: [(&[&str], &str); 15] = [
         (&["--port", "80", "GET", "/"], yes),
@@ -179,10 +159,10 @@ fn nobody_is_promised_what_the_proxy_denies() {
     ];
     for (asked, expected) in table {
         let who = ["can-i", "--from", "page", "--to", "shop"];
-        let (code, told) = folder.run(&[&who, asked].concat());
+        let (code, told) = authz(&folder, &[&who, asked].concat());
         assert!(told.starts_with(expected), "{asked:?}: {told}");
         assert_eq!(code == 0, expected == yes, "{asked:?}: {told}");
     }
-    let (_, told) = folder.run(&["can-i", "--from", "page", "--to", "shop", "GET", "/near"]);
+    let (_, told) = authz(&folder, &["can-i", "--from", "page", "--to", "shop", "GET", "/near"]);
     assert!(told.contains("default/may-not spec.rules[1]") && told.contains("--ip"), "{told}");
 }

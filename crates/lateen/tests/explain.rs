@@ -1,7 +1,9 @@
 //! `explain` of files, as it is typed.
 #![allow(clippy::unwrap_used)] // a test that cannot go on may end there
 
-use std::process::{Command, Stdio};
+mod typed;
+
+use typed::Folder;
 
 const MESH: &str = "\
 apiVersion: v1
@@ -36,16 +38,9 @@ spec:
 
 #[test]
 fn a_request_is_traced_to_the_line_of_a_file() {
-    let folder = std::env::temp_dir().join(format!("lateen-explain-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("mesh.yaml"), MESH).unwrap();
-    let ask = |more: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
-        command.args(["explain", "GET", "http://reviews:9080/x", "-f", "mesh.yaml"]).args(more);
-        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
-    };
+    let folder = Folder::of("explain", MESH);
+    let ask =
+        |more: &[&str]| folder.ask(&[&["explain", "GET", "http://reviews:9080/x"], more].concat());
     let (code, told) = ask(&["-H", "end-user: jason"]);
     assert!(code == 0 && told.contains("verdict       418"), "{told}");
     assert!(
@@ -61,7 +56,6 @@ fn a_request_is_traced_to_the_line_of_a_file() {
     assert!(told.contains("404: no route matches"), "{told}");
     let (code, told) = ask(&["--from", "deploy/absent"]);
     assert!(code == 1 && told.contains("no deploy \"absent\""), "{told}");
-    let _ = std::fs::remove_dir_all(&folder);
 }
 
 const EDGE: &str = "\
@@ -102,32 +96,24 @@ spec:
 
 #[test]
 fn each_side_is_asked_by_its_name() {
-    let folder = std::env::temp_dir().join(format!("lateen-explain-sides-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("edge.yaml"), EDGE).unwrap();
-    let ask = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
-        command.arg("explain").args(args).args(["-f", "edge.yaml"]);
-        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        text(output.stdout) + &text(output.stderr)
-    };
+    let folder = Folder::of("explain-sides", EDGE);
+    let ask = |args: &[&str]| folder.ask(&[&["explain"], args].concat()).1;
     let expected = "\
 GET http://shop.example.com/login
 at            gateway a workload in istio-system
 destination   the gateway at port 80
-listener      0.0.0.0_80   Gateway default/edge spec.servers[0] (edge.yaml:7)
+listener      0.0.0.0_80   Gateway default/edge spec.servers[0] (mesh.yaml:7)
 filter chain  HTTP
 routes        http.80
-virtual host  *:80   Gateway default/edge spec.servers[0] (edge.yaml:7)
-route         number 0   VirtualService default/web spec.http[0].match[0] (edge.yaml:30)
+virtual host  *:80   Gateway default/edge spec.servers[0] (mesh.yaml:7)
+route         number 0   VirtualService default/web spec.http[0].match[0] (mesh.yaml:30)
 verdict       forwarded
-cluster       outbound|8000||web.default.svc.cluster.local   Service default/web spec.ports (edge.yaml:15)
+cluster       outbound|8000||web.default.svc.cluster.local   Service default/web spec.ports (mesh.yaml:15)
   balancer    least request
   tls         mutual TLS with endpoints that take it, to outbound_.8000_._.web.default.svc.cluster.local
-timeout       3s   VirtualService default/web spec.http[0].timeout (edge.yaml:31)
+timeout       3s   VirtualService default/web spec.http[0].timeout (mesh.yaml:31)
 retries       2 on connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes
-hint          outbound|8000||web.default.svc.cluster.local has no endpoint: the proxy answers 503   Service default/web spec.ports (edge.yaml:15)
+hint          outbound|8000||web.default.svc.cluster.local has no endpoint: the proxy answers 503   Service default/web spec.ports (mesh.yaml:15)
 ";
     for at in ["gateway", "gateway/edge"] {
         let told = ask(&["http://shop.example.com/login", "--at", at]);
@@ -139,8 +125,7 @@ hint          outbound|8000||web.default.svc.cluster.local has no endpoint: the 
     let told = ask(&["http://shop.example.com/login", "--at", "gateway", "-o", "json"]);
     let json: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(json["verdict"]["kind"], "forwarded");
-    assert_eq!(json["facts"][0]["reference"], "edge.yaml:31");
-    let _ = std::fs::remove_dir_all(&folder);
+    assert_eq!(json["facts"][0]["reference"], "mesh.yaml:31");
 }
 
 const OUTSIDE: &str = "\
@@ -192,16 +177,7 @@ spec:
 
 #[test]
 fn a_name_is_traced_to_the_line_that_gives_it_an_address() {
-    let folder = std::env::temp_dir().join(format!("lateen-dns-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("mesh.yaml"), OUTSIDE).unwrap();
-    let ask = |name: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
-        command.args(["dns", name, "-f", "mesh.yaml"]);
-        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let folder = Folder::of("dns", OUTSIDE);
     let table: &[(&str, &[&str])] = &[
         (
             "reviews",
@@ -234,10 +210,10 @@ fn a_name_is_traced_to_the_line_that_gives_it_an_address() {
         ("nobody.example.com", &["by the name servers", "no service has this host"]),
     ];
     for (name, expected) in table {
-        let told = ask(name);
+        let (code, told) = folder.ask(&["dns", name]);
+        assert_eq!(code, 0, "{told}");
         expected.iter().for_each(|part| assert!(told.contains(part), "{part:?} in {told}"));
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 const BROKEN: &str = "\
@@ -277,22 +253,17 @@ spec: 3
 
 #[test]
 fn what_is_broken_elsewhere_in_the_files_stops_no_question() {
-    let folder = std::env::temp_dir().join(format!("lateen-broken-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("mesh.yaml"), BROKEN).unwrap();
+    let folder = Folder::of("broken", BROKEN);
     let ask = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
-        command.args(args).args(["-f", "mesh.yaml"]);
-        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let (code, told) = folder.ask(args);
+        assert_eq!(code, 0, "{told}");
+        told
     };
     let told = ask(&["explain", "http://web/"]);
     assert!(told.contains("verdict       forwarded"), "{told}");
     let told = ask(&["dns", "web"]);
     assert!(told.contains("answer   240.1.0.1"), "{told}");
     ask(&["dns", "db.example.com"]);
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Two pods of one name, and two pods of Deployments; `true`: their queries pass the proxy.
@@ -326,9 +297,7 @@ fn pods() -> String {
 
 #[test]
 fn the_pod_that_is_named_says_whether_its_proxy_answers_its_queries() {
-    let folder = std::env::temp_dir().join(format!("lateen-dns-pods-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("mesh.yaml"), pods()).unwrap();
+    let folder = Folder::of("dns-pods", &pods());
     let table = [
         ("web-0.a", None),
         ("web-0.b", Some("web-0.b")),
@@ -338,17 +307,13 @@ fn the_pod_that_is_named_says_whether_its_proxy_answers_its_queries() {
         ("deploy/idle.b", None),
     ];
     for (from, refused) in table {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
-        command.args(["dns", "nobody.example.com", "-f", "mesh.yaml", "--from", from]);
-        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.success(), refused.is_none(), "{from}: {errors}");
+        let (code, told) = folder.ask(&["dns", "nobody.example.com", "--from", from]);
+        assert_eq!(code == 0, refused.is_none(), "{from}: {told}");
         if let Some(pod) = refused {
             let expected = format!("the DNS queries of pod {pod} do not pass its proxy");
-            assert!(errors.contains(&expected), "{from}: {errors}");
+            assert!(told.contains(&expected), "{from}: {told}");
         }
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 const GUARDED: &str = "\
@@ -398,15 +363,8 @@ spec:
 
 #[test]
 fn who_is_asked_lets_in_or_refuses_by_a_rule() {
-    let folder = std::env::temp_dir().join(format!("lateen-explain-entry-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
     let ask = |mesh: &str, args: &[&str]| {
-        std::fs::write(folder.join("mesh.yaml"), mesh).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lateen"));
-        command.arg("explain").args(args).args(["-f", "mesh.yaml"]);
-        let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        text(output.stdout) + &text(output.stderr)
+        Folder::of("explain-entry", mesh).ask(&[&["explain"], args].concat()).1
     };
     let reviews = ["--from", "deploy/reviews-v1"];
     let get = |path: &str| format!("http://ratings:9080{path}");
@@ -438,5 +396,4 @@ fn who_is_asked_lets_in_or_refuses_by_a_rule() {
     assert_eq!((&access["workload"], &access["allowed"]), (&"ratings-v1".into(), &false.into()));
     assert!(access["why"].as_str().unwrap().contains("STRICT"), "{access}");
     assert_eq!(access["rule"]["object"], "PeerAuthentication default/strict");
-    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -105,12 +105,8 @@ async fn can_i(global: &Global, args: CanArgs) -> Result<ExitCode> {
     let (name, namespace) = args.to.split_once('.').unwrap_or((&args.to, &given.namespace));
     let service = explain::service(world, &args.to, &given.namespace)
         .with_context(|| format!("no service {name:?} in namespace {namespace:?}"))?;
-    let selected: Vec<PodView<'_>> = given
-        .world
-        .workloads()
-        .filter(|p| *p.namespace() == *service.namespace && p.matches(&service.selector))
-        .collect();
-    if service.selector.is_empty() || selected.is_empty() {
+    let selected: Vec<PodView<'_>> = given.behind(service).collect();
+    if selected.is_empty() {
         bail!("service {} selects no workload whose policies could be asked", service.host);
     }
     let mut all = Vec::new();
@@ -191,23 +187,12 @@ fn text(given: &Given, pod: &str, told: &Permission) -> String {
     };
     let mut out = format!("{said}: {pod}: {}\n", told.why);
     if let Some((rule, origin)) = &told.rule {
-        out += &format!("  rule     {rule}{}\n", place(given, origin));
+        out += &format!("  rule     {rule}{}\n", given.shown("  <- ", origin));
     }
     if let Some((rule, origin, missed)) = &told.nearest {
-        out += &format!("  nearest  {rule}: {missed}{}\n", place(given, origin));
+        out += &format!("  nearest  {rule}: {missed}{}\n", given.shown("  <- ", origin));
     }
     out
-}
-
-/// An object, its field and its line, as explanations show them.
-pub fn placed(given: &Given, origin: &Option<Origin>) -> String {
-    let Some(origin) = origin else { return String::new() };
-    let line = given.place(origin).map(|p| format!(" ({p})")).unwrap_or_default();
-    format!("   {} {}{line}", origin.object, origin.path)
-}
-
-fn place(given: &Given, origin: &Option<Origin>) -> String {
-    origin.as_ref().map(|_| format!("  <-{}", &placed(given, origin)[2..])).unwrap_or_default()
 }
 
 pub fn as_json(given: &Given, pod: &str, told: &Permission) -> serde_json::Value {

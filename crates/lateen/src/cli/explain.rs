@@ -6,15 +6,17 @@ mod side;
 
 use super::sources::{self, Places, Source};
 use super::{Global, print};
-use analyze::{Settings, World};
+use analyze::{PodView, Settings, World};
 use anyhow::{Result, bail};
 use base::Origin;
 use clap::{Args, ValueEnum};
 use explain::{Asked, Draws, Explainer};
+use registry::Service;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use entry::Entry;
 pub use side::{client, is_gateway, pod, side_of, workload};
 
 #[derive(Args)]
@@ -94,6 +96,22 @@ impl Given {
         Some(match place.line {
             Some(line) => format!("{}:{line}", place.file),
             None => place.file,
+        })
+    }
+
+    /// An object, its field and its line, as explanations show them; nothing where there is no such place.
+    pub fn shown(&self, before: &str, origin: &Option<Origin>) -> String {
+        let Some(origin) = origin else { return String::new() };
+        let line = self.place(origin).map(|p| format!(" ({p})")).unwrap_or_default();
+        format!("{before}{} {}{line}", origin.object, origin.path)
+    }
+
+    /// The workloads that a service selects.
+    pub fn behind<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = PodView<'a>> {
+        self.world.workloads().filter(|p| {
+            p.namespace() == &*service.namespace
+                && !service.selector.is_empty()
+                && p.matches(&service.selector)
         })
     }
 }

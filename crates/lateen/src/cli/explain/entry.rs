@@ -2,9 +2,10 @@
 //! for who sends it and for the head as it arrives.
 
 use super::Given;
-use crate::cli::authz::{account, as_json, listening, placed};
+use crate::cli::authz::{account, as_json, listening};
 use analyze::PodView;
 use explain::{Explanation, Outcome, Permission, Pick, Side, Wish, Workload};
+use registry::Snapshot;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -41,14 +42,8 @@ fn of_pick(given: &Given, sender: &PodView<'_>, pick: &Pick, told: &Explanation)
     let world = &given.world.snapshot;
     let service = explain::service(world, host, &given.namespace);
     let port = service.and_then(|s| Some((s, s.port(port.parse().ok()?)?)));
-    let Some((service, port)) = port.filter(|(s, _)| !s.selector.is_empty()) else {
-        return Vec::new();
-    };
-    let behind = given
-        .world
-        .workloads()
-        .filter(|p| *p.namespace() == *service.namespace && p.matches(&service.selector))
-        .filter(|p| pick.endpoints.is_empty() || chosen(pick, p));
+    let Some((service, port)) = port else { return Vec::new() };
+    let behind = given.behind(service).filter(|p| pick.endpoints.is_empty() || chosen(pick, p));
     let entry = |pod: PodView<'_>| {
         let sent = told.sent.as_ref();
         let wish = Wish {
@@ -62,8 +57,7 @@ fn of_pick(given: &Given, sender: &PodView<'_>, pick: &Pick, told: &Explanation)
             address: address(&pod),
             port: listening(&pod, port)?,
         };
-        let told = explain::access(world, pod.namespace(), &pod.labels, &wish);
-        Some(Entry { workload: pod.owner.name().to_owned(), told })
+        Some(Entry::of(world, &pod, &wish))
     };
     behind.filter_map(entry).collect()
 }
@@ -80,6 +74,11 @@ fn address(pod: &PodView<'_>) -> Option<std::net::IpAddr> {
 }
 
 impl Entry {
+    pub fn of(world: &Snapshot, pod: &PodView<'_>, wish: &Wish) -> Entry {
+        let told = explain::access(world, pod.namespace(), &pod.labels, wish);
+        Entry { workload: pod.owner.name().to_owned(), told }
+    }
+
     pub fn text(&self, given: &Given) -> String {
         let Permission { outcome, why, rule, nearest } = &self.told;
         let said = match outcome {
@@ -87,10 +86,10 @@ impl Entry {
             Outcome::Denied => "refuses it",
             Outcome::Unknown => "cannot be told about",
         };
-        let rule = rule.as_ref().map(|(_, origin)| placed(given, origin)).unwrap_or_default();
+        let rule = rule.as_ref().map(|(_, origin)| given.shown("   ", origin)).unwrap_or_default();
         let mut out = format!("{:<14}{} {said}: {why}{rule}\n", "access", self.workload);
         if let Some((name, origin, missed)) = nearest {
-            let place = placed(given, origin);
+            let place = given.shown("   ", origin);
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{:<14}{name}: {missed}{place}", "  nearest");
         }

@@ -111,11 +111,9 @@ fn server(given: &Given, asked: &Asked) -> Result<Workload> {
     let snapshot = &given.world.snapshot;
     let service = explain::service(snapshot, &asked.host, &given.namespace)
         .with_context(|| format!("no service has the host {:?}", asked.host))?;
-    let found = given.world.workloads().find(|p| {
-        p.namespace() == &*service.namespace
-            && !service.selector.is_empty()
-            && p.matches(&service.selector)
-    });
-    let pod = found.with_context(|| format!("no workload is behind {}", service.host))?;
+    let pod = given
+        .behind(service)
+        .next()
+        .with_context(|| format!("no workload is behind {}", service.host))?;
     Ok(workload(pod))
 }
