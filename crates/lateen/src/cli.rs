@@ -10,8 +10,12 @@ pub mod jsonpath;
 pub mod manifest;
 pub mod mesh;
 pub mod objects;
+mod observed;
 pub mod pods;
+mod policy;
 pub mod print;
+mod proxies;
+mod readiness;
 pub mod remote;
 pub mod sources;
 pub mod test;
@@ -86,6 +90,10 @@ pub enum Command {
     Dns(dns::DnsArgs),
     /// Who may ask a workload for what: its AuthorizationPolicies, and what they decide
     Authz(authz::AuthzArgs),
+    /// Which workloads are still called in plaintext, and by whom; exits with 1 if some are
+    StrictReadiness(readiness::ReadinessArgs),
+    /// Policies from what has been seen
+    Policy(policy::PolicyArgs),
     /// What became of a request that has passed, at every proxy on its way, and why
     Why(why::WhyArgs),
     /// The certificate authority: what it is, and how its root is replaced
@@ -175,6 +183,8 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(&global, args).await?,
         Command::Dns(args) => dns::run(&global, args).await?,
         Command::Authz(args) => return authz::run(&global, args).await,
+        Command::StrictReadiness(args) => return readiness::run(&global, args).await,
+        Command::Policy(args) => policy::run(&global, args).await?,
         Command::Why(args) => why::run(&global, args).await?,
         Command::Test(args) => return test::run(&global, &args),
         Command::Validate(args) => return validate::run(&global, args),

@@ -185,7 +185,7 @@ impl Mesh {
         self.kubectl(&[&["-n", namespace, "exec", pod, "-c", "istio-proxy"], &ask[..]].concat())
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command.env("LATEEN_STATE", &self.state).env_remove("KUBECONFIG");
         if let Some(envoy) = std::env::var_os("ENVOY") {

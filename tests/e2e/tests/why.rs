@@ -1,5 +1,8 @@
 //! Explanations in a running mesh: before a request, after it, and both say the same.
 
+#[path = "why/observed.rs"]
+mod observed;
+
 use e2e::{Mesh, eventually, workspace};
 use serde_json::Value;
 use std::time::Duration;
@@ -30,6 +33,7 @@ fn a_request_is_followed_from_pod_to_pod() {
     });
     explained_before(&mesh);
     told_afterwards(&mesh);
+    observed::play(&mesh);
 }
 
 /// What a pod of the product page would meet.

@@ -4,18 +4,17 @@
 
 mod hop;
 
-use super::explain::{Format, Given, is_gateway, workload};
+use super::explain::{Entry, Format, Given, is_gateway, workload};
+use super::proxies::{self, Answer};
 use super::remote::Remote;
-use super::{Global, objects, pods, print};
+use super::{Global, objects, print};
 use analyze::World;
 use anyhow::{Result, bail};
 use base::Origin;
 use clap::Args;
 use explain::{Draws, Explainer, Explanation, Side};
-use futures::StreamExt as _;
 use hop::Hop;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 #[derive(Args)]
 pub struct WhyArgs {
@@ -24,12 +23,6 @@ pub struct WhyArgs {
     #[arg(short, long, default_value = "text")]
     output: Format,
 }
-
-const ADMIN_PORT: u16 = 15000;
-/// Proxies that are asked at the same time.
-const AT_ONCE: usize = 8;
-/// A proxy that does not answer by then is passed over.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub async fn run(global: &Global, args: WhyArgs) -> Result<()> {
     let given = Given::live(global).await?;
@@ -43,25 +36,28 @@ pub async fn run(global: &Global, args: WhyArgs) -> Result<()> {
         );
     }
     hops.sort_by_key(|h| h.start);
-    let told: Vec<(Hop, Explanation)> = hops
+    let told: Vec<(Hop, Explanation, Option<Entry>)> = hops
         .into_iter()
         .map(|hop| {
-            let told = explained(&given.world, &hop)?;
-            anyhow::Ok((hop, told))
+            let (told, entry) = explained(&given.world, &hop)?;
+            anyhow::Ok((hop, told, entry))
         })
         .collect::<Result<_>>()?;
     let place = |_: &Origin| None;
     match args.output {
         Format::Text => {
-            let shown =
-                told.iter().map(|(hop, told)| hop.text(&told.text(place), hop.differs(told)));
+            let shown = told.iter().map(|(hop, told, entry)| {
+                let access = entry.as_ref().map(|e| e.text(&given)).unwrap_or_default();
+                hop.text(&(told.text(place) + &access), hop.differs(told))
+            });
             println!("request {}, seen by {} proxies", args.request_id, told.len());
             print!("{}", shown.collect::<String>());
         }
         Format::Json => {
-            let hops = told.iter().map(|(hop, told)| {
+            let hops = told.iter().map(|(hop, told, entry)| {
                 json!({"pod": hop.pod, "namespace": hop.namespace, "live": hop.live,
-                    "differs": hop.differs(told), "explanation": told.json(place)})
+                    "differs": hop.differs(told), "explanation": told.json(place),
+                    "access": entry.as_ref().map(|e| e.json(&given))})
             });
             let value = json!({"id": args.request_id, "hops": hops.collect::<Vec<Value>>()});
             print!("{}", print::json(&value));
@@ -72,34 +68,16 @@ pub async fn run(global: &Global, args: WhyArgs) -> Result<()> {
 
 /// What the proxies of all pods know of the request.
 async fn ask_all(remote: &Remote, world: &World, id: &str) -> Vec<Hop> {
-    let proxied = world.pods().filter(|p| p.proxy().is_some());
-    let pods: Vec<(String, String)> = proxied
-        .filter(|p| p.owner.value["status"]["phase"] == "Running")
-        .map(|p| (p.namespace().to_owned(), p.owner.name().to_owned()))
-        .collect();
     let path = format!("/recent_requests?id={}", objects::percent_encoded(id));
-    let asked = futures::stream::iter(pods).map(|(namespace, pod)| {
-        let path = &path;
-        async move {
-            let fetch = pods::fetch(remote, &namespace, &pod, ADMIN_PORT, path);
-            let answer = match tokio::time::timeout(PATIENCE, fetch).await {
-                Ok(Ok(text)) => text,
-                Ok(Err(e)) => {
-                    eprintln!("Warning: {pod}.{namespace} could not be asked: {e:#}");
-                    return Vec::new();
-                }
-                Err(_) => {
-                    eprintln!("Warning: {pod}.{namespace} did not answer in time");
-                    return Vec::new();
-                }
-            };
-            hop::read(&namespace, &pod, &answer)
-        }
-    });
-    asked.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.concat()
+    let answers = proxies::ask(remote, world.pods(), &path).await;
+    let hops = |a: &Answer| {
+        a.text.as_ref().map(|text| hop::read(&a.namespace, &a.pod, text)).unwrap_or_default()
+    };
+    answers.iter().flat_map(hops).collect()
 }
 
-fn explained(world: &World, hop: &Hop) -> Result<Explanation> {
+/// Where the request went, and at the workload that it was sent to whether it was let in.
+fn explained(world: &World, hop: &Hop) -> Result<(Explanation, Option<Entry>)> {
     let pod = world
         .pods()
         .find(|p| p.owner.name() == hop.pod && p.namespace() == hop.namespace)
@@ -109,6 +87,8 @@ fn explained(world: &World, hop: &Hop) -> Result<Explanation> {
         false if is_gateway(world, &pod) => Side::Gateway,
         false => Side::Client,
     };
+    let wish = hop.inbound.then(|| hop.wish()).transpose()?;
+    let entry = wish.map(|wish| Entry::of(&world.snapshot, &pod, &wish));
     let explainer = Explainer::new(&world.snapshot, side(workload(pod)));
-    Ok(explainer.explain_at(&hop.asked()?, hop.destination, Draws::From(hop.random)))
+    Ok((explainer.explain_at(&hop.asked()?, hop.destination, Draws::From(hop.random)), entry))
 }

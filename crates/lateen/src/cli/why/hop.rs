@@ -1,7 +1,8 @@
 //! What one proxy says of a request that it has passed on.
 
 use anyhow::Result;
-use explain::{Asked, Explanation, Scheme};
+use api::Protocol;
+use explain::{Asked, Explanation, Scheme, Wish};
 use serde_json::Value;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -64,6 +65,23 @@ impl Hop {
             asked.headers.push(("connection".into(), "upgrade".into()));
         }
         Ok(asked)
+    }
+
+    /// As the workload's policies judge it. What was not kept counts as absent.
+    pub fn wish(&self) -> Result<Wish> {
+        let asked = self.asked()?;
+        let source: Option<SocketAddr> = self.text_of("source").parse().ok();
+        Ok(Wish {
+            client: self.text_of("peer").parse().ok(),
+            client_ip: source.map(|s| s.ip()),
+            method: self.text_of("method").to_owned(),
+            authority: self.text_of("authority").to_owned(),
+            path: asked.path,
+            headers: asked.headers,
+            protocol: Protocol::Http,
+            address: Some(self.destination.ip()),
+            port: self.destination.port(),
+        })
     }
 
     /// Where the explanation came to something else than the proxy, and what may be the reason.
@@ -168,6 +186,23 @@ mod tests {
         ));
         assert!(text.contains("  sent to       10.1.0.1:9080\n"), "{text}");
         assert!(text.ends_with("  route  x\n") && !text.contains("first"), "{text}");
+    }
+
+    #[test]
+    fn a_hop_is_judged_as_it_came() {
+        let hops = read(
+            "default",
+            "p",
+            &ANSWER.replace("\"tls\"", "\"peer\": \"spiffe://td/ns/a/sa/b\", \"tls\""),
+        );
+        let wish = hops[0].wish().unwrap();
+        assert_eq!(wish.client.unwrap().to_string(), "spiffe://td/ns/a/sa/b");
+        assert_eq!(wish.client_ip, Some([10, 1, 0, 9].into()));
+        assert_eq!((wish.address, wish.port), (Some([10, 96, 0, 4].into()), 9080));
+        assert_eq!((&*wish.method, &*wish.path), ("GET", "/reviews/1"));
+        assert!(wish.headers.contains(&("end-user".to_owned(), "jason".to_owned())));
+        let stranger = read("default", "p", ANSWER)[0].wish().unwrap();
+        assert_eq!(stranger.client, None);
     }
 
     #[test]
