@@ -5,6 +5,7 @@ use crate::runtime::ManagerRt;
 use base::Finding;
 use ir::{HttpFilter, HttpFilterConfig, HttpManager, Str};
 use policy::authz::AuthzRule;
+use policy::coding::compress::CompressRule;
 use policy::fault::FaultRule;
 use policy::jwt::TokenRule;
 use policy::rate_limit::{LimitRule, ServiceRule};
@@ -37,6 +38,7 @@ pub enum Filter {
     /// gRPC-Web to gRPC, and back.
     Web,
     Tokens(Box<TokenRule>),
+    Compress(Box<CompressRule>),
 }
 
 /// `old` lends what its filters have counted.
@@ -76,6 +78,9 @@ pub fn steps(
                 Filter::ToMetadata(ToMetadata::new(config, &at, findings))
             }
             HttpFilterConfig::GrpcWeb => Filter::Web,
+            HttpFilterConfig::Compressor(config) => {
+                Filter::Compress(Box::new(CompressRule::new(config)))
+            }
             _ => continue,
         };
         steps.push(Step { name: filter.name.clone(), off: filter.disabled, filter: compiled });

@@ -44,7 +44,7 @@ pub struct Passed<'v> {
     /// What authorizers ask for.
     edits: Vec<Edit>,
     /// What is to become of the body.
-    codings: Vec<Coding>,
+    codings: Vec<Coding<'v>>,
 }
 
 impl Passed<'_> {
@@ -144,6 +144,9 @@ async fn run<'v, D: Downstream>(
                 let own = scope.own(&step.name);
                 let rules = if let Some(FilterRule::ToMetadata(own)) = own { own } else { chain };
                 rules.apply(&mut record.heads.request, &mut record.stream.metadata);
+            }
+            Filter::Compress(rule) => {
+                coding::compress(rule, &mut record.heads.request, passed, intake);
             }
             Filter::Web => coding::web(&mut record.heads.request, passed, intake),
             Filter::Tokens(rule) => {

@@ -140,6 +140,7 @@ impl<'v> Reply<'v> {
         match why {
             Unreadable::Base64 => Reply::new(400, "grpc_base_64_decode_failed")
                 .text("Bad gRPC-web request, invalid base64 data."),
+            Unreadable::Compression => Self::bad_body(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Filters as a closed set: HTTP filters in their order, and the network filters before a terminal one.
 
 use crate::{
-    AccessLog, AuthzSettings, Cors, DnsCache, ExtAuthz, Fraction, GlobalRateLimit, HeaderMatch,
-    HeaderToMetadata, JwtAuthn, JwtPerRoute, LocalRateLimit, NetworkAuthz, Rbac, Str,
+    AccessLog, AuthzSettings, Compressor, Cors, DnsCache, ExtAuthz, Fraction, GlobalRateLimit,
+    HeaderMatch, HeaderToMetadata, JwtAuthn, JwtPerRoute, LocalRateLimit, NetworkAuthz, Rbac, Str,
     WeightedCluster,
 };
 use base::OriginId;
@@ -38,6 +38,7 @@ pub enum HttpFilterConfig {
     JwtAuthn(Box<JwtAuthn>),
     /// Route-level: which requirement of [`HttpFilterConfig::JwtAuthn`] counts here.
     JwtPerRoute(JwtPerRoute),
+    Compressor(Box<Compressor>),
     /// Route-level: what is said of [`HttpFilterConfig::ExtAuthz`] here.
     AuthzSettings(Box<AuthzSettings>),
     /// Looks up the hosts of requests that go to clusters of [`crate::Discovery::ByHost`].

@@ -1,6 +1,7 @@
 //! Bodies that change on their way: [`Coder`]s take bytes and give others, piece by piece; [`Recoding`] is a
 //! row of them, from which what comes out is taken. Nothing is held but what a coder needs to go on.
 
+pub mod compress;
 pub mod web;
 
 use std::mem;
@@ -12,6 +13,8 @@ use wire::Fields;
 pub enum Unreadable {
     #[error("the body is no base64")]
     Base64,
+    #[error("the body cannot be compressed")]
+    Compression,
 }
 
 /// One change of a body.
@@ -21,6 +24,7 @@ pub enum Coder {
     Same,
     FromText(web::FromText),
     ToWeb(web::ToWeb),
+    Gzip(compress::Gzip),
 }
 
 impl Coder {
@@ -30,6 +34,7 @@ impl Coder {
             Coder::Same => out.extend_from_slice(data),
             Coder::FromText(coder) => coder.take(data, out)?,
             Coder::ToWeb(coder) => coder.take(data, out),
+            Coder::Gzip(coder) => coder.take(data, out)?,
         }
         Ok(data.len())
     }
@@ -39,6 +44,7 @@ impl Coder {
         match self {
             Coder::Same => Ok(()),
             Coder::FromText(coder) => coder.end(),
+            Coder::Gzip(coder) => coder.end(out),
             Coder::ToWeb(coder) => {
                 coder.end(trailers.take().as_ref(), out);
                 Ok(())

@@ -8,6 +8,7 @@ mod authz;
 mod balance;
 mod cluster;
 mod common;
+mod compressor;
 pub(crate) mod endpoint;
 mod filter;
 mod http;

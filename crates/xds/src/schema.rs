@@ -5,6 +5,7 @@
 mod authz;
 mod bootstrap;
 mod cluster;
+mod compressor;
 mod core;
 mod http;
 mod istio;
@@ -20,6 +21,7 @@ mod tls;
 pub use self::authz::*;
 pub use self::bootstrap::*;
 pub use self::cluster::*;
+pub use self::compressor::*;
 pub use self::core::*;
 pub use self::http::*;
 pub use self::istio::*;
@@ -181,6 +183,7 @@ pub fn all() -> impl Iterator<Item = &'static Message> {
         rate_limit::ALL,
         rbac::ALL,
         route::ALL,
+        compressor::ALL,
         small_filters::ALL,
         tls::ALL,
     ]

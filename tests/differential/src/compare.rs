@@ -1,9 +1,11 @@
 //! What must be equal, after taking out what cannot be: times and random identifiers.
 
 use crate::client::Response;
-use crate::http::Headers;
+use crate::http::{Headers, header};
+use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Read;
 
 /// Everything that one request led to.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +37,8 @@ pub fn compare(envoy: &Observed, ours: &Observed) -> Vec<Difference> {
     check("interim", format!("{:?}", e.interim), format!("{:?}", o.interim));
     check("arrivals", format!("{:?}", envoy.arrivals), format!("{:?}", ours.arrivals));
     check("trailers", lines(&e.trailers), lines(&o.trailers));
-    let (ej, oj) = (echo(&e.body), echo(&o.body));
+    let (envoys, own) = (unzipped(e), unzipped(o));
+    let (ej, oj) = (echo(&envoys), echo(&own));
     let echoed = ej.is_some() && oj.is_some();
     headers(&mut check, "response", &plain(&e.headers, !echoed), &plain(&o.headers, !echoed));
     match (ej, oj) {
@@ -49,7 +52,7 @@ pub fn compare(envoy: &Observed, ours: &Observed) -> Vec<Difference> {
             }
             headers(&mut check, "upstream request", &echoed_headers(&e), &echoed_headers(&o));
         }
-        _ => check("body", text(&e.body), text(&o.body)),
+        _ => check("body", text(&envoys), text(&own)),
     }
     found
 }
@@ -75,6 +78,18 @@ fn headers(
             ours.clone_from(&envoy);
         }
         check(&format!("{whose} header {name}"), envoy, ours);
+    }
+}
+
+/// Compressed bytes are the library's affair.
+fn unzipped(response: &Response) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match header(&response.headers, "content-encoding") {
+        Some("gzip") => match GzDecoder::new(&*response.body).read_to_end(&mut plain) {
+            Ok(_) => plain,
+            Err(e) => format!("no gzip: {e}").into_bytes(),
+        },
+        _ => response.body.clone(),
     }
 }
 

@@ -3,15 +3,19 @@
 use super::Passed;
 use crate::forward::Downstream;
 use crate::intake::Intake;
+use policy::coding::compress::CompressRule;
 use policy::coding::web::{self, Answered, Web};
 use policy::coding::{Coder, Recoding};
 use std::borrow::Cow;
+use wire::h1::Body;
 use wire::{Request, Response};
 
 /// One filter's part in the answer.
 #[derive(Clone, Debug)]
-pub enum Coding {
+pub enum Coding<'v> {
     Web(Web),
+    /// With what the client accepts.
+    Compress(&'v CompressRule, Option<Vec<u8>>),
 }
 
 /// What becomes of an answer's body.
@@ -36,6 +40,21 @@ pub(super) fn web<D: Downstream>(
     }
 }
 
+/// What the client accepts is kept for the answer.
+pub(super) fn compress<'v, D: Downstream>(
+    rule: &'v CompressRule,
+    request: &mut Request,
+    passed: &mut Passed<'v>,
+    intake: &mut Intake<'_, D>,
+) {
+    let bodiless = intake.upgrade || matches!(intake.body, Body::Empty | Body::Length(0));
+    let (accept, coder) = rule.receive(request, bodiless);
+    passed.codings.push(Coding::Compress(rule, accept));
+    if let Some(coder) = coder {
+        intake.recode(Coder::Gzip(coder));
+    }
+}
+
 impl Passed<'_> {
     /// Whether the client speaks gRPC-Web, of which the upstream knows nothing.
     pub fn is_web(&self) -> bool {
@@ -48,6 +67,11 @@ impl Passed<'_> {
         for coding in self.codings.iter().rev() {
             let bodiless = bodiless || coded.message;
             match coding {
+                Coding::Compress(rule, accept) => {
+                    if let Some(coder) = rule.answer(accept.as_deref(), response, bodiless) {
+                        coded.then(Coder::Gzip(coder));
+                    }
+                }
                 Coding::Web(web) => match web.answer(response, bodiless) {
                     Answered::AsIs => {}
                     Answered::Coded(coder) => coded.then(coder),

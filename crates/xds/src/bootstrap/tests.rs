@@ -150,9 +150,12 @@ fn older_spellings_keep_their_meaning() {
     let add = &host.headers.request_add[0];
     assert_eq!((&*add.name, add.action), ("x-a", ir::AppendAction::OverwriteIfExistsOrAdd));
     assert!(host.retry.as_ref().unwrap().avoid_previous_hosts);
-    let [(name, ir::HttpFilterConfig::Fault(fault))] = &host.per_filter[..] else {
-        panic!("one filter")
+    let [(name, ir::HttpFilterConfig::Fault(fault)), (off, ir::HttpFilterConfig::Disabled)] =
+        &host.per_filter[..]
+    else {
+        panic!("a fault, and a filter that is off")
     };
+    assert_eq!(&**off, "c");
     assert_eq!((&**name, fault.max_active_faults), ("a", Some(3)));
     let header = &host.routes[0].matches.headers[0];
     let jason = ir::HeaderCondition::Value(ir::StringMatch::exact("jason"));

@@ -6,7 +6,9 @@ use super::common::{
     read_fraction, read_header_match, read_runtime_fraction, read_string_match, write_fraction,
     write_header_match, write_runtime_fraction, write_string_match,
 };
-use super::{INERT, authz, jwt, rate_limit, rbac, small_filters, type_url, unsupported};
+use super::{
+    INERT, authz, compressor, jwt, rate_limit, rbac, small_filters, type_url, unsupported,
+};
 use crate::message::{Msg, Path, Val, write_wire};
 use crate::schema::*;
 use base::OriginId;
@@ -113,6 +115,7 @@ fn write_config(config: &HttpFilterConfig, stage: Stage) -> Val {
         HttpFilterConfig::HeaderToMetadata(c) => small_filters::write_to_metadata(c).any(),
         HttpFilterConfig::JwtAuthn(j) => jwt::write(j).any(),
         HttpFilterConfig::JwtPerRoute(own) => jwt::write_per_route(own).any(),
+        HttpFilterConfig::Compressor(c) => compressor::write(c).any(),
         HttpFilterConfig::AuthzSettings(s) => authz::write_settings(s).any(),
         HttpFilterConfig::ByHost(cache) => {
             Msg::new(&DYNAMIC_FILTER).set("dns_cache_config", write_dns_cache(cache)).any()
@@ -163,6 +166,10 @@ fn read_config(typed: Typed, stage: Stage, path: &Path) -> Option<HttpFilterConf
         }
         t if t == HEADER_TO_METADATA.name => {
             HttpFilterConfig::HeaderToMetadata(Box::new(small_filters::read_to_metadata(&at)))
+        }
+        t if t == COMPRESSOR.name => HttpFilterConfig::Compressor(Box::new(compressor::read(&at))),
+        t if t == COMPRESSOR_PER_ROUTE.name && stage == Stage::Route => {
+            compressor::read_per_route(&at)
         }
         t if t == LOCAL_RATE_LIMIT.name => {
             HttpFilterConfig::LocalRateLimit(Box::new(rate_limit::read_local(&at)))

@@ -158,6 +158,7 @@ fn served(of: &HttpManager, proven: bool) -> hcm::HttpConnectionManager {
         | HttpFilterConfig::RateLimit(_)
         | HttpFilterConfig::Buffer(_)
         | HttpFilterConfig::HeaderToMetadata(_)
+        | HttpFilterConfig::Compressor(_)
         | HttpFilterConfig::AuthzSettings(_)
         | HttpFilterConfig::JwtPerRoute(_)
         | HttpFilterConfig::ByHost(_)

@@ -14,6 +14,31 @@ pub(super) fn cases() -> Vec<Case> {
         web("grpc_web", vec![]),
         web("grpc_web_buffered", vec![buffer(), grpc_web(), buffer()]),
         web_by_http1(),
+        gzip("compressor", json!({})),
+        gzip(
+            "compressor_careful",
+            json!({ "response_direction_config": {
+                "common_config": { "min_content_length": 100, "content_type": ["text/x", "application/json"] },
+                "disable_on_etag_header": true,
+                "remove_accept_encoding_header": true,
+                "uncompressible_response_codes": [404],
+            } }),
+        ),
+        gzip(
+            "compressor_weak",
+            json!({ "response_direction_config": { "weaken_etag_on_compress": true } }),
+        ),
+        gzip(
+            "compressor_older",
+            json!({ "content_length": 50, "content_type": ["text/html"], "remove_accept_encoding_header": true }),
+        ),
+        gzip(
+            "compressor_off",
+            json!({ "response_direction_config": {
+            "common_config": { "enabled": { "default_value": false, "runtime_key": "x" } },
+            "remove_accept_encoding_header": true,
+        } }),
+        ),
     ]
 }
 
@@ -31,6 +56,90 @@ fn buffer() -> Value {
 
 fn frame(length: usize) -> Vec<u8> {
     [&[0], &(length as u32).to_be_bytes()[..], &vec![b'm'; length]].concat()
+}
+
+const COMPRESSOR: &str =
+    "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor";
+const GZIP: &str = "type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip";
+
+/// What clients accept, and what answers say of themselves.
+fn gzip(name: &str, extra: Value) -> Case {
+    let mut config = json!({
+        "@type": COMPRESSOR,
+        "compressor_library": { "name": "gzip", "typed_config": { "@type": GZIP, "compression_level": "BEST_SPEED" } },
+    });
+    crate::bootstrap::merge(&mut config, extra);
+    let accepted = [
+        "gzip",
+        "gzip, br",
+        "br",
+        "identity",
+        "*",
+        "*;q=0",
+        "gzip;q=0, *",
+        "gzip;q=0.5, identity",
+        "gzip ; q = 0.5, identity;q=0.4",
+        "gzip;q=x, identity;q=0.1",
+        "gzip;level=9",
+        "GZIP",
+        "",
+    ];
+    let get = |wish: &str| Request::get("/").with("accept-encoding", "gzip").echo(wish);
+    let mut requests: Vec<Request> =
+        accepted.iter().map(|a| Request::get("/").with("accept-encoding", a)).collect();
+    requests.push(Request::get("/"));
+    let wishes = [
+        "body=29",
+        "body=30",
+        "body=99",
+        "body=70000",
+        "chunked",
+        "chunked;body=5",
+        "trailer",
+        "empty",
+        "status=204",
+        "status=304",
+        "status=404",
+        "status=500;close",
+        "add=content-type:text/html; charset=utf-8",
+        "add=content-type:TEXT/X",
+        "add=content-type:image/png",
+        "add=content-encoding:br",
+        "add=cache-control:private, no-transform",
+        "add=transfer-encoding:x",
+        "add=etag:\"a\"",
+        "add=etag:W/\"a\"",
+        "add=etag:x",
+        "add=vary:Origin",
+        "add=vary:accept-encoding",
+        "add=vary:*",
+    ];
+    let wishes = wishes.iter().filter(|w| !w.contains("transfer-encoding"));
+    requests.extend(wishes.map(|w| get(w)));
+    requests.push(get("body=1000").method("HEAD"));
+    requests.push(get("body=1000").version("HTTP/1.0"));
+    requests.push(get("body=1000").version("HTTP/2"));
+    requests.push(get("body=1000").with("accept-encoding", "identity;q=0"));
+    for path in ["/off", "/direct", "/short", "/red", "/second", "/dead"] {
+        requests.push(Request::get(path).with("accept-encoding", "gzip"));
+    }
+    let off = json!({ "typed_per_filter_config": { "compressor": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
+        "disabled": true,
+    } } });
+    let to = |path: &str, cluster: &str| json!({ "match": { "prefix": path }, "route": { "cluster": cluster } });
+    let mut without = to("/off", "a");
+    crate::bootstrap::merge(&mut without, off);
+    let routes = vec![
+        without,
+        says(json!({ "prefix": "/direct" }), &"here ".repeat(100)),
+        says(json!({ "prefix": "/short" }), "here"),
+        json!({ "match": { "prefix": "/red" }, "redirect": { "host_redirect": "b" } }),
+        to("/second", "second"),
+        to("/dead", "dead"),
+        all_to("a", json!({})),
+    ];
+    Case::new(name, any_host(routes), requests).filter(filter("compressor", config))
 }
 
 /// To an upstream that speaks HTTP/1.1, twice on the same connection.

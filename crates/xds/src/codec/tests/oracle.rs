@@ -125,6 +125,18 @@ static JUDGES: &[(&str, Judge)] = &[
         through::<x::filters::network::ext_authz::v3::ExtAuthz>,
     ),
     (
+        "envoy.extensions.filters.http.compressor.v3.Compressor",
+        through::<x::filters::http::compressor::v3::Compressor>,
+    ),
+    (
+        "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
+        through::<x::filters::http::compressor::v3::CompressorPerRoute>,
+    ),
+    (
+        "envoy.extensions.compression.gzip.compressor.v3.Gzip",
+        through::<x::compression::gzip::compressor::v3::Gzip>,
+    ),
+    (
         "envoy.extensions.filters.http.buffer.v3.Buffer",
         through::<x::filters::http::buffer::v3::Buffer>,
     ),

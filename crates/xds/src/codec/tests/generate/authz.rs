@@ -2,9 +2,9 @@
 
 use super::Gen;
 use ir::{
-    AuthzBody, AuthzService, AuthzSettings, ExtAuthz, GrpcAuthz, HeaderToMetadata, HttpAuthz,
-    MetadataEntry, MetadataMatch, MetadataRule, MetadataSource, NetworkAuthz, StringMatch,
-    ValueMatch,
+    AuthzBody, AuthzService, AuthzSettings, Compressed, Compressor, ExtAuthz, GrpcAuthz,
+    HeaderToMetadata, HttpAuthz, MetadataEntry, MetadataMatch, MetadataRule, MetadataSource,
+    NetworkAuthz, StringMatch, ValueMatch,
 };
 
 impl Gen {
@@ -103,6 +103,23 @@ impl Gen {
             remove: self.yes(),
         });
         HeaderToMetadata { rules }
+    }
+
+    pub(super) fn compressor(&self) -> Compressor {
+        let which = || Compressed {
+            disabled: self.yes(),
+            min_length: self.opt(|| self.u32()),
+            content_types: self.some_of(|| self.word()),
+        };
+        Compressor {
+            level: self.opt(|| 1 + self.below(9) as u32),
+            responses: which(),
+            requests: self.opt(which),
+            disable_on_etag: self.yes(),
+            weaken_etag: self.yes(),
+            remove_accept_encoding: self.yes(),
+            uncompressible_codes: self.some_of(|| 200 + self.below(400) as u16),
+        }
     }
 
     fn patterns(&self) -> Vec<StringMatch> {

@@ -225,8 +225,9 @@ impl Gen {
     }
 
     pub(super) fn filter_config(&self) -> HttpFilterConfig {
-        match self.below(21) {
+        match self.below(23) {
             19 | 20 => HttpFilterConfig::JwtAuthn(Box::new(self.jwt_authn())),
+            21 | 22 => HttpFilterConfig::Compressor(Box::new(self.compressor())),
             11 => HttpFilterConfig::Buffer(1 + self.below(1000) as u32),
             12 => HttpFilterConfig::HeaderToMetadata(Box::new(self.header_to_metadata())),
             10 | 14..=18 => HttpFilterConfig::ExtAuthz(Box::new(self.ext_authz())),
