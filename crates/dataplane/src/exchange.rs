@@ -24,7 +24,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use wire::h1::{Body, Framing};
-use wire::{Head, RequestHead, Response, Version};
+use wire::{Head, RequestHead, Response};
 
 /// What one request runs under.
 pub struct Run<'a> {
@@ -162,7 +162,7 @@ pub fn of_route<'v>(reply: Box<Reply<'v>>, to: Option<Forwarding<'v>>) -> Box<Re
 /// Sends a local answer to its end.
 pub async fn reply<D: Downstream>(
     down: &mut D,
-    reply: Reply<'_>,
+    mut reply: Reply<'_>,
     manager: &ManagerRt,
     record: &mut Record,
 ) -> io::Result<()> {
@@ -174,11 +174,10 @@ pub async fn reply<D: Downstream>(
         record.stream.flags.set(flag);
     }
     record.stream.details = reply.details.clone();
+    let decided = reply.status;
     let head_only = record.has_request && record.heads.request.method() == b"HEAD";
     let speaks = record.has_request && is_grpc(&record.heads.request);
     let grpc = speaks && !reply.passed.is_web();
-    let second = record.heads.request.version == Version::Http2;
-    let text: &[u8] = if head_only || grpc { b"" } else { &reply.body };
     let heads = &mut record.heads;
     let (response, request) = (&mut heads.response, &heads.request);
     response.clear();
@@ -199,14 +198,22 @@ pub async fn reply<D: Downstream>(
         }
         push_own(response, &reply);
     }
+    if let Some(rule) = &manager.local_reply {
+        let request = record.has_request.then_some(request);
+        let body = std::mem::take(&mut reply.body).into_owned();
+        let env = &record.worker.env;
+        reply.body = rule.rewrite(request, response, &mut record.stream, body, env).into();
+        reply.status = response.status;
+    }
+    let text: &[u8] = if head_only || grpc { b"" } else { &reply.body };
     reply.passed.answer(response);
-    describe_body(response, &reply, grpc, second);
+    describe_body(response, &reply, grpc);
     let coded = reply.passed.code(response, text.is_empty());
     let recoded = coded.recoding.is_some();
     let text = &*coded.whole(response, text);
     answer::finish(record, &manager.config, true);
     record.stream.status = record.heads.response.status;
-    record.charged = Some(reply.status);
+    record.charged = Some(decided);
     record.has_response = true;
     let body = match text.len() {
         0 => Body::Empty,
@@ -239,7 +246,7 @@ fn push_own(response: &mut Response, reply: &Reply<'_>) {
 
 /// What the head of a local answer says of its body. A gRPC client gets a status of its own kind, and
 /// no body.
-fn describe_body(response: &mut Response, reply: &Reply<'_>, grpc: bool, second: bool) {
+fn describe_body(response: &mut Response, reply: &Reply<'_>, grpc: bool) {
     response.fields.remove(b"content-length");
     if grpc {
         response.status = 200;
@@ -251,10 +258,8 @@ fn describe_body(response: &mut Response, reply: &Reply<'_>, grpc: bool, second:
             response.fields.push(b"grpc-status", status.as_bytes());
         }
         if !reply.body.is_empty() {
-            response.fields.set(b"grpc-message", &percent_encoded(&reply.body));
-        }
-        if !second {
-            response.fields.push(b"content-length", b"0");
+            let message = reply.body.strip_suffix(b"\n").unwrap_or(&reply.body);
+            response.fields.set(b"grpc-message", &percent_encoded(message));
         }
         return;
     }
@@ -266,7 +271,4 @@ fn describe_body(response: &mut Response, reply: &Reply<'_>, grpc: bool, second:
         return;
     }
     response.fields.remove(b"content-type");
-    if !second && !matches!(reply.status, 100..=199 | 204 | 304) {
-        response.fields.push(b"content-length", b"0");
-    }
 }

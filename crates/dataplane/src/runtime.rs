@@ -8,6 +8,7 @@ use balance::Usage;
 use base::Finding;
 use ir::{FilterChain, HttpManager, Listener, RouteSource, Str, TcpProxy, Terminal};
 use policy::RouteTable;
+use policy::local_reply::LocalReplyRule;
 use policy::log::{LogRule, Sink};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -102,6 +103,7 @@ pub struct ManagerRt {
     pub config: HttpManager,
     pub routes: Routes,
     pub logs: Vec<(LogRule, u32)>,
+    pub local_reply: Option<LocalReplyRule>,
     pub limits: Limits,
     /// Bytes of a request's body that are kept for another attempt or a copy.
     pub buffer_limit: usize,
@@ -313,6 +315,10 @@ impl Runtime {
                 _ => None,
             }),
             logs: self.logs(&config.access_log, path),
+            local_reply: config.local_reply.as_ref().map(|l| {
+                let at = format!("{path}.local_reply_config");
+                LocalReplyRule::new(l, &at, &mut self.findings)
+            }),
             limits: Limits {
                 head: config.max_request_headers_kb.unwrap_or(60) as usize * 1024,
                 headers: config.common.max_headers_count.unwrap_or(100) as usize,

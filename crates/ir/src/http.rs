@@ -1,6 +1,6 @@
 //! The HTTP connection manager (`envoy.extensions.filters.network.http_connection_manager.v3`).
 
-use crate::{AccessLog, HttpFilter, RouteConfig, Str};
+use crate::{AccessLog, HttpFilter, LocalReply, RouteConfig, Str};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ pub struct HttpManager {
     /// In order, without the router, which is always last.
     pub filters: Vec<HttpFilter>,
     pub access_log: Vec<AccessLog>,
+    pub local_reply: Option<LocalReply>,
 
     pub use_remote_address: bool,
     pub xff_num_trusted_hops: u32,
@@ -59,6 +60,7 @@ impl HttpManager {
             routes,
             filters: Vec::new(),
             access_log: Vec::new(),
+            local_reply: None,
             use_remote_address: false,
             xff_num_trusted_hops: 0,
             skip_xff_append: false,

@@ -49,6 +49,8 @@ pub struct Stream {
     pub virtual_host: Text,
     pub cluster: Text,
     pub attempts: u32,
+    /// While an answer of our own is being made: its body.
+    pub local_body: Vec<u8>,
     pub upstream: Option<Rc<Ends>>,
     pub downstream: Option<Rc<Ends>>,
     /// The client as `x-forwarded-for` says, where it is trusted; else the peer.
@@ -187,6 +189,36 @@ pub struct Template {
 enum Part {
     Literal(Box<[u8]>),
     Command(Command, Option<usize>),
+}
+
+/// A compiled [`ir::LogFormat`].
+#[derive(Clone, Debug)]
+pub enum Format {
+    Text(Template),
+    Json(JsonTemplate),
+}
+
+impl Format {
+    /// `default`: where nothing is said.
+    pub fn new(
+        from: &ir::LogFormat,
+        default: &str,
+        path: &str,
+        findings: &mut Vec<Finding>,
+    ) -> Format {
+        match from {
+            ir::LogFormat::Default => Format::Text(Template::log(default, path, findings)),
+            ir::LogFormat::Text(text) => Format::Text(Template::log(text, path, findings)),
+            ir::LogFormat::Json(tree) => Format::Json(JsonTemplate::new(tree, path, findings)),
+        }
+    }
+
+    pub fn write(&self, info: &Info<'_>, out: &mut Vec<u8>) {
+        match self {
+            Format::Text(template) => template.write(info, out),
+            Format::Json(template) => template.write(info, out),
+        }
+    }
 }
 
 /// The access log of Envoy where none is given.

@@ -24,6 +24,7 @@ pub mod hash;
 pub mod headers;
 pub mod jwt;
 pub mod local;
+pub mod local_reply;
 pub mod log;
 pub mod matching;
 pub mod metadata;

@@ -1,11 +1,10 @@
 //! Access logs, compiled: which requests are written, and the line.
 
-use crate::format::DEFAULT_LOG;
-use crate::format::JsonTemplate;
+use crate::Info;
+use crate::format::{DEFAULT_LOG, Format};
 use crate::matching::HeaderMatcher;
-use crate::{Info, Template};
 use base::{Env, Finding};
-use ir::{AccessLog, Comparison, LogFilter, LogFormat, LogSink, Str};
+use ir::{AccessLog, Comparison, LogFilter, LogSink, Str};
 
 /// A compiled [`AccessLog`].
 #[derive(Debug)]
@@ -23,14 +22,9 @@ pub enum Sink {
     Stderr,
 }
 
+/// Which requests: a compiled [`LogFilter`].
 #[derive(Debug)]
-enum Format {
-    Text(Template),
-    Json(JsonTemplate),
-}
-
-#[derive(Debug)]
-enum Filter {
+pub(crate) enum Filter {
     Status(Comparison, u64),
     Duration(Comparison, u64),
     NotHealthCheck,
@@ -54,11 +48,7 @@ impl LogRule {
             LogSink::Stderr(format) => (Sink::Stderr, format),
         };
         let at = format!("{path}.log_format");
-        let format = match format {
-            LogFormat::Default => Format::Text(Template::log(DEFAULT_LOG, &at, findings)),
-            LogFormat::Text(text) => Format::Text(Template::log(text, &at, findings)),
-            LogFormat::Json(tree) => Format::Json(JsonTemplate::new(tree, &at, findings)),
-        };
+        let format = Format::new(format, DEFAULT_LOG, &at, findings);
         let filter = from.filter.as_ref().map(|f| Filter::new(f, path, findings));
         Self { sink, format, filter }
     }
@@ -68,15 +58,12 @@ impl LogRule {
         if self.filter.as_ref().is_some_and(|f| !f.lets_pass(info, env)) {
             return;
         }
-        match &self.format {
-            Format::Text(template) => template.write(info, out),
-            Format::Json(template) => template.write(info, out),
-        }
+        self.format.write(info, out);
     }
 }
 
 impl Filter {
-    fn new(from: &LogFilter, path: &str, findings: &mut Vec<Finding>) -> Self {
+    pub fn new(from: &LogFilter, path: &str, findings: &mut Vec<Finding>) -> Self {
         let mut all = |list: &[LogFilter]| -> Vec<Filter> {
             list.iter().map(|f| Filter::new(f, path, findings)).collect()
         };
@@ -92,7 +79,7 @@ impl Filter {
         }
     }
 
-    fn lets_pass(&self, info: &Info<'_>, env: &impl Env) -> bool {
+    pub fn lets_pass(&self, info: &Info<'_>, env: &impl Env) -> bool {
         match self {
             Filter::Status(op, value) => compare(u64::from(info.stream.status), *op, *value),
             Filter::Duration(op, value) => {
@@ -126,6 +113,7 @@ mod tests {
     use super::*;
     use crate::{Flag, Stream};
     use base::FixedEnv;
+    use ir::LogFormat;
 
     #[test]
     fn filters_choose_the_lines() {

@@ -14,6 +14,7 @@ mod filter;
 mod http;
 mod jwt;
 mod listener;
+mod local_reply;
 mod log;
 mod names;
 mod network;

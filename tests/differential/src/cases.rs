@@ -8,6 +8,7 @@ mod crossing;
 mod decisive;
 mod filters;
 pub mod jwt;
+mod local_reply;
 mod managers;
 mod matching;
 mod protocol;
@@ -98,6 +99,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     cases.extend(coding::cases());
     cases.extend(authz::cases());
     cases.extend(jwt::cases());
+    cases.extend(local_reply::cases());
     cases.extend(access::cases(&Dice::of(seed, 0)));
     cases.extend(second::cases(&dice));
     cases.extend(crossing::cases());

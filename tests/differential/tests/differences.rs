@@ -120,16 +120,6 @@ fn a_request_with_two_hosts_is_refused() {
     }
 }
 
-#[test]
-fn an_empty_answer_to_head_has_no_transfer_encoding() {
-    let requests = vec![Request::get("/").host("none.example").method("HEAD")];
-    let Some((envoy, ours)) = both("nowhere", requests) else { return };
-    let coding =
-        |o: &[Observed]| header(&o[0].response.headers, "transfer-encoding").map(str::to_owned);
-    assert_eq!((statuses(&envoy), statuses(&ours)), (vec![404], vec![404]));
-    assert_eq!((coding(&envoy), coding(&ours)), (Some("chunked".into()), None));
-}
-
 fn post(size: usize) -> Request {
     Request::get("/").method("POST").body(Body::Length(vec![b'x'; size]))
 }

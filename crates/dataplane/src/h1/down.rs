@@ -125,6 +125,11 @@ impl Downstream for Down<'_> {
             // By HTTP/2 it was clear without it.
             self.add_line(b"content-length: 0\r\n");
         }
+        let unsaid = body == Body::Empty && !response.fields.contains(b"content-length");
+        if unsaid && self.head_only && self.version == Version::Http11 && response.status >= 200 {
+            // How long an answer with a body would be nobody knows.
+            self.add_line(b"transfer-encoding: chunked\r\n");
+        }
         self.writer.begin(body);
     }
 

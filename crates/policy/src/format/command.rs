@@ -32,6 +32,8 @@ pub enum Command {
     Sent,
     Took(Span),
     Attempts,
+    /// Of an answer of our own, while it is being made.
+    LocalBody,
     Route,
     VirtualHost,
     Cluster,
@@ -120,6 +122,7 @@ impl Command {
             "RESPONSE_DURATION" => Command::Took(Span::Response),
             "RESPONSE_TX_DURATION" => Command::Took(Span::Sending),
             "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Command::Attempts,
+            "LOCAL_REPLY_BODY" => Command::LocalBody,
             "ROUTE_NAME" => Command::Route,
             "VIRTUAL_HOST_NAME" => Command::VirtualHost,
             "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Command::Cluster,
@@ -224,6 +227,10 @@ impl Command {
             Command::Sent => some(Some(s.bytes_sent), out),
             Command::Took(span) => some(took(s, *span).map(|d| d.as_millis() as u64), out),
             Command::Attempts => some(Some(u64::from(s.attempts)), out),
+            Command::LocalBody => {
+                out.extend_from_slice(&s.local_body);
+                true
+            }
             Command::Route => text(s.route.as_deref(), out),
             Command::VirtualHost => text(s.virtual_host.as_deref(), out),
             Command::Cluster => text(s.cluster.as_deref(), out),

@@ -6,7 +6,7 @@ use super::filter::{read_filters, write_filters};
 use super::log::{read_access_logs, write_access_log};
 use super::options::{read_common, read_http1, read_http2, write_common, write_http1, write_http2};
 use super::route::{read_route_config, write_route_config};
-use super::{source, unsupported};
+use super::{local_reply, source, unsupported};
 use crate::message::{Msg, Val};
 use crate::schema::*;
 use ir::{
@@ -48,6 +48,7 @@ pub(super) fn write_manager(m: &HttpManager) -> Msg {
         .set("codec_type", number_of(CODECS, m.codec))
         .set("http_filters", write_filters(&m.filters, m.suppress_envoy_headers))
         .set("access_log", Val::list(&m.access_log, write_access_log))
+        .set_opt("local_reply_config", m.local_reply.as_ref().map(local_reply::write))
         .set("server_header_transformation", number_of(SERVER_HEADERS, m.server_header))
         .set("server_name", &m.server_name)
         .set("path_with_escaped_slashes_action", number_of(SLASHES, m.escaped_slashes))
@@ -118,6 +119,7 @@ pub(super) fn read_manager(at: &At) -> HttpManager {
     manager.suppress_envoy_headers = suppress_envoy_headers;
     manager.codec = at.pick("codec_type", CODECS).unwrap_or_default();
     manager.access_log = read_access_logs(at);
+    manager.local_reply = at.msg("local_reply_config").map(|l| local_reply::read(&l));
     manager.server_header =
         at.pick("server_header_transformation", SERVER_HEADERS).unwrap_or_default();
     manager.server_name = at.str("server_name");

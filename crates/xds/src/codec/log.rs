@@ -65,7 +65,7 @@ fn read_sink(log: &At) -> Option<LogSink> {
     }
 }
 
-fn write_format(format: &LogFormat) -> Option<Msg> {
+pub(super) fn write_format(format: &LogFormat) -> Option<Msg> {
     let msg = Msg::new(&SUBSTITUTION_FORMAT);
     match format {
         LogFormat::Default => None,
@@ -91,7 +91,10 @@ fn read_file_format(at: &At) -> LogFormat {
 }
 
 fn read_format(at: &At) -> LogFormat {
-    let Some(format) = at.msg("log_format") else { return LogFormat::Default };
+    at.msg("log_format").map_or(LogFormat::Default, |format| read_substitution(&format))
+}
+
+pub(super) fn read_substitution(format: &At) -> LogFormat {
     if let Some(fields) = format.structure("json_format") {
         return LogFormat::Json(Value::Struct(fields.clone()));
     }
@@ -101,7 +104,7 @@ fn read_format(at: &At) -> LogFormat {
     format.opt_str("text_format").map_or(LogFormat::Default, LogFormat::Text)
 }
 
-fn read_inline(at: &At) -> Str {
+pub(super) fn read_inline(at: &At) -> Str {
     if let Some(text) = at.opt_str("inline_string") {
         return text;
     }
@@ -138,7 +141,7 @@ fn read_comparison(at: &At) -> (Comparison, u32) {
     (c.pick("op", COMPARISONS).unwrap_or(Comparison::Equal), value)
 }
 
-fn write_filter(filter: &LogFilter) -> Msg {
+pub(super) fn write_filter(filter: &LogFilter) -> Msg {
     let msg = Msg::new(&ACCESS_LOG_FILTER);
     match filter {
         LogFilter::StatusCode { op, value } => {
@@ -172,7 +175,7 @@ fn write_filter(filter: &LogFilter) -> Msg {
     }
 }
 
-fn read_filter(at: &At) -> Option<LogFilter> {
+pub(super) fn read_filter(at: &At) -> Option<LogFilter> {
     let filters = |f: At| f.each("filters", read_filter).into_iter().flatten().collect();
     if let Some(f) = at.msg("status_code_filter") {
         let (op, value) = read_comparison(&f);

@@ -2,10 +2,11 @@
 //! harmless and says why, `no` is refused.
 
 use super::core::{
-    COMMON_HTTP_OPTIONS, CONFIG_SOURCE, CUSTOM_TAG, FRACTIONAL_PERCENT, GRPC_SERVICE,
-    HTTP1_OPTIONS, HTTP2_OPTIONS, PERCENT, RUNTIME_FRACTIONAL_PERCENT, STRING_MATCHER,
+    COMMON_HTTP_OPTIONS, CONFIG_SOURCE, CUSTOM_TAG, DATA_SOURCE, FRACTIONAL_PERCENT, GRPC_SERVICE,
+    HEADER_VALUE_OPTION, HTTP1_OPTIONS, HTTP2_OPTIONS, PERCENT, RUNTIME_FRACTIONAL_PERCENT,
+    STRING_MATCHER,
 };
-use super::log::ACCESS_LOG;
+use super::log::{ACCESS_LOG, ACCESS_LOG_FILTER, SUBSTITUTION_FORMAT};
 use super::route::{HEADER_MATCHER, ROUTE_CONFIGURATION};
 use super::row::*;
 use super::{Enum, Message};
@@ -60,7 +61,7 @@ pub static HTTP_CONNECTION_MANAGER: Message = Message::plain(
         yes(35, "common_http_protocol_options", msg(&COMMON_HTTP_OPTIONS)),
         yes(36, "request_id_extension", msg(&REQUEST_ID_EXTENSION)),
         yes(37, "always_set_request_id_in_response", BOOL),
-        no(38, "local_reply_config"),
+        yes(38, "local_reply_config", msg(&LOCAL_REPLY_CONFIG)),
         yes(39, "strip_matching_host_port", BOOL),
         yes(40, "stream_error_on_invalid_http_message", BOOL_VALUE),
         yes(41, "request_headers_timeout", DURATION),
@@ -119,6 +120,25 @@ pub static CLIENT_CERT_DETAILS: Message = Message::plain(
         yes(4, "dns", BOOL),
         yes(5, "uri", BOOL),
         yes(6, "chain", BOOL),
+    ],
+);
+
+pub static LOCAL_REPLY_CONFIG: Message = Message::plain(
+    "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig",
+    &[
+        yes(1, "mappers", msg(&RESPONSE_MAPPER)).many(),
+        yes(2, "body_format", msg(&SUBSTITUTION_FORMAT)),
+    ],
+);
+
+pub static RESPONSE_MAPPER: Message = Message::plain(
+    "envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper",
+    &[
+        yes(1, "filter", msg(&ACCESS_LOG_FILTER)),
+        yes(2, "status_code", UINT32_VALUE),
+        yes(3, "body", msg(&DATA_SOURCE)),
+        yes(4, "body_format_override", msg(&SUBSTITUTION_FORMAT)),
+        yes(5, "headers_to_add", msg(&HEADER_VALUE_OPTION)).many(),
     ],
 );
 
@@ -326,6 +346,8 @@ pub(super) static ALL: &[&Message] = &[
     &HTTP_FILTER,
     &REQUEST_ID_EXTENSION,
     &CLIENT_CERT_DETAILS,
+    &LOCAL_REPLY_CONFIG,
+    &RESPONSE_MAPPER,
     &HCM_UPGRADE,
     &TRACING,
     &UUID_REQUEST_ID,

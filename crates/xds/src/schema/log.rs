@@ -108,7 +108,7 @@ pub static SUBSTITUTION_FORMAT: Message = Message::plain(
         yes(1, "text_format", STRING).choice(1),
         yes(2, "json_format", STRUCT).choice(1),
         no(3, "omit_empty_values"),
-        fine(4, "content_type", "a log line has none"),
+        yes(4, "content_type", STRING),
         yes(5, "text_format_source", msg(&DATA_SOURCE)).choice(1),
         no(6, "formatters").many(),
         no(7, "json_format_options"),

@@ -38,8 +38,7 @@ fn requests(dice: &Dice, version: &'static str) -> Vec<Request> {
             let body = vec![b'x'; dice.one(&sizes)];
             match dice.one(&[0, 1, 2, 3]) {
                 0 => request,
-                // To HEAD by HTTP/1 see docs/envoy-differences.md.
-                1 if version == "HTTP/2" => request.method("HEAD"),
+                1 => request.method("HEAD"),
                 2 => request.method("POST").body(Body::Length(body)),
                 _ => request.method("PUT").body(Body::Chunked(body)),
             }

@@ -6,15 +6,8 @@ use crate::compare::{Difference, Observed};
 
 pub fn is_stated(ask: &Ask, ours: &Observed, found: &Difference) -> bool {
     let request = &ask.request;
-    let no_length = request.method == "HEAD"
-        && matches!(
-            found.what.as_str(),
-            "response header transfer-encoding" | "response header content-length"
-        );
-    // Row 1: an answer to HEAD whose length is not known.
-    let head = no_length && (found.envoy == "chunked" || found.ours == "0");
-    // Row 7: an answer at once to a request whose body is there.
+    // Row 6: an answer at once to a request whose body is there.
     let sent = !matches!(&request.body, Body::None) && ours.arrivals.is_empty();
     let closes = found.what == "response header connection" && found.envoy == "close";
-    head || (closes && sent && found.ours == "absent")
+    closes && sent && found.ours == "absent"
 }

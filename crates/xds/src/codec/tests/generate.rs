@@ -279,6 +279,26 @@ impl Gen {
         AccessLog { sink, filter: self.opt(|| self.log_filter(2)) }
     }
 
+    fn local_reply(&self) -> LocalReply {
+        let body_format = || BodyFormat {
+            format: match self.yes() {
+                true => LogFormat::Text(self.word()),
+                false => LogFormat::Json(self.structure(1)),
+            },
+            content_type: self.text(),
+        };
+        LocalReply {
+            mappers: self.some_of(|| ReplyMapper {
+                filter: self.log_filter(2),
+                status: self.opt(|| 200 + self.below(400) as u16),
+                body: self.opt(|| self.text()),
+                format: self.opt(body_format),
+                headers: self.header_ops().response_add,
+            }),
+            format: self.opt(body_format),
+        }
+    }
+
     fn log_filter(&self, depth: u32) -> LogFilter {
         let op = self.one_of(&[
             Comparison::Equal,

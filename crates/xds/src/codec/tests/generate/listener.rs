@@ -133,6 +133,7 @@ impl Gen {
             origin: OriginId::NONE,
         });
         m.access_log = self.some_of(|| self.access_log());
+        m.local_reply = self.opt(|| self.local_reply());
         m.use_remote_address = self.yes();
         m.xff_num_trusted_hops = self.u32();
         m.skip_xff_append = self.yes();
