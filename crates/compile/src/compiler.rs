@@ -76,6 +76,7 @@ struct OutboundKey {
     stock_envoy: bool,
     grpc: bool,
     http10: bool,
+    tells_denials: bool,
     dns: Dns,
     /// Of proxies that bind real sockets: the addresses that are the application's own.
     uncaptured: Option<Vec<IpAddr>>,
@@ -215,6 +216,7 @@ impl OutboundKey {
             stock_envoy: proxy.stock_envoy,
             grpc: proxy.grpc,
             http10: proxy.http10,
+            tells_denials: proxy.tells_denials,
             dns: proxy.dns,
             uncaptured: proxy.uncaptured.then(|| proxy.ips.clone()),
         }

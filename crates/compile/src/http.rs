@@ -5,8 +5,9 @@ use crate::{Proxy, ProxyKind};
 use api::{MeshConfig, Normalization};
 use base::OriginId;
 use ir::{
-    ClientCertDetails, EscapedSlashes, ForwardClientCert, HttpFilter, HttpFilterConfig,
-    HttpManager, IstioStats, NetworkFilter, PeerMetadata, RouteSource, ServerHeader, Str, Upgrade,
+    AppendAction, ClientCertDetails, Comparison, EscapedSlashes, ForwardClientCert, HeaderAdd,
+    HttpFilter, HttpFilterConfig, HttpManager, IstioStats, LocalReply, LogFilter, NetworkFilter,
+    PeerMetadata, ReplyMapper, RouteSource, ServerHeader, Str, Upgrade,
 };
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ pub(crate) fn manager(
     manager.stream_idle_timeout = Some(Duration::ZERO);
     manager.upgrades = vec![Upgrade { kind: "websocket".into(), enabled: true }];
     manager.http1.accept_http_10 = proxy.http10;
+    if proxy.tells_denials && side != Side::Outbound {
+        manager.local_reply = Some(telling_denials());
+    }
     normalize(mesh, &mut manager);
     match side {
         Side::Outbound => {}
@@ -50,6 +54,24 @@ pub(crate) fn manager(
         Side::Gateway => at_the_edge(mesh, &mut manager),
     }
     manager
+}
+
+/// The details of a 403 name the policy and the rule, as the log has them.
+fn telling_denials() -> LocalReply {
+    let details = HeaderAdd {
+        name: "x-lateen-denied-by".into(),
+        value: "%RESPONSE_CODE_DETAILS%".into(),
+        action: AppendAction::OverwriteIfExistsOrAdd,
+        keep_empty_value: false,
+    };
+    let mapper = ReplyMapper {
+        filter: LogFilter::StatusCode { op: Comparison::Equal, value: 403 },
+        status: None,
+        body: None,
+        format: None,
+        headers: vec![details],
+    };
+    LocalReply { mappers: vec![mapper], format: None }
 }
 
 /// At a gateway the client's address counts, and its claims about itself do not.

@@ -33,6 +33,8 @@ pub struct Proxy {
     pub grpc: bool,
     /// HTTP/1.0 is answered 426 unless asked for (`HTTP10: "1"`).
     pub http10: bool,
+    /// Its 403s say in a field which rule denied (`DENIAL_HEADER: "true"`).
+    pub tells_denials: bool,
     /// What it says of itself (`ISTIO_VERSION`).
     pub version: String,
     /// The strings of its node's metadata, by which patches can tell proxies apart.
@@ -106,6 +108,7 @@ impl Proxy {
             stock_envoy: flag(metadata, "STOCK_ENVOY"),
             grpc: text(metadata, "GENERATOR") == Some("grpc"),
             http10: flag(metadata, "HTTP10"),
+            tells_denials: flag(metadata, "DENIAL_HEADER"),
             version: text(metadata, "ISTIO_VERSION").unwrap_or_default().to_owned(),
             metadata: strings(metadata),
             uncaptured: text(metadata, "INTERCEPTION_MODE") == Some("NONE"),

@@ -322,3 +322,32 @@ fn a_change_of_a_policy_concerns_the_inbound_side_of_its_workloads_alone() {
         }
     }
 }
+
+/// The managers of the inbound side and whether each tells who denied.
+fn telling(compiled: &Compiled, inbound: bool) -> Vec<bool> {
+    let of_side = |l: &ir::Listener| (&*l.name == "virtualInbound") == inbound;
+    let listeners = compiled.config.listeners.iter().filter(|l| of_side(l));
+    let managers = listeners.flat_map(|l| &l.chains).filter_map(|c| match &c.terminal {
+        ir::Terminal::Http(manager) => Some(manager.local_reply.is_some()),
+        _ => None,
+    });
+    managers.collect()
+}
+
+#[test]
+fn who_asks_for_it_says_in_a_field_which_rule_denied() {
+    let mut store = support::store();
+    support::apply(&mut store, MESH);
+    let silent = support::sidecar("default", "a", "v1", "10.1.0.1");
+    let id = silent.id.clone();
+    let metadata = json!({ "LABELS": silent.labels, "DENIAL_HEADER": "true" });
+    let told = compile::Proxy::parse(&id, &metadata).expect("a node");
+    let mut compiler = Compiler::new();
+    // Both of one compiler: what proxies are alike in is shared.
+    for (proxy, expected) in [(&silent, false), (&told, true), (&silent, false)] {
+        let compiled = compiler.compile(&store.snapshot(), proxy);
+        let inbound = telling(&compiled, true);
+        assert!(!inbound.is_empty() && inbound.iter().all(|t| *t == expected), "{inbound:?}");
+        assert!(telling(&compiled, false).iter().all(|t| !t), "clients are told by the server");
+    }
+}

@@ -227,6 +227,7 @@ fn proxy_of(world: &Snapshot, side: &Side) -> Proxy {
         stock_envoy: false,
         grpc: workload.proxyless && matches!(side, Side::Client(_)),
         http10: false,
+        tells_denials: false,
         uncaptured: false,
         unprivileged: false,
         dns: compile::Dns::Captured,

@@ -28,6 +28,7 @@ pub(crate) struct Plan {
     families: (bool, bool),
     stock_envoy: bool,
     http10: bool,
+    tells_denials: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +90,7 @@ impl Plan {
             families: proxy.families(),
             stock_envoy: proxy.stock_envoy,
             http10: proxy.http10,
+            tells_denials: proxy.tells_denials,
         }
     }
 }
