@@ -1,7 +1,7 @@
 //! An authority that the operator brings: an intermediate certificate with its key, what leads from it to
 //! the root, and the roots; in files under Istio's names, or under those of `kubernetes.io/tls`.
 
-use crate::issue::{Answer, Names, Order, Signer, State};
+use crate::issue::{Answer, IssueError, Issued, Names, Order, Signer, State};
 use crate::roots::Pace;
 use crate::self_signed::{RootError, SelfSigned};
 use base::{SpiffeId, WallTime};
@@ -76,6 +76,17 @@ impl PlugIn {
             .map_err(|_| PlugInError::Abrupt("certificates of the old root are still in use"))
     }
 
+    /// Tells it apart from others that peers would trust.
+    pub(crate) fn fingerprint(&self) -> String {
+        let digest = tls::sha256(body(&self.roots).as_bytes());
+        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// `roots`: all that peers are to trust.
+    pub(crate) fn sign(&self, order: &Order, roots: String) -> Result<Issued, IssueError> {
+        self.signer.sign(order, &self.between, roots)
+    }
+
     /// Tried with a leaf.
     fn is_believed_under(&self, roots: &str, now: WallTime) -> Result<(), String> {
         let told = |e: &dyn std::fmt::Display| e.to_string();
@@ -104,7 +115,7 @@ impl PartialEq for PlugIn {
 
 impl Signer for PlugIn {
     fn issue<'a>(&'a self, order: &'a Order) -> Answer<'a> {
-        let signed = self.signer.sign(order, &self.between, self.roots.clone());
+        let signed = self.sign(order, self.roots.clone());
         Box::pin(std::future::ready(signed))
     }
 

@@ -199,7 +199,7 @@ fn due(root: &SelfSigned, pace: Pace) -> WallTime {
 }
 
 /// The end of a step.
-fn after(since: WallTime, pace: Pace) -> WallTime {
+pub(crate) fn after(since: WallTime, pace: Pace) -> WallTime {
     WallTime(since.0.saturating_add(nanos(pace.step())))
 }
 
@@ -208,4 +208,4 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

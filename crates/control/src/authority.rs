@@ -1,6 +1,7 @@
 //! The authority of this mesh as it is now: it signs, it is told of, and it may become another while it
 //! serves. Where it comes from is told by the files below; `roots` puts its roots where they are needed.
 
+mod handover;
 mod kept;
 mod plugged;
 
@@ -39,13 +40,25 @@ pub(crate) async fn begin(
     trust_domain: &str,
 ) -> Result<(Authority, Keeping), StartError> {
     let plugged = Plugged(options.plugged_in.clone());
+    let kept = Kept::new(client, options, trust_domain);
     if let Some(first) = plugged.read()? {
         let first = Arc::new(first);
-        let (signer, current) = watch::channel::<Arc<dyn Signer>>(first.clone());
+        let handover = kept.hand_over(&first).await?;
+        let signs: Arc<dyn Signer> = match &handover {
+            Some(handover) => Arc::new(handover.clone()),
+            None => first.clone(),
+        };
+        let (signer, current) = watch::channel(signs);
         let authority = Authority::new(current, options.lifetimes);
-        return Ok((authority, Box::pin(plugged.keep(first, signer))));
+        let pacing = authority.clone();
+        let keeping = async move {
+            if let Some(handover) = handover {
+                kept.lead(handover, &first, pacing.clone(), &signer).await;
+            }
+            plugged.keep(first, pacing, signer).await;
+        };
+        return Ok((authority, Box::pin(keeping)));
     }
-    let kept = Kept::new(client, options, trust_domain);
     let first = kept.load().await?;
     let (signer, current) = watch::channel::<Arc<dyn Signer>>(Arc::new(first.clone()));
     let authority = Authority::new(current, options.lifetimes);

@@ -50,6 +50,11 @@ impl Authority {
         Self { root: root.to_owned(), issuer }
     }
 
+    /// The root's key, PEM.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Names with `://` are URIs, the others DNS names or addresses; the first is the subject's.
     pub fn leaf(&self, names: &[&str]) -> Leaf {
         self.leaf_of(&[(DnType::CommonName, names[0])], names)

@@ -41,6 +41,7 @@ fn certificates_are_replaced_while_they_are_used() {
     let scene = Scene::set(&mesh);
     rotation::connect_anew(&scene);
     rotation::another_root_comes_without_a_failed_request(&scene);
+    rotation::a_plugged_in_authority_takes_over_without_a_failed_request(&scene);
     rotation::without_a_control_plane_all_goes_on_until_leaves_end(&scene);
 }
 

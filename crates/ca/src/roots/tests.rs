@@ -10,9 +10,9 @@ use tls::{PeerRules, Role, Trust};
 
 const NOW: WallTime = WallTime(1_800_000_000_000_000_000);
 const DOMAIN: &str = "cluster.local";
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-fn at(seconds: u64) -> WallTime {
+pub(crate) fn at(seconds: u64) -> WallTime {
     WallTime(NOW.0 + seconds * 1_000_000_000)
 }
 
@@ -20,7 +20,7 @@ fn ratings() -> SpiffeId {
     SpiffeId::new(DOMAIN, "default", "ratings")
 }
 
-fn first() -> Roots {
+pub(crate) fn first() -> Roots {
     Roots::Steady(Arc::new(SelfSigned::generate(DOMAIN, NOW).unwrap()))
 }
 
@@ -29,12 +29,12 @@ fn try_order(csr: &str, ttl: Duration, now: WallTime) -> Result<Order, IssueErro
 }
 
 /// A leaf and the roots that came with it.
-struct Holder {
-    leaf: tls::Credential,
+pub(crate) struct Holder {
+    pub leaf: tls::Credential,
     roots: Trust,
 }
 
-fn holder(roots: &Roots, ttl: Duration, now: WallTime) -> Holder {
+pub(crate) fn holder(roots: &dyn Signer, ttl: Duration, now: WallTime) -> Holder {
     let (csr, key) = tls::request(&SpiffeId::new(DOMAIN, "kube-system", "admin")).unwrap();
     let order = try_order(&csr, ttl, now).unwrap();
     let mut chain = roots.issue(&order).now_or_never().unwrap().unwrap().chain;
@@ -44,7 +44,7 @@ fn holder(roots: &Roots, ttl: Duration, now: WallTime) -> Holder {
 }
 
 impl Holder {
-    fn believes(&self, other: &Holder, now: WallTime) -> bool {
+    pub fn believes(&self, other: &Holder, now: WallTime) -> bool {
         let rules = PeerRules { trust: Some(self.roots.clone()), ..PeerRules::default() };
         let now = rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_nanos(now.0));
         let chain = other.leaf.chain();

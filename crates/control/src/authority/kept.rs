@@ -14,16 +14,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-const SECRET: &str = "istio-ca-secret";
+pub(super) const SECRET: &str = "istio-ca-secret";
 /// An annotation of the Secret that asks for another root; taken off when it is heeded.
 const ASK: &str = "lateen.dev/rotate-root";
 
 /// An annotation of the Secret: the longest life that a leaf was given, in seconds. No step of a rotation
 /// is shorter, whichever control plane signed the leaf and whatever its default is now.
-const LONGEST: &str = "lateen.dev/longest-leaf-seconds";
+pub(super) const LONGEST: &str = "lateen.dev/longest-leaf-seconds";
 
 /// A question to the API server that has no answer by then is asked anew.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is said of a root that has nothing to do with the one that is held.
 const STRANGE: &str = "Secret istio-ca-secret holds a root that the mesh does not trust; ours is kept. \
@@ -51,6 +51,7 @@ impl Kept {
     pub async fn load(&self) -> Result<Roots, StartError> {
         for _ in 0..3 {
             if let Some(secret) = self.read().await? {
+                self.take_back(&secret).await?;
                 return Ok(Roots::from_secret(&secret["data"])?);
             }
             let root = SelfSigned::generate(&self.trust_domain, SystemEnv::default().wall())?;
@@ -78,7 +79,7 @@ impl Kept {
         self.client.create(&Resource::SECRET, secret).await.map(|_| ())
     }
 
-    async fn read(&self) -> Result<Option<Value>, k8s::Error> {
+    pub(super) async fn read(&self) -> Result<Option<Value>, k8s::Error> {
         self.client.get(&Resource::SECRET, Some(&self.namespace), SECRET).await
     }
 

@@ -3,10 +3,10 @@
 
 use super::impostors::{FRIEND, ask};
 use super::scene::{CLIENTS, SERVERS, SOON, Scene};
-use e2e::authority::of_mesh;
+use e2e::authority::{Authority, of_mesh};
 use e2e::load::{Aim, Load, Outcome, now};
 use e2e::{Mesh, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long leaves live: seconds here, minutes where somebody wants to know (`LATEEN_LEAF_SECONDS`, two
@@ -76,8 +76,13 @@ pub fn another_root_comes_without_a_failed_request(scene: &Scene<'_>) {
     let after = authority(mesh);
     assert_eq!(serials(&after).len(), 1, "{after}");
     assert_ne!(serials(&after), serials(&before));
-    // Everybody has forgotten the old root, and knows the new one.
-    let (outdated, good) = (old.leaf(&[FRIEND]), of_mesh(mesh).leaf(&[FRIEND]));
+    all_have_changed(scene, &old, &of_mesh(mesh));
+    nothing_failed(mesh, loads);
+}
+
+/// Everybody has forgotten the old root, and knows the new one.
+fn all_have_changed(scene: &Scene<'_>, old: &Authority, new: &Authority) {
+    let (outdated, good) = (old.leaf(&[FRIEND]), new.leaf(&[FRIEND]));
     for server in SERVERS {
         eventually(&format!("{server} forgets the old root"), SOON + life(), || {
             let said = ask(scene, server, Some(&outdated));
@@ -86,11 +91,40 @@ pub fn another_root_comes_without_a_failed_request(scene: &Scene<'_>) {
         let said = ask(scene, server, Some(&good));
         assert!(said.ends_with("200"), "{server}: {said}");
     }
+}
+
+fn nothing_failed(mesh: &Mesh, loads: Vec<(&'static str, Load)>) {
     for (name, outcomes) in stop(mesh, loads) {
         assert!(outcomes.len() > 200, "{name}: {} requests", outcomes.len());
         let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.result.is_err()).collect();
         assert!(failed.is_empty(), "{name}: {} of {}: {failed:?}", failed.len(), outcomes.len());
     }
+}
+
+/// Secret `cacerts`, in a mesh that has had roots of its own so far.
+pub fn a_plugged_in_authority_takes_over_without_a_failed_request(scene: &Scene<'_>) {
+    let mesh = scene.mesh;
+    let (old, operator) = (of_mesh(mesh), Authority::new("operator"));
+    let loads = start(scene);
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "cacerts", "namespace": "istio-system" },
+        "stringData": {
+            "ca-cert.pem": operator.root, "ca-key.pem": operator.key(), "cert-chain.pem": "",
+            "root-cert.pem": operator.root,
+        },
+    });
+    mesh.apply_text(&secret.to_string());
+    mesh.kubectl(&["-n", "istio-system", "rollout", "restart", "deployment/istiod"]);
+    mesh.kubectl(&["-n", "istio-system", "rollout", "status", "deployment/istiod"]);
+    for phase in ["prepare", "overlap", "of the operator"] {
+        eventually(&format!("the hand-over comes to {phase}"), SOON + life() * 2, || {
+            let now = authority(mesh);
+            if now["phase"] == phase { Ok(()) } else { Err(now["phase"].to_string()) }
+        });
+    }
+    all_have_changed(scene, &old, &operator);
+    nothing_failed(mesh, loads);
 }
 
 /// Leaves live on without it, and when they have ended everybody is refused, and it is said why.
