@@ -79,7 +79,7 @@ impl PlugIn {
     /// Tells it apart from others that peers would trust.
     pub(crate) fn fingerprint(&self) -> String {
         let digest = tls::sha256(body(&self.roots).as_bytes());
-        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        tls::hex(&digest[..16])
     }
 
     /// `roots`: all that peers are to trust.

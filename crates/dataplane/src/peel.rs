@@ -106,7 +106,7 @@ fn peer(tls: &Connection, own: Option<&str>) -> Peer {
     };
     let leaf = tls.peer_certificates().and_then(<[_]>::first);
     if let Some((leaf, names)) = leaf.and_then(|leaf| Some((leaf, tls::Names::of(leaf)?))) {
-        peer.certificate_hash = tls::sha256(leaf).iter().map(|b| format!("{b:02x}")).collect();
+        peer.certificate_hash = tls::hex(&tls::sha256(leaf));
         peer.certificate = leaf.to_vec();
         peer.subject = Some(names.subject);
         peer.uri_san = names.uris.into_iter().next();

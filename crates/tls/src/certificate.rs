@@ -134,7 +134,7 @@ pub fn facts(der: &[u8]) -> Result<Facts, TlsError> {
         identity: crate::spiffe_ids(der).into_iter().next(),
         not_before: wall(cert.validity().not_before.timestamp()),
         not_after: wall(cert.validity().not_after.timestamp()),
-        serial: cert.raw_serial().iter().map(|b| format!("{b:02x}")).collect(),
+        serial: crate::hex(cert.raw_serial()),
     })
 }
 

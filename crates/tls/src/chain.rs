@@ -48,19 +48,21 @@ pub(crate) fn verify(
     role: Role,
     now: UnixTime,
 ) -> Result<(), ChainError> {
-    let (_, parsed) =
-        x509_parser::parse_x509_certificate(leaf).map_err(|_| ChainError::Rejected)?;
     if trust.certificates.iter().any(|root| root == leaf) {
-        return in_time(&parsed, now);
+        return in_time(&parsed(leaf)?, now);
     }
-    if parsed.version() == X509Version::V1 {
-        // Nothing in it says where its revocation would be published.
-        return match revoked {
-            Some(_) => Err(ChainError::UnknownRevocation),
-            None => verify_version_1(&parsed, trust, now),
-        };
-    }
-    let leaf = EndEntityCert::try_from(leaf).map_err(|e| meaning(&e))?;
+    let leaf = match EndEntityCert::try_from(leaf) {
+        Err(webpki::Error::UnsupportedCertVersion) => {
+            let parsed = parsed(leaf)?;
+            return match (parsed.version(), revoked) {
+                (X509Version::V1, None) => verify_version_1(&parsed, trust, now),
+                // Nothing in it says where its revocation would be published.
+                (X509Version::V1, Some(_)) => Err(ChainError::UnknownRevocation),
+                _ => Err(ChainError::Rejected),
+            };
+        }
+        read => read.map_err(|e| meaning(&e))?,
+    };
     let lists: Vec<_> = revoked.iter().flat_map(|r| r.0.iter()).collect();
     let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
         options
@@ -77,6 +79,11 @@ pub(crate) fn verify(
     leaf.verify_for_usage(algorithms, roots, intermediates, now, usage, revocation, None)
         .map(drop)
         .map_err(|e| meaning(&e))
+}
+
+fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, ChainError> {
+    let read = x509_parser::parse_x509_certificate(certificate);
+    read.map(|(_, parsed)| parsed).map_err(|_| ChainError::Rejected)
 }
 
 fn algorithms() -> &'static [&'static dyn SignatureVerificationAlgorithm] {

@@ -104,6 +104,17 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
+/// In lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |b: u8| char::from(DIGITS[usize::from(b & 15)]);
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        out.extend([digit(byte >> 4), digit(*byte)]);
+    }
+    out
+}
+
 impl From<Refusal> for rustls::Error {
     fn from(refusal: Refusal) -> Self {
         let alert = match &refusal {

@@ -18,7 +18,7 @@ mod words;
 
 pub use certificate::{Credential, Facts, Revoked, TlsError, Trust, certificate_facts, facts};
 pub use chain::{ChainError, Role};
-pub use check::{PeerRules, Refusal, sha256};
+pub use check::{PeerRules, Refusal, hex, sha256};
 pub use config::{ClientAuth, client_config, server_config};
 pub use context::{ClientContext, ServerContext};
 pub use names::{NameRule, Names};

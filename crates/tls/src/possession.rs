@@ -47,12 +47,16 @@ pub(crate) fn signature(
     dss: &DigitallySignedStruct,
     tls13: bool,
 ) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let provider = provider();
+    let supported = &provider.signature_verification_algorithms;
+    // Almost all certificates are of version 3, which is read once more without much ado.
+    if tls13 && webpki::EndEntityCert::try_from(cert).is_ok() {
+        return rustls::crypto::verify_tls13_signature(message, cert, dss, supported);
+    }
     let refused = || rustls::Error::InvalidCertificate(CertificateError::BadSignature);
     let (_, parsed) = x509_parser::parse_x509_certificate(cert)
         .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
     let spki = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
-    let provider = provider();
-    let supported = &provider.signature_verification_algorithms;
     if tls13 {
         return rustls::crypto::verify_tls13_signature_with_raw_key(message, &spki, dss, supported);
     }

@@ -18,6 +18,10 @@ pub struct Session {
     readable: Cell<bool>,
     /// The peer sends nothing more.
     ended: Cell<bool>,
+    /// It said so by its connection alone.
+    cut: Cell<bool>,
+    /// The peer was told something.
+    told: Cell<bool>,
     sending: Cell<Sending>,
     /// Why reading has failed; every later read says so too.
     failed: RefCell<Option<rustls::Error>>,
@@ -50,6 +54,8 @@ impl Session {
             tls: RefCell::new(tls),
             readable: Cell::new(state.plaintext_bytes_to_read() > 0),
             ended: Cell::new(state.peer_has_closed()),
+            cut: Cell::new(false),
+            told: Cell::new(false),
             sending: Cell::new(Sending::Open),
             failed: RefCell::default(),
             reset: Cell::new(false),
@@ -110,6 +116,7 @@ impl Session {
         if tls.read_tls(&mut Direct(&self.socket))? == 0 {
             // Also without the peer's notice: like other proxies, not an error by itself.
             self.ended.set(true);
+            self.cut.set(true);
         }
         match tls.process_new_packets() {
             Ok(state) => {
@@ -148,6 +155,7 @@ impl Session {
         if self.sending.get() != Sending::Open {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        self.told.set(true);
         let both = [IoSlice::new(first), IoSlice::new(second)];
         let n = self.tls.borrow_mut().writer().write_vectored(&both)?;
         // What does not fit now is sent by the next flush.
@@ -196,9 +204,11 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// The peer is told that this was all; it could have been cut otherwise.
+    /// The peer is told that this was all; it could have been cut otherwise. Who went away before anything was
+    /// said does not ask.
     fn drop(&mut self) {
-        if !self.reset.get() && self.sending.get() == Sending::Open {
+        let asks = self.told.get() || !self.cut.get();
+        if asks && !self.reset.get() && self.sending.get() == Sending::Open {
             let tls = self.tls.get_mut();
             tls.send_close_notify();
             let _ = tls.write_tls(&mut Direct(&self.socket));
