@@ -2,7 +2,8 @@
 //! clients that do nothing but handshakes. `cargo xtask bench --only handshakes` puts it beside the proxy.
 //!
 //! `serve PORT DIR`: takes connections, one after another, ends them after the handshake.
-//! `connect PORT DIR SECONDS`: one handshake after another, none resumed; prints how many.
+//! `connect PORT DIR SECONDS CLIENTS`: so many clients, each with one handshake after another, none resumed;
+//! prints how many.
 //! `hold PORT DIR COUNT`: keeps that many connections open, each after one request, until its input ends.
 
 use rustls::client::Resumption;
@@ -28,11 +29,12 @@ fn main() -> Result<()> {
         return Err("serve|connect|hold PORT DIR".into());
     };
     let (port, dir) = (port.parse()?, Path::new(dir));
-    let number = || -> Result<u64> { Ok(rest.first().ok_or("a number is missing")?.parse()?) };
+    let number =
+        |at: usize| -> Result<u64> { Ok(rest.get(at).ok_or("a number is missing")?.parse()?) };
     match what.as_str() {
         "serve" => serve(port, dir),
-        "connect" => connect(port, dir, Duration::from_secs(number()?)),
-        "hold" => hold(port, dir, number()?),
+        "connect" => connect(port, dir, Duration::from_secs(number(0)?), number(1)?),
+        "hold" => hold(port, dir, number(0)?),
         other => Err(format!("{other}: use serve, connect or hold").into()),
     }
 }
@@ -58,15 +60,22 @@ fn serve(port: u16, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn connect(port: u16, dir: &Path, time: Duration) -> Result<()> {
+fn connect(port: u16, dir: &Path, time: Duration, clients: u64) -> Result<()> {
     let config = client(dir)?;
     let end = Instant::now() + time;
-    let mut done = 0u64;
-    while Instant::now() < end {
-        drop(open(port, &config)?);
-        done += 1;
-    }
-    println!("{done} requests in {}s", time.as_secs());
+    let one = || -> Option<u64> {
+        let mut done = 0;
+        while Instant::now() < end {
+            drop(open(port, &config).ok()?);
+            done += 1;
+        }
+        Some(done)
+    };
+    let done: Option<u64> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..clients).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|client| client.join().ok().flatten()).sum()
+    });
+    println!("{} requests in {}s", done.ok_or("a handshake has failed")?, time.as_secs());
     Ok(())
 }
 

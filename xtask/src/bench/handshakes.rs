@@ -12,6 +12,9 @@ use std::process::Stdio;
 /// Where rustls alone listens.
 const ALONE: u16 = 19500;
 const SECONDS: &str = "3";
+/// A server that waits for its only client sleeps and wakes for every step: what a busy core does shows when
+/// there is always another one.
+const CLIENTS: &str = "4";
 /// As many as fit beside a server's own descriptors where a process may have 1,024.
 const HELD: u64 = 400;
 
@@ -36,7 +39,9 @@ pub fn measured(ours: &Path, dir: &Path, repetitions: usize) -> Result<String> {
             let process = measure::start(&argv, "0", dir)?;
             measure::wait_for_port(server.port).context(server.name)?;
             let port = server.port.to_string();
-            server.cpu_us.push(cost(&process, &[&peer, "connect", &port, &place, SECONDS])?);
+            server
+                .cpu_us
+                .push(cost(&process, &[&peer, "connect", &port, &place, SECONDS, CLIENTS])?);
             if server.port != ALONE {
                 server.held_kib.push(memory(&process, &[&peer, "hold", &port, &place])?);
             }
