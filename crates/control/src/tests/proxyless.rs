@@ -103,7 +103,7 @@ impl Client {
 
     /// Until so many calls have only these answers, at most so many seconds.
     async fn until(&mut self, what: &str, calls: u64, wanted: &[&str]) -> Seen {
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
         loop {
             let seen = self.calls(calls, json!({})).await;
             if seen.keys().map(String::as_str).eq(wanted.iter().copied()) {

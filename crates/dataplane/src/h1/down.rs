@@ -126,7 +126,8 @@ impl Downstream for Down<'_> {
             self.add_line(b"content-length: 0\r\n");
         }
         let unsaid = body == Body::Empty && !response.fields.contains(b"content-length");
-        if unsaid && self.head_only && self.version == Version::Http11 && response.status >= 200 {
+        let may_have_one = !matches!(response.status, 100..=199 | 204);
+        if unsaid && may_have_one && self.head_only && self.version == Version::Http11 {
             // How long an answer with a body would be nobody knows.
             self.add_line(b"transfer-encoding: chunked\r\n");
         }

@@ -102,7 +102,8 @@ impl Server {
     fn start(wstest: &Path, dir: &Path, at: SocketAddr) -> Self {
         let url = format!("ws://{at}");
         let child = command(wstest, dir).args(["-m", "testeeserver", "-w", &url]).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        // Another program, from a disk that may be cold.
+        let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(at).is_err() {
             assert!(Instant::now() < deadline, "the echo server does not listen");
             std::thread::sleep(Duration::from_millis(50));
