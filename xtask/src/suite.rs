@@ -62,7 +62,7 @@ impl Report {
 pub fn run(args: &[String]) -> Result<()> {
     let fast = args.iter().any(|a| a == "--fast");
     if !fast {
-        setup::run()?;
+        setup::tell(&setup::for_tests());
     }
     let started = Instant::now();
     let mut report = Report::default();
@@ -90,6 +90,9 @@ pub fn run(args: &[String]) -> Result<()> {
 /// with what they leave idle.
 pub fn beside() -> Result<()> {
     let mut report = Report::default();
+    if let Err(e) = setup::cargo_deny() {
+        println!("setup: not to be had: cargo-deny: {e:#}");
+    }
     lints(&mut report);
     report.step("fuzz", fuzz::run(fuzz::Budget::of_test(), &[]).map(of_targets));
     report.close()
