@@ -93,7 +93,7 @@ fn of_calls(group: &Group, selector: &base::Labels, calls: &Calls) -> Suggestion
     let object = json!({
         "apiVersion": "security.istio.io/v1",
         "kind": "AuthorizationPolicy",
-        "metadata": { "name": format!("{}-callers", group.name), "namespace": group.namespace },
+        "metadata": { "name": name(&group.name), "namespace": group.namespace },
         "spec": {
             "selector": { "matchLabels": selector },
             "action": "ALLOW",
@@ -101,6 +101,14 @@ fn of_calls(group: &Group, selector: &base::Labels, calls: &Calls) -> Suggestion
         },
     });
     Suggestion::Policy { object, counts, refused }
+}
+
+/// Labels may hold what names of objects may not (RFC 1123).
+fn name(label: &str) -> String {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let lower = label.to_ascii_lowercase();
+    let plain: String = lower.chars().map(|c| if fits(c) { c } else { '-' }).collect();
+    format!("{}-callers", plain.trim_matches('-'))
 }
 
 /// As policies name them: without the scheme.
@@ -190,6 +198,12 @@ mod tests {
             let told = access(&world.snapshot, "default", &app(), &wish);
             assert_eq!(told.outcome, expected, "{who:?}: {told:?}");
         }
+    }
+
+    #[test]
+    fn labels_become_names_of_objects() {
+        assert_eq!(name("reviews"), "reviews-callers");
+        assert_eq!(name("My_App.v1-"), "my-app-v1-callers");
     }
 
     #[test]
