@@ -8,6 +8,7 @@ use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DistinguishedName, ExtendedKeyUsagePurpose,
     KeyUsagePurpose, PublicKey, SanType,
 };
+use rustls_pki_types::UnixTime;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, UNIX_EPOCH};
@@ -80,6 +81,7 @@ pub struct State {
 /// A certificate that may be issued: whoever holds one has checked the request and the lifetime.
 #[derive(Debug)]
 pub struct Order {
+    csr: String,
     key: PublicKey,
     names: Names,
     pub ttl: Duration,
@@ -104,7 +106,42 @@ impl Order {
         }
         let csr = CertificateSigningRequestParams::from_pem(csr_pem)
             .map_err(|e| IssueError::Request(e.to_string()))?;
-        Ok(Self { key: csr.public_key, names, ttl, now })
+        Ok(Self { csr: csr_pem.to_owned(), key: csr.public_key, names, ttl, now })
+    }
+
+    /// The request, PEM: it proves that who asks has the key, and says nothing else.
+    pub fn csr(&self) -> &str {
+        &self.csr
+    }
+
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Whether what somebody else has signed is what was ordered: these names and no others, under these roots.
+    pub fn check(&self, chain: &[String], roots: &str) -> Result<(), IssueError> {
+        let wrong = |e: &dyn std::fmt::Display| IssueError::Sign(format!("what came back: {e}"));
+        let leaf = tls::certificate_chain(&chain.concat()).map_err(|e| wrong(&e))?;
+        let (leaf, above) = leaf.split_first().ok_or_else(|| wrong(&"no certificate"))?;
+        let names = tls::Names::of(leaf).ok_or_else(|| wrong(&"its names cannot be read"))?;
+        let (mut uris, mut hosts) = (names.uris.clone(), names.dns.clone());
+        let (expected_uris, mut expected_hosts) = match &self.names {
+            Names::Workload(id) => (vec![id.to_string()], Vec::new()),
+            Names::Server(hosts) => (Vec::new(), hosts.clone()),
+        };
+        for list in [&mut uris, &mut hosts, &mut expected_hosts] {
+            list.sort();
+        }
+        if (uris, hosts) != (expected_uris, expected_hosts)
+            || !names.emails.is_empty()
+            || !names.addresses.is_empty()
+        {
+            return Err(wrong(&format!("it is for {names}, which was not asked for")));
+        }
+        let trust = Some(tls::Trust::from_pem(roots).map_err(|e| wrong(&e))?);
+        let rules = tls::PeerRules { trust, ..tls::PeerRules::default() };
+        let now = UnixTime::since_unix_epoch(Duration::from_nanos(self.now.0));
+        rules.check(leaf, above, None, tls::Role::Server, now).map_err(|e| wrong(&e))
     }
 
     pub(crate) fn key(&self) -> &PublicKey {

@@ -13,6 +13,6 @@ mod self_signed;
 pub use authenticate::{AuthError, Caller, TokenAuthenticator, caller_of};
 pub use handover::Handover;
 pub use issue::{Answer, IssueError, Issued, Lifetimes, Names, Order, Signer, State};
-pub use plug_in::{PlugIn, PlugInError};
+pub use plug_in::{PlugIn, PlugInError, blocks};
 pub use roots::{Pace, Roots};
 pub use self_signed::{RootError, SelfSigned};

@@ -170,7 +170,7 @@ fn between(signer: &str, chain: &str, roots: &str) -> Vec<String> {
 }
 
 /// The certificates of a PEM text, one by one.
-fn blocks(pem: &str) -> Vec<String> {
+pub fn blocks(pem: &str) -> Vec<String> {
     let parts = pem.split_inclusive("-----END CERTIFICATE-----");
     let parts = parts.filter_map(|part| part.split_once("-----BEGIN CERTIFICATE-----"));
     parts.map(|(_, rest)| format!("-----BEGIN CERTIFICATE-----{rest}\n")).collect()

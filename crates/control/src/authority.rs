@@ -4,6 +4,7 @@
 mod handover;
 mod kept;
 mod plugged;
+mod vault;
 
 use crate::env::SystemEnv;
 use crate::metrics::Metrics;
@@ -20,6 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+pub use vault::VaultError;
+pub(crate) use vault::VaultOptions;
 
 /// Shared by everything that signs or hands out roots.
 #[derive(Clone)]
@@ -33,7 +36,7 @@ pub(crate) struct Authority {
 /// What keeps an authority up to date, for ever.
 pub(crate) type Keeping = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What is plugged in, else roots of our own.
+/// Vault, or what is plugged in, else roots of our own.
 pub(crate) async fn begin(
     client: &Client,
     options: &Options,
@@ -41,6 +44,17 @@ pub(crate) async fn begin(
 ) -> Result<(Authority, Keeping), StartError> {
     let plugged = Plugged(options.plugged_in.clone());
     let kept = Kept::new(client, options, trust_domain);
+    if let Some(vault) = &options.vault {
+        if plugged.read()?.is_some() {
+            return Err(StartError::TwoAuthorities);
+        }
+        if kept.read().await?.is_some() {
+            return Err(VaultError::Taken.into());
+        }
+        let (signer, follower) = vault::begin(vault.clone()).await?;
+        let authority = Authority::new(signer.subscribe(), options.lifetimes);
+        return Ok((authority.clone(), Box::pin(follower.keep(authority, signer))));
+    }
     if let Some(first) = plugged.read()? {
         let first = Arc::new(first);
         let handover = kept.hand_over(&first).await?;

@@ -10,6 +10,7 @@ mod debounce;
 mod debug;
 mod discovery;
 mod env;
+mod exchange;
 mod grpc;
 mod http;
 mod keys;

@@ -1,5 +1,6 @@
 //! What the control plane is told when it starts: Istio's flags and environment.
 
+use crate::authority::VaultOptions;
 use ca::Lifetimes;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub struct Options {
     pub lifetimes: Lifetimes,
     /// Where the files of an authority lie that is plugged in.
     pub plugged_in: PathBuf,
+    /// Vault, where it is the authority.
+    pub(crate) vault: Option<VaultOptions>,
 }
 
 impl Options {
@@ -54,6 +57,7 @@ impl Options {
             ready: any(8080),
             lifetimes: lifetimes(&read),
             plugged_in: or("ROOT_CA_DIR", "/etc/cacerts").into(),
+            vault: VaultOptions::from_env(&read),
             streams: STREAMS,
             settle: settle.map_or(Duration::from_secs(5), Duration::from_secs_f64),
         }

@@ -33,6 +33,10 @@ pub enum StartError {
     RootContested,
     #[error("Secret cacerts: {0}")]
     PluggedIn(#[from] ca::PlugInError),
+    #[error("Vault: {0}")]
+    Vault(#[from] authority::VaultError),
+    #[error("VAULT_ADDR and Secret cacerts name two authorities; take one of them away")]
+    TwoAuthorities,
     #[error("{0}")]
     Issue(#[from] ca::IssueError),
     #[error("{0}")]

@@ -144,6 +144,11 @@ pub fn certificate_facts(pem: &str) -> Vec<Facts> {
     list.filter_map(|der| facts(&der.ok()?).ok()).collect()
 }
 
+/// The certificates of a PEM text, leaf first.
+pub fn certificate_chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    certificates(pem, "the certificate chain")
+}
+
 fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()

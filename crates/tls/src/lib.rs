@@ -16,7 +16,9 @@ mod source;
 mod verify;
 mod words;
 
-pub use certificate::{Credential, Facts, Revoked, TlsError, Trust, certificate_facts, facts};
+pub use certificate::{
+    Credential, Facts, Revoked, TlsError, Trust, certificate_chain, certificate_facts, facts,
+};
 pub use chain::{ChainError, Role};
 pub use check::{PeerRules, Refusal, hex, sha256};
 pub use config::{ClientAuth, client_config, server_config};

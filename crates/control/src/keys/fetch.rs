@@ -2,20 +2,19 @@
 //! resolved and checked anew, and never lead from HTTPS to HTTP.
 
 use super::allow::{Allowed, Whose};
-use http::{Response, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
+use crate::exchange::{ExchangeError, Target, exchange};
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
 use registry::{KeySource, Snapshot};
 use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(5);
-const MAX_BODY: usize = 1 << 20;
 const MAX_REDIRECTS: usize = 3;
 
 #[derive(Debug, Error)]
@@ -28,10 +27,8 @@ pub(super) enum FetchError {
     Forbidden(String),
     #[error("the connection failed: {0}")]
     Io(#[from] std::io::Error),
-    #[error("the exchange failed: {0}")]
-    Exchange(#[from] hyper::Error),
-    #[error("the answer cannot be read: {0}")]
-    Body(String),
+    #[error("{0}")]
+    Exchange(#[from] ExchangeError),
     #[error("the answer has status {0}")]
     Status(u16),
     #[error("it leads elsewhere too often, or from https to http")]
@@ -78,7 +75,7 @@ impl Fetcher {
                 let text = self.get(&place, world).await?;
                 let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
                 let uri = document["jwks_uri"].as_str().ok_or(FetchError::Discovery)?;
-                if Target::parse(&place)?.tls && !Target::parse(uri)?.tls {
+                if target(&place)?.tls && !target(uri)?.tls {
                     return Err(FetchError::Downgrade);
                 }
                 uri.to_owned()
@@ -98,7 +95,7 @@ impl Fetcher {
     }
 
     async fn follow(&self, place: &str, world: &Snapshot) -> Result<String, FetchError> {
-        let mut target = Target::parse(place)?;
+        let mut target = target(place)?;
         for _ in 0..=MAX_REDIRECTS {
             let response = self.ask(&target, world).await?;
             match response.status().as_u16() {
@@ -106,7 +103,9 @@ impl Fetcher {
                 301 | 302 | 303 | 307 | 308 => {
                     let location = response.headers().get("location");
                     let location = location.and_then(|l| l.to_str().ok()).unwrap_or_default();
-                    let next = target.next(location)?;
+                    let next = target
+                        .next(location)
+                        .ok_or_else(|| FetchError::Uri(location.to_owned()))?;
                     if target.tls && !next.tls {
                         return Err(FetchError::Redirects);
                     }
@@ -133,72 +132,24 @@ impl Fetcher {
         }
         let stream = TcpStream::connect(&*allowed).await?;
         if !target.tls {
-            return exchange(stream, target).await;
+            return Ok(exchange(stream, request(target)?).await?);
         }
         let name = ServerName::try_from(target.host.clone());
         let name = name.map_err(|_| FetchError::Uri(target.host.clone()))?;
-        exchange(self.tls.connect(name, stream).await?, target).await
+        Ok(exchange(self.tls.connect(name, stream).await?, request(target)?).await?)
     }
 }
 
-async fn exchange<I>(io: I, target: &Target) -> Result<Response<String>, FetchError>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let request = http::Request::get(&*target.path)
+fn target(text: &str) -> Result<Target, FetchError> {
+    Target::parse(text).ok_or_else(|| FetchError::Uri(text.to_owned()))
+}
+
+fn request(target: &Target) -> Result<http::Request<Full<Bytes>>, FetchError> {
+    http::Request::get(&*target.path)
         .header("host", &*target.authority)
         .header("accept", "application/json")
-        .body(Empty::<bytes::Bytes>::new())
-        .map_err(|_| FetchError::Uri(target.path.clone()))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
-    let mut drivers = tokio::task::JoinSet::new();
-    drivers.spawn(connection);
-    let (head, body) = sender.send_request(request).await?.into_parts();
-    let body = Limited::new(body, MAX_BODY).collect().await;
-    let body = body.map_err(|e| FetchError::Body(e.to_string()))?.to_bytes();
-    let text = String::from_utf8(body.to_vec()).map_err(|e| FetchError::Body(e.to_string()))?;
-    Ok(Response::from_parts(head, text))
-}
-
-/// What is asked, of whom.
-#[derive(Clone, Debug)]
-struct Target {
-    tls: bool,
-    host: String,
-    port: u16,
-    authority: String,
-    path: String,
-}
-
-impl Target {
-    fn parse(text: &str) -> Result<Target, FetchError> {
-        let bad = || FetchError::Uri(text.to_owned());
-        let uri: Uri = text.parse().map_err(|_| bad())?;
-        let tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(bad()),
-        };
-        let authority = uri.authority().ok_or_else(bad)?;
-        if authority.as_str().contains('@') {
-            return Err(bad());
-        }
-        Ok(Target {
-            tls,
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-            authority: authority.to_string(),
-            path: uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
-        })
-    }
-
-    /// Where an answer sends us.
-    fn next(&self, location: &str) -> Result<Target, FetchError> {
-        if location.starts_with('/') && !location.starts_with("//") {
-            return Ok(Target { path: location.to_owned(), ..self.clone() });
-        }
-        Target::parse(location)
-    }
+        .body(Full::default())
+        .map_err(|_| FetchError::Uri(target.path.clone()))
 }
 
 #[cfg(test)]
