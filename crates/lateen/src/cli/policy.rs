@@ -29,15 +29,15 @@ pub async fn run(global: &Global, args: PolicyArgs) -> Result<()> {
     let pods = given.world.pods().filter(|p| *p.namespace() == *given.namespace);
     let counts = proxies::ask(&remote, pods, "/stats/prometheus").await;
     let groups = observed::groups(&given.world, &given.namespace);
-    println!(
-        "# From what the proxies have counted since they started: who has not called yet is denied."
+    let mut out = String::from(
+        "# From what the proxies have counted since they started: who has not called yet is denied.\n",
     );
     if groups.is_empty() {
-        println!("# No workload in namespace {} has a sidecar.", given.namespace);
+        out += &format!("# No workload in namespace {} has a sidecar.\n", given.namespace);
     }
-    for group in &groups {
-        print!("{}", suggest(group, &counts).text(group));
-    }
+    out.extend(groups.iter().map(|group| suggest(group, &counts).text(group)));
+    // At once: whoever reads only the beginning has seen enough.
+    print!("{out}");
     Ok(())
 }
 
